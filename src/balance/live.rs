@@ -1,0 +1,163 @@
+//! What happens at nodes and pools right now: counts that workers write and pickers read, without locks.
+//!
+//! A [`NodeLive`] outlives every view that names its node, so counts survive a change of the view.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use super::queue::Queue;
+
+/// One share of the moving averages that a new sample gets: 1/8, as TCP smooths its round trip (RFC 6298 section 2).
+const AVERAGE_SHIFT: u64 = 3;
+
+/// The live figures of one node at this peer.
+#[derive(Debug, Default)]
+pub struct NodeLive {
+    /// Exchanges and connections that hold a place now.
+    in_flight: AtomicU32,
+    /// A connection to it was refused or reset and no probe has answered since.
+    suspect: AtomicBool,
+    /// Moving average of the time to the head of an answer, in µs; 0: never measured.
+    response_us: AtomicU64,
+    /// What it did since the peer started.
+    pub counts: NodeCounts,
+}
+
+/// Totals of one node since the peer started.
+#[derive(Debug, Default)]
+pub struct NodeCounts {
+    /// Requests sent and TCP connections relayed.
+    pub requests: AtomicU64,
+    /// Answers by class: `[0]` 1xx to `[4]` 5xx.
+    pub answers: [AtomicU64; 5],
+    /// Connections opened.
+    pub connections: AtomicU64,
+    /// Connections that could not be opened.
+    pub connect_failures: AtomicU64,
+    /// Exchanges that broke after they were sent: reset, cut short, malformed.
+    pub exchange_failures: AtomicU64,
+    /// Exchanges that ran into a time-out of the node's.
+    pub timeouts: AtomicU64,
+    /// Bytes of bodies and relays from clients to the node.
+    pub bytes_sent: AtomicU64,
+    /// Bytes of bodies and relays from the node to clients.
+    pub bytes_received: AtomicU64,
+}
+
+impl NodeLive {
+    /// Exchanges and connections that hold a place now.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Relaxed)
+    }
+
+    /// Takes a place unless `max` are taken.
+    pub(super) fn try_enter(&self, max: u32) -> bool {
+        self.in_flight.fetch_update(Relaxed, Relaxed, |count| (count < max).then_some(count + 1)).is_ok()
+    }
+
+    pub(super) fn leave(&self) {
+        self.in_flight.fetch_sub(1, Relaxed);
+    }
+
+    /// Whether a connection failed and no probe has answered since. Such a node is passed over while others are left.
+    pub fn is_suspect(&self) -> bool {
+        self.suspect.load(Relaxed)
+    }
+
+    /// Notes hard evidence; true where it is news, so that one probe is asked for and not one a request.
+    pub fn suspect(&self) -> bool {
+        !self.suspect.swap(true, Relaxed)
+    }
+
+    /// A probe answered.
+    pub fn clear_suspicion(&self) {
+        self.suspect.store(false, Relaxed);
+    }
+
+    /// Moving average of the time to the head of an answer; `None` before the first.
+    pub fn response_time(&self) -> Option<Duration> {
+        match self.response_us.load(Relaxed) {
+            0 => None,
+            us => Some(Duration::from_micros(us)),
+        }
+    }
+
+    /// Adds one measured time to the average. Two workers at once may lose one sample, which an average bears.
+    pub fn note_response_time(&self, time: Duration) {
+        let sample = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).clamp(1, u64::from(u32::MAX));
+        let old = self.response_us.load(Relaxed);
+        let new = if old == 0 { sample } else { (old - (old >> AVERAGE_SHIFT) + (sample >> AVERAGE_SHIFT)).max(1) };
+        self.response_us.store(new, Relaxed);
+    }
+}
+
+/// The live figures of one pool at this peer.
+#[derive(Debug, Default)]
+pub struct PoolLive {
+    /// Requests between pick and end, over all nodes.
+    in_flight: AtomicU32,
+    /// Of those, the ones that are a second or later try.
+    retrying: AtomicU32,
+    /// Where `round_robin` stands.
+    pub(super) cursor: AtomicUsize,
+    /// Requests that wait for a place at a full node.
+    pub queue: Queue,
+    /// Requests that were sent again, in total.
+    pub retries: AtomicU64,
+    /// Retries that the budget refused, in total.
+    pub retries_refused: AtomicU64,
+}
+
+impl PoolLive {
+    /// Requests between pick and end, over all nodes.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Relaxed)
+    }
+
+    /// Asks the budget for one more try: at most 20 % of the requests in flight, and 3 more, are retries at any time
+    /// (as Envoy and linkerd have it), so that retries cannot multiply an overload.
+    pub fn try_retry(self: &Arc<Self>) -> Option<RetryPermit> {
+        let most = self.in_flight() / 5 + 3;
+        let granted = self.retrying.fetch_update(Relaxed, Relaxed, |count| (count < most).then_some(count + 1)).is_ok();
+        let counter = if granted { &self.retries } else { &self.retries_refused };
+        counter.fetch_add(1, Relaxed);
+        granted.then(|| RetryPermit(Arc::clone(self)))
+    }
+}
+
+/// One retry under way; given back when dropped.
+#[derive(Debug)]
+pub struct RetryPermit(Arc<PoolLive>);
+
+impl Drop for RetryPermit {
+    fn drop(&mut self) {
+        self.0.retrying.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A place at a node, counted from pick to end. Dropping it lets the next one in: whoever waits longest, if anybody does.
+#[derive(Debug)]
+pub struct Place {
+    pub(super) node: Arc<NodeLive>,
+    pub(super) pool: Arc<PoolLive>,
+}
+
+impl Place {
+    /// A place at `node`, unless `max` are taken.
+    pub fn try_take(node: &Arc<NodeLive>, pool: &Arc<PoolLive>, max: u32) -> Option<Self> {
+        if !node.try_enter(max) {
+            return None;
+        }
+        pool.in_flight.fetch_add(1, Relaxed);
+        Some(Self { node: Arc::clone(node), pool: Arc::clone(pool) })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.node.leave();
+        self.pool.in_flight.fetch_sub(1, Relaxed);
+        self.pool.queue.wake_one();
+    }
+}

@@ -1,0 +1,8 @@
+//! Picking: kernels, hashing, the health score, and the live counts they read. Knows nodes only as numbered candidates.
+
+pub mod hash;
+mod live;
+mod queue;
+
+pub use live::{NodeCounts, NodeLive, Place, PoolLive, RetryPermit};
+pub use queue::{Queue, QueueFull, Waiting};

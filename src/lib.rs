@@ -1,0 +1,17 @@
+//! Evenkeel: a load balancer whose instances form one cluster.
+//!
+//! A line of code lives in the folder whose noun it is about; see `docs/internals/layout.md`.
+
+pub mod api;
+pub mod balance;
+pub mod cli;
+pub mod config;
+pub mod health;
+pub mod host;
+pub mod model;
+pub mod peer;
+pub mod probe;
+pub mod proxy;
+pub mod telemetry;
+pub mod tls;
+pub mod view;

@@ -1,0 +1,127 @@
+//! Asking a node how it is: what to ask, how often, and how many answers in a row count.
+
+use std::num::NonZeroU8;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::address::Host;
+
+/// What a check does.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum CheckKind {
+    /// `GET path` and a status within `statuses`.
+    Http(HttpCheck),
+    /// A connection, and optionally bytes sent and bytes expected.
+    Tcp(TcpCheck),
+    /// Nothing is asked; the node counts as up until traffic says otherwise.
+    None,
+}
+
+impl CheckKind {
+    /// The name that users write.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "http",
+            Self::Tcp(_) => "tcp",
+            Self::None => "none",
+        }
+    }
+}
+
+/// An HTTP check.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HttpCheck {
+    /// Path and query, beginning with `/`.
+    pub path: Arc<str>,
+    /// Value of the `Host` field; `None`: the node's own.
+    pub host: Option<Arc<str>>,
+    /// Statuses that mean up.
+    pub statuses: StatusRange,
+}
+
+/// Statuses from `low` to `high`, both included, within 100 to 599.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct StatusRange {
+    low: u16,
+    high: u16,
+}
+
+impl StatusRange {
+    /// 200 to 399, which is what most balancers take for healthy.
+    pub const SUCCESS: Self = Self { low: 200, high: 399 };
+
+    /// A range, unless it is empty or reaches outside of 100 to 599.
+    pub fn new(low: u16, high: u16) -> Option<Self> {
+        (100 <= low && low <= high && high <= 599).then_some(Self { low, high })
+    }
+
+    /// Whether `status` is one of them.
+    pub fn contains(self, status: u16) -> bool {
+        (self.low..=self.high).contains(&status)
+    }
+}
+
+/// A TCP check.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct TcpCheck {
+    /// Bytes sent once connected.
+    pub send: Arc<[u8]>,
+    /// Bytes that the answer must contain; empty: the connection is enough.
+    pub expect: Arc<[u8]>,
+}
+
+/// How a pool's nodes are checked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Check {
+    /// What is done.
+    pub kind: CheckKind,
+    /// Time between two checks of a settled node, ± 10 %. Shorter finds dead nodes sooner and asks them more often.
+    pub interval: Duration,
+    /// How long one check may take.
+    pub timeout: Duration,
+    /// Good answers in a row that bring a node up.
+    pub rise: NonZeroU8,
+    /// Bad answers in a row that take it down.
+    pub fall: NonZeroU8,
+}
+
+impl Check {
+    /// Interval of a check that sets none.
+    pub const INTERVAL_DEFAULT: Duration = Duration::from_secs(5);
+    /// Time-out of a check that sets none.
+    pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(2);
+    /// `rise` of a check that sets none.
+    pub const RISE_DEFAULT: NonZeroU8 = NonZeroU8::new(2).unwrap();
+    /// `fall` of a check that sets none.
+    pub const FALL_DEFAULT: NonZeroU8 = NonZeroU8::new(3).unwrap();
+
+    /// A check of this kind with everything else as it ships.
+    pub fn of(kind: CheckKind) -> Self {
+        Self {
+            kind,
+            interval: Self::INTERVAL_DEFAULT,
+            timeout: Self::TIMEOUT_DEFAULT,
+            rise: Self::RISE_DEFAULT,
+            fall: Self::FALL_DEFAULT,
+        }
+    }
+}
+
+impl Default for Check {
+    fn default() -> Self {
+        Self::of(CheckKind::Tcp(TcpCheck::default()))
+    }
+}
+
+/// What one check of one node is to do, with the address already known.
+#[derive(Clone, Debug)]
+pub struct CheckTarget {
+    /// Where to connect.
+    pub address: std::net::SocketAddr,
+    /// Whether TLS is spoken there.
+    pub tls: bool,
+    /// The name for the certificate.
+    pub host: Host,
+    /// The value of `Host` where the check names none.
+    pub authority: Arc<str>,
+}

@@ -1,0 +1,18 @@
+//! Plain values, checked when they are parsed. Nothing here does IO, knows a clock or rolls dice.
+
+mod address;
+mod catalog;
+mod check;
+mod id;
+pub mod limits;
+mod observation;
+mod pool;
+mod strategy;
+
+pub use address::{AddressError, Host, NodeAddress};
+pub use catalog::{Catalog, CatalogError};
+pub use check::{Check, CheckKind, CheckTarget, HttpCheck, StatusRange, TcpCheck};
+pub use id::{IdError, ListenerName, NodeId, PeerId, PoolName, RegionName};
+pub use observation::{Health, Observation, Verdict};
+pub use pool::{Admin, HostSent, Node, Panic, Pool, Weight};
+pub use strategy::{HashKey, Strategy, StrategyError};

@@ -1,0 +1,155 @@
+//! Pools and their nodes, as users wrote them.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::address::NodeAddress;
+use super::check::Check;
+use super::id::{NodeId, PoolName, RegionName};
+use super::strategy::{HashKey, Strategy};
+
+/// A node's share of traffic beside its siblings': 1 to 1000.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Weight(u16);
+
+impl Weight {
+    /// The weight of a node that sets none.
+    pub const DEFAULT: Self = Self(1);
+    /// The greatest.
+    pub const MAX: u16 = 1_000;
+
+    /// `None` outside of 1 to 1000.
+    pub fn new(weight: u16) -> Option<Self> {
+        (1..=Self::MAX).contains(&weight).then_some(Self(weight))
+    }
+
+    /// The number.
+    pub fn get(self) -> u16 {
+        self.0
+    }
+}
+
+/// What an operator said of a node.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Admin {
+    /// It may be used.
+    #[default]
+    Enabled,
+    /// It takes no new work and finishes the old.
+    Draining,
+    /// It is not used at all, and not checked.
+    Disabled,
+}
+
+/// One endpoint in a pool.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// Unique in the cluster.
+    pub id: NodeId,
+    /// Where it listens.
+    pub address: NodeAddress,
+    /// Where it is; a node that says nothing is in the region of whoever asks.
+    pub region: Option<RegionName>,
+    /// Its share.
+    pub weight: Weight,
+    /// Used only when no other node of the pool is usable.
+    pub backup: bool,
+    /// Exchanges or connections at the same time, a peer.
+    pub max_connections: NonZeroU32,
+    /// What an operator said.
+    pub admin: Admin,
+}
+
+impl Node {
+    /// `max_connections` of a node that sets none.
+    pub const MAX_CONNECTIONS_DEFAULT: NonZeroU32 = NonZeroU32::new(1_024).unwrap();
+
+    /// A node with everything as it ships.
+    pub fn new(id: NodeId, address: NodeAddress) -> Self {
+        Self {
+            id,
+            address,
+            region: None,
+            weight: Weight::DEFAULT,
+            backup: false,
+            max_connections: Self::MAX_CONNECTIONS_DEFAULT,
+            admin: Admin::Enabled,
+        }
+    }
+}
+
+/// Whose name the `Host` field carries to a node.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum HostSent {
+    /// The one that the client sent.
+    #[default]
+    Client,
+    /// The node's own, from its address.
+    Node,
+}
+
+/// What happens when too few nodes are left.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Panic {
+    /// Softly excluded nodes are used, then hard-down ones: somebody may answer.
+    #[default]
+    Open,
+    /// Only usable and backup nodes are used; else 503.
+    Closed,
+}
+
+/// A named group of nodes that serve the same thing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    /// Unique in the catalog.
+    pub name: PoolName,
+    /// How a node is picked.
+    pub strategy: Strategy,
+    /// What `consistent_hash` looks at.
+    pub hash: HashKey,
+    /// `health_score` takes the best score instead of the better of two by chance.
+    pub exact: bool,
+    /// How nodes are checked.
+    pub check: Check,
+    /// Whose name `Host` carries.
+    pub host_sent: HostSent,
+    /// What happens when too few nodes are left.
+    pub panic: Panic,
+    /// How long a node that came back ramps from a tenth of its weight to all of it; zero: not at all.
+    pub slow_start: Duration,
+    /// Times that one request is sent again, each to another node.
+    pub retries: u8,
+    /// How long a connection to a node may take.
+    pub connect_timeout: Duration,
+    /// How long a node may take from the end of the request to the head of its answer.
+    pub response_timeout: Duration,
+    /// Requests that wait when every node is full; 0: none waits.
+    pub queue: u32,
+    /// How long a request waits for a place.
+    pub queue_timeout: Duration,
+    /// The nodes, in the order of the file.
+    pub nodes: Vec<Node>,
+}
+
+impl Pool {
+    /// A pool with everything as it ships.
+    pub fn new(name: PoolName) -> Self {
+        Self {
+            name,
+            strategy: Strategy::default(),
+            hash: HashKey::default(),
+            exact: false,
+            check: Check::default(),
+            host_sent: HostSent::default(),
+            panic: Panic::default(),
+            slow_start: Duration::from_secs(30),
+            retries: 2,
+            connect_timeout: Duration::from_secs(3),
+            response_timeout: Duration::from_secs(60),
+            queue: 1_024,
+            queue_timeout: Duration::from_secs(5),
+            nodes: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What the rest of the process may ask of a running peer: everything here is cheap, and waits for nobody.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::model::{ListenerName, PeerId, PoolName, RegionName};
+use crate::proxy::{self, Counts};
+use crate::view::ViewCell;
+
+/// A running peer, to be asked.
+#[derive(Clone, Debug)]
+pub struct Handles {
+    /// Its name.
+    pub id: PeerId,
+    /// Where it is.
+    pub region: RegionName,
+    /// Its picture of all nodes.
+    pub view: ViewCell,
+    /// When it started.
+    pub started: Instant,
+    /// Its listeners, bound.
+    pub listeners: Arc<[BoundListener]>,
+    /// What the data plane counted.
+    pub counts: Arc<Counts>,
+    /// Its children and how they fare.
+    pub children: super::supervise::Board,
+    /// Whether it is ready, and if not why.
+    pub readiness: Readiness,
+}
+
+/// A listener that is bound.
+#[derive(Clone, Debug)]
+pub struct BoundListener {
+    /// Its name.
+    pub name: ListenerName,
+    /// The address it really has; never port 0.
+    pub address: SocketAddr,
+    /// `http` or `tcp`.
+    pub protocol: &'static str,
+    /// The pool behind it.
+    pub pool: PoolName,
+    /// What it counted.
+    pub counts: Arc<proxy::ListenerCounts>,
+}
+
+/// Whether a peer is ready for traffic: listeners bound, every node checked once or 1 s over, not draining.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness(Arc<ReadinessFlags>);
+
+#[derive(Debug, Default)]
+struct ReadinessFlags {
+    checked: std::sync::atomic::AtomicBool,
+    draining: std::sync::atomic::AtomicBool,
+}
+
+/// Why a peer is not ready.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum NotReady {
+    /// Nodes have not been checked once yet.
+    Starting,
+    /// It is stopping.
+    Draining,
+}
+
+impl NotReady {
+    /// The word for the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+impl Readiness {
+    /// Every node was checked once, or the wait for it is over.
+    pub fn set_checked(&self) {
+        self.0.checked.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// The peer begins to stop.
+    pub fn set_draining(&self) {
+        self.0.draining.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Ready, or why not.
+    pub fn check(&self) -> Result<(), NotReady> {
+        if self.0.draining.load(std::sync::atomic::Ordering::Relaxed) {
+            Err(NotReady::Draining)
+        } else if !self.0.checked.load(std::sync::atomic::Ordering::Relaxed) {
+            Err(NotReady::Starting)
+        } else {
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! What a peer is made of: supervision, start, stop, handles, wiring. No decisions.
+
+mod handles;
+mod settings;
+pub mod supervise;
+
+pub use handles::{BoundListener, Handles, NotReady, Readiness};
+pub use settings::Settings;

@@ -1,0 +1,83 @@
+//! What the data plane counted since the peer started. Written by workers with relaxed adds, read by `/metrics`.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Adds one.
+pub(crate) fn bump(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
+}
+
+macro_rules! counts {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Default)]
+        pub struct $name {
+            $($(#[$field_doc])* pub $field: AtomicU64,)*
+        }
+
+        impl $name {
+            /// Every count under its name, in order.
+            pub fn all(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($field), self.$field.load(Relaxed)),)*]
+            }
+        }
+    };
+}
+
+counts! {
+    /// Of one listener.
+    ListenerCounts {
+        /// Connections open now.
+        connections_open,
+        /// Connections accepted.
+        connections_total,
+        /// Connections closed at once because `connections_max` were open.
+        connections_refused,
+        /// Requests whose head was read whole.
+        requests_total,
+        /// Requests refused because they were malformed or not allowed.
+        requests_refused,
+        /// Answers this peer gave itself: 502, 503, 504 and refusals.
+        answers_own,
+        /// Bytes of bodies and relays from clients.
+        bytes_received,
+        /// Bytes of bodies and relays to clients.
+        bytes_sent,
+        /// Upgraded connections (WebSockets) begun.
+        upgrades_total,
+    }
+}
+
+counts! {
+    /// Of the data plane, by what went wrong. Each time-out has its own name.
+    Counts {
+        /// A client took longer than `head_timeout` to send a head.
+        timeouts_head,
+        /// A connection waited longer than `keep_alive_timeout` for its next request.
+        timeouts_keep_alive,
+        /// A request body was slower than `body_rate_min`.
+        timeouts_body_rate,
+        /// A body stood still longer than `stream_idle_timeout`.
+        timeouts_stream_idle,
+        /// An upgraded connection stood still longer than `tunnel_idle_timeout`.
+        timeouts_tunnel_idle,
+        /// A TCP connection stood still longer than its `idle_timeout`.
+        timeouts_tcp_idle,
+        /// A connection to a node took longer than `connect_timeout`.
+        timeouts_connect,
+        /// A node took longer than `response_timeout` to the head of its answer.
+        timeouts_response,
+        /// A request waited longer than `queue_timeout` for a place.
+        timeouts_queue,
+        /// Requests that found `queue` others waiting.
+        queue_full,
+        /// Requests for which no node could be used.
+        no_node,
+        /// Nodes' answers that were malformed or not allowed.
+        answers_malformed,
+        /// Nodes' answers that ended before their end.
+        answers_cut,
+        /// Clients that went away before their answer was whole.
+        clients_gone,
+    }
+}

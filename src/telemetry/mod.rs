@@ -1,0 +1,3 @@
+//! Names of metrics, and the log.
+
+pub mod log;

@@ -1,0 +1,1 @@
+//! Certificates and trust roots from bytes, made into what rustls wants.
