@@ -108,7 +108,7 @@ impl ProbeError {
             // The kernel's keepalive or retransmissions ended.
             Kind::TimedOut => Self::TimedOut(phase),
             // What rustls finds wrong reaches us wrapped as invalid data.
-            _ if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => Self::Tls(words(error)),
+            _ if is_tls(error) => Self::Tls(words(error)),
             _ => match phase {
                 Phase::Connect => Self::Connect(words(error)),
                 Phase::Tls => Self::Tls(words(error)),
@@ -133,6 +133,10 @@ impl ProbeError {
         }
         Self::Malformed(words(error))
     }
+}
+
+fn is_tls(error: &io::Error) -> bool {
+    error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some()
 }
 
 /// An error in its own words, cut to a length that can be shown.
