@@ -3,6 +3,8 @@
 pub mod hash;
 mod live;
 mod queue;
+mod score;
 
 pub use live::{NodeCounts, NodeLive, Place, PoolLive, RetryPermit};
 pub use queue::{Queue, QueueFull, Waiting};
+pub use score::{Band, score};

@@ -17,6 +17,12 @@ pub struct View {
 }
 
 impl View {
+    /// A view of these pools.
+    #[cfg(test)]
+    pub(crate) fn of(pools: impl IntoIterator<Item = Arc<PoolView>>) -> Self {
+        Self { pools: pools.into_iter().map(|pool| (pool.pool.name.clone(), pool)).collect() }
+    }
+
     /// The pool of this name.
     pub fn pool(&self, name: &PoolName) -> Option<&Arc<PoolView>> {
         self.pools.get(name)
