@@ -123,11 +123,11 @@ impl Worker {
         matches!(self.phase.get(), Phase::Draining | Phase::Ending)
     }
 
-    /// Hard evidence against a node: it is passed over from now on, and probed at once.
+    /// Hard evidence against a node: it is passed over from now on, and probed at once. Where the channel is full the health
+    /// actor finds the suspicion by itself, a little later.
     pub(crate) fn suspect(&self, node: &NodeView) {
-        if node.live.suspect() && self.shared.suspects.try_send(node.node.id.clone()).is_err() {
-            // The probe was not asked for, so nobody would ever take the suspicion back.
-            node.live.clear_suspicion();
+        if node.live.suspect() {
+            let _ = self.shared.suspects.try_send(node.node.id.clone());
         }
     }
 
