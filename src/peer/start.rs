@@ -22,8 +22,6 @@ use crate::health;
 const FIRST_ROUND_MAX: Duration = Duration::from_secs(1);
 /// What workers found suspicious and health has not looked at yet.
 const SUSPECTS_MAX: usize = 1_024;
-/// What health found and the view has not taken in yet.
-const EVENTS_MAX: usize = 4_096;
 /// Workers cut what is left within this time once they are told.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -78,14 +76,14 @@ impl Peer {
         let view = ViewCell::new(view::first(&catalog, started));
         let (cluster, supervisor, board) = cluster_thread().await?;
 
-        let (events, event_inbox) = mpsc::channel(EVENTS_MAX);
+        let (events, inbox) = view::channel();
         let (suspects, suspect_inbox) = mpsc::channel(SUSPECTS_MAX);
         let (first_round, is_checked) = watch::channel(false);
         let (phase, _) = watch::channel(Phase::Serving);
         let running = Arc::new(watch::channel(0).0);
         let counts = Arc::default();
 
-        supervisor.add(view_child(Arc::clone(&catalog), view.clone(), event_inbox)).await?;
+        supervisor.add(view_child(view.clone(), inbox)).await?;
         let health = health_child(catalog, view.clone(), events, suspect_inbox, first_round, tls.clone());
         supervisor.add(health).await?;
         let shared = proxy::Shared {
@@ -195,17 +193,8 @@ async fn cluster_thread() -> Result<(Cluster, Supervisor, Board), StartError> {
     Ok((Cluster { _alive: alive, thread }, supervisor, board))
 }
 
-fn view_child(catalog: Arc<Catalog>, cell: ViewCell, events: mpsc::Receiver<view::Event>) -> ChildSpec {
-    let events = Arc::new(Mutex::new(events));
-    ChildSpec::new("view", move || {
-        let arguments = view::Arguments {
-            catalog: Arc::clone(&catalog),
-            cell: cell.clone(),
-            events: Arc::clone(&events),
-        };
-        (ViewActor, arguments)
-    })
-    .critical()
+fn view_child(cell: ViewCell, inbox: view::Inbox) -> ChildSpec {
+    ChildSpec::new("view", move || (ViewActor, view::Arguments { cell: cell.clone(), inbox: inbox.clone() })).critical()
 }
 
 fn health_child(

@@ -1,6 +1,5 @@
 //! Finding a node for a request or connection, and waiting in line where every node is full.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::counts::bump;
@@ -54,15 +53,18 @@ async fn wait(
         return Err(NoNode::QueueFull);
     };
     let deadline = since + pool.pool.queue_timeout;
-    let turn = async {
+    let turn = async move {
         loop {
             (&mut waiting).await;
             // Since then the view may have changed, and with it what this pool is.
             let Some(pool) = worker.pool(name) else { return Err(NoNode::Unusable) };
             match pool.take(ask, tried, &mut worker.dice.borrow_mut()) {
-                Ok(taken) => return Ok(taken),
+                Ok(taken) => {
+                    waiting.served();
+                    return Ok(taken);
+                }
                 Err(Unavailable::NoNode) => return Err(NoNode::Unusable),
-                Err(Unavailable::Full) => waiting.line_up_again(),
+                Err(Unavailable::Full) => waiting.again(),
             }
         }
     };
@@ -70,9 +72,4 @@ async fn wait(
         bump(&worker.counts().timeouts_queue);
         Err(NoNode::QueueTimeout)
     })
-}
-
-/// Whether the pool's name is still in the view; for messages.
-pub(crate) fn exists(worker: &Worker, pool: &PoolName) -> bool {
-    worker.pool(pool).as_ref().map(Arc::strong_count).is_some()
 }
