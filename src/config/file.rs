@@ -1,0 +1,201 @@
+//! The settings as a whole: every section in turn, then what they say of each other.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
+
+use super::fault::Fault;
+use super::inherited::{self, Inherited};
+use super::listener;
+use super::origin::Origin;
+use super::peer as sections;
+use super::pool;
+use super::reader::{Description, Reader, Section};
+use super::settings::Settings;
+use super::sources::{Environment, Flags, Machine};
+use super::tree::Table;
+use crate::model::limits::LISTENERS_MAX;
+use crate::model::{Catalog, CatalogError, Pool, PoolName};
+use crate::{api, peer, proxy};
+
+/// The least file, for whoever has none.
+const LEAST_FILE: &str = "the least file is:\n
+             [[listener]]
+             name = \"web\"
+             listen = \"127.0.0.1:8000\"
+             pool = \"web\"
+
+             [[pool]]
+             name = \"web\"
+
+             [[pool.node]]
+             id = \"web-1\"
+             address = \"127.0.0.1:3000\"\n
+             or set REGIONAL_ENDPOINTS=us-east:https://us.example.com";
+
+/// Reads everything. `None` where faults were found.
+pub(super) fn read(reader: &mut Reader<'_>, root: &Table, machine: &Machine) -> Option<Settings> {
+    let inherited = inherited::read(reader);
+    let settings = reader.root(root, |s| whole(s, machine, inherited));
+    inherited::refuse_unknown(reader);
+    settings
+}
+
+/// Every section, key and variable there is.
+pub(super) fn describe() -> Description {
+    let (environment, flags) = (Environment::default(), Flags::default());
+    let mut reader = Reader::describing(&environment, &flags);
+    read(&mut reader, &Table::default(), &Machine::default());
+    reader.into_description()
+}
+
+fn whole(s: &mut Section<'_, '_, '_>, machine: &Machine, inherited: Inherited) -> Option<Settings> {
+    let peer = sections::peer(s, machine);
+    let api = sections::api(s);
+    let log = sections::log(s);
+    let idle = sections::upstream(s);
+    let listeners = listener::listeners(s);
+    let pools = pool::pools(s, &inherited);
+    s.later(&["cluster", "tls", "catalog", "region", "route", "server", "driver", "webhook", "history"]);
+
+    if s.reader().is_describing() {
+        return None;
+    }
+    if listeners.is_empty() && pools.is_empty() && !inherited.regions_named && !s.reader().is_damaged() {
+        let fault = Fault::new(s.origin(), "", "there is neither a listener nor a pool, so there is nothing to do")
+            .hint(LEAST_FILE);
+        s.reader().fault(fault);
+    }
+    let pools_known = !s.reader().is_damaged() && pools.iter().all(|pool| pool.name.is_some());
+    refuse_twice(s, &listeners, &pools, &inherited);
+    refuse_addresses_twice(s, &listeners, &api);
+    for read in &listeners {
+        let Some((name, origin)) = &read.pool else { continue };
+        let named = pools.iter().filter_map(|pool| pool.name.as_ref()).map(|(name, _)| name.as_str());
+        let regions = inherited.regions_named.then(inherited::regions_pool);
+        let named: Vec<&str> = named.chain(regions.as_ref().map(PoolName::as_str)).collect();
+        if pools_known && !named.contains(&name.as_str()) {
+            let mut fault = Fault::new(origin.clone(), format!("{} pool", read.place), "there is no such pool")
+                .found(format!("\"{name}\""))
+                .allowed(if named.is_empty() {
+                    "a [[pool]] of this file; there is none".to_owned()
+                } else {
+                    named.join(", ")
+                });
+            if let Some(meant) = super::fault::nearest(name.as_str(), named) {
+                fault = fault.hint(format!("did you mean \"{meant}\"?"));
+            }
+            s.reader().fault(fault);
+        }
+    }
+    if listeners.len() > LISTENERS_MAX {
+        let wrong = format!("{} listeners are more than the {LISTENERS_MAX} allowed", listeners.len());
+        let fault = Fault::new(s.origin(), "listener", wrong);
+        s.reader().fault(fault);
+    }
+
+    let unused: Vec<_> = pools
+        .iter()
+        .filter_map(|pool| pool.name.as_ref())
+        .filter(|(name, _)| !listeners.iter().any(|read| read.pool.as_ref().is_some_and(|(pool, _)| pool == name)))
+        .cloned()
+        .collect();
+    for (name, origin) in unused {
+        s.reader().warn(origin, format!("pool \"{name}\""), "no listener leads to it; its nodes are only checked");
+    }
+
+    let mut built: Vec<proxy::Listener> = listeners.iter().filter_map(|read| read.listener.clone()).collect();
+    if inherited.regions_named && listeners.is_empty() {
+        built.push(inherited::regions_listener());
+    } else if listeners.is_empty() && !pools.is_empty() {
+        s.reader().warn(Origin::Default, "", "there is no listener; this peer takes no traffic");
+    }
+    let pools: Vec<Pool> = pools.into_iter().filter_map(|read| read.pool).chain(inherited.regions).collect();
+    let catalog = match Catalog::new(pools) {
+        Ok(catalog) => catalog,
+        Err(error) => {
+            // What stands twice is reported where it stands.
+            if matches!(error, CatalogError::PoolsTooMany(_) | CatalogError::NodesTooMany(_)) {
+                let fault = Fault::new(s.origin(), "pool", error.to_string());
+                s.reader().fault(fault);
+            }
+            return None;
+        }
+    };
+    let proxy =
+        proxy::Settings { workers: peer.workers, listeners: built, announce: peer.announce, drain: peer.drain, idle };
+    Some(Settings { peer: peer::Settings { id: peer.id, region: peer.region, proxy, catalog }, api, log })
+}
+
+/// Names that must be unique and are not; the second is at fault and the first is named.
+fn refuse_twice(
+    s: &mut Section<'_, '_, '_>,
+    listeners: &[listener::Read],
+    pools: &[pool::Read],
+    inherited: &Inherited,
+) {
+    let names = listeners.iter().filter_map(|read| read.name.as_ref()).map(|(name, origin)| (name, origin.clone()));
+    twice(s, names, |name| (format!("listener \"{name}\" name"), format!("listener {name} stands there twice")));
+
+    let regions = inherited
+        .regions_named
+        .then(|| (inherited::regions_pool(), Origin::Environment { name: "REGIONAL_ENDPOINTS".to_owned() }));
+    let names = pools.iter().filter_map(|read| read.name.as_ref()).chain(regions.as_ref());
+    twice(s, names.map(|(name, origin)| (name, origin.clone())), |name| {
+        (format!("pool \"{name}\" name"), CatalogError::PoolTwice(name.clone()).to_string())
+    });
+
+    let regional = inherited.regions.iter().flat_map(|pool| &pool.nodes);
+    let regional = regional.map(|node| (&node.id, Origin::Environment { name: "REGIONAL_ENDPOINTS".to_owned() }));
+    let ids = pools.iter().flat_map(|read| &read.nodes).map(|(id, origin)| (id, origin.clone())).chain(regional);
+    twice(s, ids, |id| (format!("node \"{id}\" id"), CatalogError::NodeTwice(id.clone()).to_string()));
+}
+
+fn twice<'n, N: Hash + Eq + std::fmt::Display + 'n>(
+    s: &mut Section<'_, '_, '_>,
+    names: impl Iterator<Item = (&'n N, Origin)>,
+    words: impl Fn(&N) -> (String, String),
+) {
+    let mut seen: HashMap<&N, Origin> = HashMap::new();
+    for (name, origin) in names {
+        match seen.entry(name) {
+            Entry::Vacant(entry) => {
+                entry.insert(origin);
+            }
+            Entry::Occupied(first) => {
+                let (key, wrong) = words(name);
+                let fault = Fault::new(origin, key, wrong)
+                    .found(format!("\"{name}\""))
+                    .hint(format!("the first is at {}; give one of them another name", first.get()));
+                s.reader().fault(fault);
+            }
+        }
+    }
+}
+
+/// Two listeners of one address, or a listener at the address of the API.
+fn refuse_addresses_twice(s: &mut Section<'_, '_, '_>, listeners: &[listener::Read], api: &api::Settings) {
+    let mut seen = HashMap::from([(api.listen(), "the API (api.listen)".to_owned())]);
+    for read in listeners {
+        let Some((address, origin)) = &read.address else { continue };
+        // Every port 0 is another port.
+        if address.port() == 0 {
+            continue;
+        }
+        match seen.entry(*address) {
+            Entry::Vacant(entry) => {
+                entry.insert(read.place.clone());
+            }
+            Entry::Occupied(first) => {
+                let fault = Fault::new(
+                    origin.clone(),
+                    format!("{} listen", read.place),
+                    format!("{} listens there", first.get()),
+                )
+                .found(format!("\"{address}\""))
+                .hint("give one of them another port");
+                s.reader().fault(fault);
+            }
+        }
+    }
+}
