@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 
 use super::error::ApiError;
 use super::list::Params;
-use super::nodes::{CLASSES, health_score};
+use super::nodes::CLASSES;
 use super::pools::NodeTally;
 use crate::host;
 use crate::model::Verdict;
@@ -79,7 +79,7 @@ impl Collected {
         page.all(metrics::POOL_NODES, by_verdict)?;
         let of_pools: [Read<PoolView, f64>; 4] = [
             (metrics::POOL_IN_FLIGHT, |pool| f64::from(pool.live.in_flight())),
-            (metrics::POOL_WAITING, |pool| count(pool.live.queue.waiting() as u64)),
+            (metrics::POOL_WAITING, |pool| count(pool.live.queue.len() as u64)),
             (metrics::POOL_RETRIES, |pool| count(pool.live.retries.load(Relaxed))),
             (metrics::POOL_RETRIES_REFUSED, |pool| count(pool.live.retries_refused.load(Relaxed))),
         ];
@@ -130,7 +130,7 @@ const OF_NODES: [Read<NodeView, Option<f64>>; 15] = [
     (metrics::NODE_IN_FLIGHT, |node| Some(f64::from(node.live.in_flight()))),
     (metrics::NODE_WEIGHT, |node| Some(f64::from(node.node.weight.get()))),
     (metrics::NODE_EFFECTIVE_WEIGHT, |node| Some(node.effective_weight)),
-    (metrics::NODE_HEALTH_SCORE, |node| Some(health_score(node))),
+    (metrics::NODE_HEALTH_SCORE, |node| Some(node.health_score())),
     (metrics::NODE_LATENCY, |node| node.latency.map(|latency| latency.as_secs_f64())),
     (metrics::NODE_RESPONSE, |node| node.live.response_time().map(|time| time.as_secs_f64())),
     (metrics::NODE_REQUESTS, |node| Some(count(node.live.counts.requests.load(Relaxed)))),

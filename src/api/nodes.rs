@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::error::ApiError;
 use super::list::{Page, Params};
-use crate::balance::{Band, score};
+use crate::balance::score::Band;
 use crate::model::{Admin, Health, NodeAddress, NodeId, PeerId, PoolName, RegionName, Verdict};
 use crate::peer::Handles;
 use crate::view::{NodeView, PoolView, Run, View};
@@ -71,7 +71,7 @@ pub(super) async fn observations(
 fn find<'a>(view: &'a View, id: &str) -> Result<(&'a PoolView, &'a NodeView), ApiError> {
     let known = id.parse::<NodeId>().ok().and_then(|id| view.node(&id));
     let ids = || view.pools().flat_map(|pool| pool.nodes.iter().map(|node| node.node.id.as_str()));
-    known.map(|(pool, node)| (&**pool, node)).ok_or_else(|| ApiError::unknown("node", id, ids()))
+    known.map(|(pool, node)| (&**pool, &**node)).ok_or_else(|| ApiError::unknown("node", id, ids()))
 }
 
 /// A node. What was never measured is `null`.
@@ -135,7 +135,7 @@ struct Totals {
 impl<'a> NodeShown<'a> {
     fn of(pool: &'a PoolView, view: &'a NodeView, handles: &'a Handles) -> Self {
         let (node, live, counts) = (&view.node, &view.live, &view.live.counts);
-        let score = health_score(view);
+        let score = view.health_score();
         let read = |count: &AtomicU64| count.load(Relaxed);
         Self {
             id: &node.id,
@@ -208,11 +208,6 @@ impl<'a> ObservationShown<'a> {
 
 /// The names of the classes of answers, in the order of their counts.
 pub(super) const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-
-/// A node's health score at this moment.
-pub(super) fn health_score(node: &NodeView) -> f64 {
-    score(node.latency, node.live.in_flight())
-}
 
 /// Milliseconds, to the microsecond.
 fn ms(time: Duration) -> f64 {

@@ -1,5 +1,7 @@
 //! Pools as the API shows them.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
@@ -47,7 +49,7 @@ impl<'a> PoolShown<'a> {
             listeners: handles.listeners.iter().filter(|of| of.pool == pool.pool.name).map(|of| &of.name).collect(),
             nodes: NodeTally::of(&pool.nodes),
             in_flight: pool.live.in_flight(),
-            waiting: pool.live.queue.waiting(),
+            waiting: pool.live.queue.len(),
             retries_total: pool.live.retries.load(Relaxed),
             retries_refused_total: pool.live.retries_refused.load(Relaxed),
         }
@@ -67,7 +69,7 @@ pub(super) struct NodeTally {
 }
 
 impl NodeTally {
-    pub(super) fn of(nodes: &[NodeView]) -> Self {
+    pub(super) fn of(nodes: &[Arc<NodeView>]) -> Self {
         let mut tally = Self { total: nodes.len(), ..Self::default() };
         for node in nodes {
             *match node.state.verdict {
