@@ -5,18 +5,19 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use tokio::runtime;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use super::handles::{BoundListener, Handles, Readiness};
 use super::settings::Settings;
 use super::supervise::{AddError, Board, ChildSpec, Supervisor};
+use crate::health;
 use crate::host::{self, Dice, Names};
 use crate::model::{Catalog, NodeId};
 use crate::proxy::{self, BindError, Bound, Phase, Protocol, WorkerActor};
 use crate::tls::{self, ClientConfigs, TlsError};
 use crate::view::{self, ViewActor, ViewCell};
-use crate::health;
 
 /// Readiness waits so long for the first check of every node: a peer that cannot reach some serves the others.
 const FIRST_ROUND_MAX: Duration = Duration::from_secs(1);
@@ -62,7 +63,8 @@ pub struct Peer {
 #[derive(Debug)]
 struct Cluster {
     /// The thread ends when this is gone.
-    _alive: oneshot::Sender<()>,
+    alive: oneshot::Sender<()>,
+    runtime: runtime::Handle,
     thread: thread::JoinHandle<()>,
 }
 
@@ -101,7 +103,7 @@ impl Peer {
         }
 
         let readiness = Readiness::default();
-        tokio::spawn(become_ready(readiness.clone(), is_checked));
+        cluster.runtime.spawn(become_ready(readiness.clone(), is_checked));
         let bound = listeners.iter().map(bound_listener).collect();
         Ok(Self {
             handles: Handles {
@@ -155,8 +157,8 @@ impl Peer {
             tracing::error!("a worker does not end; it is left behind");
         }
         self.supervisor.stop().await;
-        if let Some(Cluster { _alive, thread }) = self.cluster.take() {
-            drop(_alive);
+        if let Some(Cluster { alive, thread, .. }) = self.cluster.take() {
+            drop(alive);
             // It has nothing left to do, and whatever it panicked with was logged.
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
@@ -176,7 +178,8 @@ async fn cluster_thread() -> Result<(Cluster, Supervisor, Board), StartError> {
     let its_board = board.clone();
     let (alive, is_alive) = oneshot::channel::<()>();
     let (started, has_started) = oneshot::channel();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+    let handle = runtime.handle().clone();
     let thread = thread::Builder::new()
         .name("cluster".to_owned())
         .spawn(move || {
@@ -190,7 +193,7 @@ async fn cluster_thread() -> Result<(Cluster, Supervisor, Board), StartError> {
         .map_err(StartError::Thread)?;
     let supervisor = has_started.await.unwrap_or_else(|_| Err("its thread ended".to_owned()));
     let supervisor = supervisor.map_err(StartError::Supervisor)?;
-    Ok((Cluster { _alive: alive, thread }, supervisor, board))
+    Ok((Cluster { alive, runtime: handle, thread }, supervisor, board))
 }
 
 fn view_child(cell: ViewCell, inbox: view::Inbox) -> ChildSpec {

@@ -65,7 +65,6 @@ async fn connect_one(
         return Ok(NodeStream::Plain(stream));
     }
     let name = tls::server_name(&node.node.address.host).map_err(|error| ConnectError::Tls(io::Error::other(error)))?;
-    let stream =
-        TlsConnector::from(Arc::clone(tls)).connect(name, stream).await.map_err(ConnectError::Tls)?;
+    let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await.map_err(ConnectError::Tls)?;
     Ok(NodeStream::Tls(Box::new(stream)))
 }

@@ -40,13 +40,7 @@ pub(crate) fn pick_now(worker: &Worker, pool: &PoolName, ask: &Ask, tried: &Trie
     pool.take(ask, tried, &mut worker.dice.borrow_mut())
 }
 
-async fn wait(
-    worker: &Worker,
-    name: &PoolName,
-    ask: &Ask,
-    tried: &Tried,
-    since: Instant,
-) -> Result<Taken, NoNode> {
+async fn wait(worker: &Worker, name: &PoolName, ask: &Ask, tried: &Tried, since: Instant) -> Result<Taken, NoNode> {
     let Some(pool) = worker.pool(name) else { return Err(NoNode::Unusable) };
     let Ok(mut waiting) = pool.live.queue.wait(pool.pool.queue) else {
         bump(&worker.counts().queue_full);

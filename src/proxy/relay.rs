@@ -100,9 +100,8 @@ where
     let mut progress = 0;
     alarm.set(host::now() + idle);
     poll_fn(|cx| {
-        let moved = up
-            .poll(cx, client, node, stock, count_up)
-            .and_then(|()| down.poll(cx, node, client, stock, count_down));
+        let moved =
+            up.poll(cx, client, node, stock, count_up).and_then(|()| down.poll(cx, node, client, stock, count_down));
         if moved.is_err() {
             client.io.abort_on_close();
             node.io.abort_on_close();

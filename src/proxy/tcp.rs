@@ -38,16 +38,9 @@ pub(crate) async fn serve(worker: &Worker, bound: &Bound, settings: &Tcp, stream
         bound.counts.bytes_sent.fetch_add(bytes, Relaxed);
         node.live.counts.bytes_received.fetch_add(bytes, Relaxed);
     };
-    let end = relay(
-        &mut client,
-        &mut node_leg,
-        &mut alarm,
-        settings.idle_timeout,
-        &worker.stock,
-        &count_up,
-        &count_down,
-    )
-    .await;
+    let end =
+        relay(&mut client, &mut node_leg, &mut alarm, settings.idle_timeout, &worker.stock, &count_up, &count_down)
+            .await;
     if matches!(end, RelayEnd::Idle) {
         bump(&worker.counts().timeouts_tcp_idle);
     }

@@ -268,7 +268,9 @@ async fn futures_now<F: Future>(future: F) -> Option<F::Output> {
 
 /// Whether the error concerns the connection that was to be accepted and not the listener (accept(2)).
 fn is_of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut};
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionReset, HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut,
+    };
     matches!(
         error.kind(),
         ConnectionAborted | ConnectionReset | TimedOut | HostUnreachable | NetworkUnreachable | NetworkDown

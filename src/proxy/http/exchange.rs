@@ -225,11 +225,7 @@ async fn pause(session: &Session<'_>) {
 }
 
 /// A connection to the node: one that is idle, or a new one.
-async fn open(
-    session: &Session<'_>,
-    taken: &Taken,
-    fresh_only: bool,
-) -> Result<(NodeConnection, bool), ConnectError> {
+async fn open(session: &Session<'_>, taken: &Taken, fresh_only: bool) -> Result<(NodeConnection, bool), ConnectError> {
     let node = taken.node();
     if !fresh_only {
         let is_replayable = session.request.method.is_idempotent();

@@ -174,13 +174,7 @@ impl AnswerPlan {
 }
 
 /// Writes the head of a final answer as the client gets it. `date` is sent where the node sent none.
-pub(crate) fn answer_head(
-    request: &RequestHead,
-    answer: &AnswerHead,
-    plan: AnswerPlan,
-    date: &str,
-    out: &mut Vec<u8>,
-) {
+pub(crate) fn answer_head(request: &RequestHead, answer: &AnswerHead, plan: AnswerPlan, date: &str, out: &mut Vec<u8>) {
     write_status_line(answer, out);
     let mut has_date = false;
     for field in answer.fields.iter() {

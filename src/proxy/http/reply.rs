@@ -16,13 +16,17 @@ pub(crate) struct Reply {
 impl Reply {
     pub(crate) const NO_NODE: Self = Self { status: 503, reason: "no node is available", retry_after_s: Some(1) };
     pub(crate) const FULL: Self = Self { status: 503, reason: "all nodes are busy", retry_after_s: Some(1) };
-    pub(crate) const NOT_REACHED: Self = Self { status: 502, reason: "the node could not be reached", retry_after_s: None };
+    pub(crate) const NOT_REACHED: Self =
+        Self { status: 502, reason: "the node could not be reached", retry_after_s: None };
     pub(crate) const BROKEN: Self = Self { status: 502, reason: "the node broke off", retry_after_s: None };
-    pub(crate) const MALFORMED: Self = Self { status: 502, reason: "the node's answer was malformed", retry_after_s: None };
-    pub(crate) const TIMEOUT: Self = Self { status: 504, reason: "the node did not answer in time", retry_after_s: None };
+    pub(crate) const MALFORMED: Self =
+        Self { status: 502, reason: "the node's answer was malformed", retry_after_s: None };
+    pub(crate) const TIMEOUT: Self =
+        Self { status: 504, reason: "the node did not answer in time", retry_after_s: None };
     pub(crate) const CONNECT_TIMEOUT: Self =
         Self { status: 504, reason: "the node could not be reached in time", retry_after_s: None };
-    pub(crate) const HEAD_TIMEOUT: Self = Self { status: 408, reason: "the request did not arrive in time", retry_after_s: None };
+    pub(crate) const HEAD_TIMEOUT: Self =
+        Self { status: 408, reason: "the request did not arrive in time", retry_after_s: None };
     pub(crate) const BODY_TIMEOUT: Self =
         Self { status: 408, reason: "the request body did not arrive in time", retry_after_s: None };
     pub(crate) const BODY_MALFORMED: Self = Self { status: 400, reason: "malformed request body", retry_after_s: None };

@@ -115,8 +115,7 @@ pub(crate) async fn serve(worker: &Worker, bound: &Bound, settings: &Http, strea
                     add(&live.bytes_received, bytes);
                 };
                 let idle = settings.tunnel_idle_timeout;
-                let end =
-                    relay(&mut client, &mut node, &mut alarm, idle, &worker.stock, &count_up, &count_down).await;
+                let end = relay(&mut client, &mut node, &mut alarm, idle, &worker.stock, &count_up, &count_down).await;
                 if matches!(end, RelayEnd::Idle) {
                     bump(&worker.counts().timeouts_tunnel_idle);
                 }

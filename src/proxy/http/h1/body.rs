@@ -76,10 +76,6 @@ impl Decoder {
         }
     }
 
-    pub(crate) fn is_ended(&self) -> bool {
-        matches!(self, Self::Ended)
-    }
-
     /// How many bytes are still to come, where that is known.
     pub(crate) fn remaining(&self) -> Option<u64> {
         match self {

@@ -213,8 +213,8 @@ fn is_authority(bytes: &[u8]) -> bool {
     } else {
         let end = memchr::memchr(b':', bytes).unwrap_or(bytes.len());
         let (host, port) = bytes.split_at(end);
-        let is_name = !host.is_empty()
-            && host.iter().all(|&b| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(&b));
+        let is_name =
+            !host.is_empty() && host.iter().all(|&b| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(&b));
         (is_name, port)
     };
     let is_port = match port {
@@ -386,7 +386,10 @@ mod tests {
             ("GET / HTTP/1.1\nHost: x\nConnection: Upgrade\nUpgrade: websocket\n\n", true),
             ("GET / HTTP/1.1\nHost: x\nUpgrade: websocket\n\n", false),
             ("GET / HTTP/1.1\nHost: x\nConnection: Upgrade\n\n", false),
-            ("GET / HTTP/1.1\nHost: x\nConnection: Upgrade, HTTP2-Settings\nUpgrade: h2c\nHTTP2-Settings: AA\n\n", false),
+            (
+                "GET / HTTP/1.1\nHost: x\nConnection: Upgrade, HTTP2-Settings\nUpgrade: h2c\nHTTP2-Settings: AA\n\n",
+                false,
+            ),
             ("GET / HTTP/1.1\nHost: x\nConnection: Upgrade\nUpgrade: websocket, h2c\n\n", false),
             ("GET / HTTP/1.0\nConnection: Upgrade\nUpgrade: websocket\n\n", false),
             ("POST / HTTP/1.1\nHost: x\nContent-Length: 2\nConnection: Upgrade\nUpgrade: websocket\n\n", false),
