@@ -1,9 +1,13 @@
 //! What happens at nodes and pools right now: counts that workers write and pickers read, without locks.
 //!
-//! A [`NodeLive`] outlives every view that names its node, so counts survive a change of the view.
+//! A [`NodeLive`] outlives every view that names its node, so counts survive a change of the view. What pickers read
+//! stands apart from what only `/metrics` reads, each on cache lines of its own: a picker on one core does not wait for
+//! a line because a worker on another adds to a byte count.
 
+use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 use super::queue::Queue;
@@ -11,17 +15,36 @@ use super::queue::Queue;
 /// One share of the moving averages that a new sample gets: 1/8, as TCP smooths its round trip (RFC 6298 section 2).
 const AVERAGE_SHIFT: u64 = 3;
 
+/// A value that shares its cache lines with nothing else. 64 bytes is the line of x86-64 and of most arm64 cores.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct OwnLines<T>(T);
+
+impl<T> Deref for OwnLines<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
 /// The live figures of one node at this peer.
 #[derive(Debug, Default)]
 pub struct NodeLive {
+    picking: OwnLines<Picking>,
+    /// What it did since the peer started.
+    pub counts: OwnLines<NodeCounts>,
+}
+
+/// What a picker reads of a node.
+#[derive(Debug, Default)]
+struct Picking {
     /// Exchanges and connections that hold a place now.
     in_flight: AtomicU32,
     /// A connection to it was refused or reset and no probe has answered since.
     suspect: AtomicBool,
     /// Moving average of the time to the head of an answer, in µs; 0: never measured.
     response_us: AtomicU64,
-    /// What it did since the peer started.
-    pub counts: NodeCounts,
 }
 
 /// Totals of one node since the peer started.
@@ -48,47 +71,59 @@ pub struct NodeCounts {
 impl NodeLive {
     /// Exchanges and connections that hold a place now.
     pub fn in_flight(&self) -> u32 {
-        self.in_flight.load(Relaxed)
+        self.picking.in_flight.load(Relaxed)
     }
 
     /// Takes a place unless `max` are taken.
     pub(super) fn try_enter(&self, max: u32) -> bool {
-        self.in_flight.fetch_update(Relaxed, Relaxed, |count| (count < max).then_some(count + 1)).is_ok()
+        self.picking.in_flight.fetch_update(SeqCst, Relaxed, |count| (count < max).then_some(count + 1)).is_ok()
     }
 
-    pub(super) fn leave(&self) {
-        self.in_flight.fetch_sub(1, Relaxed);
+    /// Gives a place back. Sequentially consistent, as is the look at the waiting line that follows: either whoever lines
+    /// up meanwhile is seen there, or it sees this place (`queue.rs`).
+    fn leave(&self) {
+        self.picking.in_flight.fetch_sub(1, SeqCst);
     }
 
     /// Whether a connection failed and no probe has answered since. Such a node is passed over while others are left.
     pub fn is_suspect(&self) -> bool {
-        self.suspect.load(Relaxed)
+        self.picking.suspect.load(Relaxed)
     }
 
     /// Notes hard evidence; true where it is news, so that one probe is asked for and not one a request.
     pub fn suspect(&self) -> bool {
-        !self.suspect.swap(true, Relaxed)
+        !self.picking.suspect.swap(true, Relaxed)
     }
 
     /// A probe answered.
     pub fn clear_suspicion(&self) {
-        self.suspect.store(false, Relaxed);
+        self.picking.suspect.store(false, Relaxed);
     }
 
     /// Moving average of the time to the head of an answer; `None` before the first.
     pub fn response_time(&self) -> Option<Duration> {
-        match self.response_us.load(Relaxed) {
+        match self.response_us() {
             0 => None,
             us => Some(Duration::from_micros(us)),
         }
     }
 
+    /// The same in µs; 0: never measured.
+    pub(super) fn response_us(&self) -> u64 {
+        self.picking.response_us.load(Relaxed)
+    }
+
     /// Adds one measured time to the average. Two workers at once may lose one sample, which an average bears.
     pub fn note_response_time(&self, time: Duration) {
         let sample = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).clamp(1, u64::from(u32::MAX));
-        let old = self.response_us.load(Relaxed);
+        let old = self.response_us();
         let new = if old == 0 { sample } else { (old - (old >> AVERAGE_SHIFT) + (sample >> AVERAGE_SHIFT)).max(1) };
-        self.response_us.store(new, Relaxed);
+        self.picking.response_us.store(new, Relaxed);
+    }
+
+    /// The node was away: what it measured before says nothing of it now.
+    pub fn forget_response_time(&self) {
+        self.picking.response_us.store(0, Relaxed);
     }
 }
 
@@ -96,11 +131,11 @@ impl NodeLive {
 #[derive(Debug, Default)]
 pub struct PoolLive {
     /// Requests between pick and end, over all nodes.
-    in_flight: AtomicU32,
-    /// Of those, the ones that are a second or later try.
-    retrying: AtomicU32,
+    in_flight: OwnLines<AtomicU32>,
     /// Where `round_robin` stands.
-    pub(super) cursor: AtomicUsize,
+    pub(super) cursor: OwnLines<AtomicUsize>,
+    /// Of those in flight, the ones that are a second or later try.
+    retrying: AtomicU32,
     /// Requests that wait for a place at a full node.
     pub queue: Queue,
     /// Requests that were sent again, in total.
@@ -139,8 +174,8 @@ impl Drop for RetryPermit {
 /// A place at a node, counted from pick to end. Dropping it lets the next one in: whoever waits longest, if anybody does.
 #[derive(Debug)]
 pub struct Place {
-    pub(super) node: Arc<NodeLive>,
-    pub(super) pool: Arc<PoolLive>,
+    node: Arc<NodeLive>,
+    pool: Arc<PoolLive>,
 }
 
 impl Place {

@@ -30,6 +30,8 @@ pub const RELAY_BUFFER_BYTES: usize = 64 * 1024;
 pub const REPLAY_BYTES_MAX: usize = 64 * 1024;
 /// Checks of nodes under way at the same time.
 pub const CHECKS_IN_FLIGHT_MAX: usize = 512;
+/// Observations on their way to the view.
+pub const VIEW_EVENTS_MAX: usize = 4_096;
 /// Bytes that a check reads of an answer.
 pub const CHECK_ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Connections to the API at the same time.

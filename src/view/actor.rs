@@ -1,0 +1,153 @@
+//! The one writer of the view: takes what was observed, builds the next view, publishes it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::{Mutex, mpsc};
+
+use super::build::{Changes, Event};
+use super::picture::{View, ViewCell};
+use crate::host;
+use crate::model::Verdict;
+use crate::model::limits::VIEW_EVENTS_MAX;
+
+/// Between two views while much changes. A view that comes after a quiet time is published at once.
+const PACE_MIN: Duration = Duration::from_millis(10);
+/// Building takes at most one part of so many of the thread, however much changes.
+const BUILD_SHARE: u32 = 10;
+/// How long a change that only shifts what is shown may wait for others like it.
+const DETAIL_DELAY: Duration = Duration::from_millis(250);
+/// A turn ends after this time even if nothing happened, so that a request to stop is heard.
+const TURN_MAX: Duration = Duration::from_millis(200);
+/// Events that one turn takes.
+const EVENTS_PER_TURN_MAX: usize = 1_024;
+
+/// A bounded way to the view for all that is observed.
+pub fn channel() -> (mpsc::Sender<Event>, Inbox) {
+    let (sender, events) = mpsc::channel(VIEW_EVENTS_MAX);
+    (sender, Inbox(Arc::new(Mutex::new(Pending { events, changes: Changes::default() }))))
+}
+
+/// What arrived and is not in a view yet. It outlives the actor: the one that is started after it goes on here.
+#[derive(Clone, Debug)]
+pub struct Inbox(Arc<Mutex<Pending>>);
+
+#[derive(Debug)]
+struct Pending {
+    events: mpsc::Receiver<Event>,
+    changes: Changes,
+}
+
+/// What the actor is given at every start.
+#[derive(Clone, Debug)]
+pub struct Arguments {
+    /// Where it publishes, with [`super::first`] or a later view already in it.
+    pub cell: ViewCell,
+    /// What it reads.
+    pub inbox: Inbox,
+}
+
+/// The actor.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ViewActor;
+
+/// The only message: take what is there, or wait a little for it. The actor sends the next one to itself, so its mailbox
+/// cannot grow.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn;
+
+/// What it knows beside the view and the inbox; nothing that a restart would miss.
+#[derive(Debug)]
+pub struct State {
+    arguments: Arguments,
+    taken: Vec<Event>,
+    /// When the first of the changes at hand is to be published, if there are any.
+    publish_at: Option<Instant>,
+    /// No view before this.
+    not_before: Instant,
+}
+
+impl Actor for ViewActor {
+    type Msg = Turn;
+    type State = State;
+    type Arguments = Arguments;
+
+    async fn pre_start(&self, myself: ActorRef<Turn>, arguments: Arguments) -> Result<State, ActorProcessingErr> {
+        let now = host::now();
+        // Changes that the one before took and did not publish.
+        let left = !arguments.inbox.0.lock().await.changes.is_empty();
+        myself.cast(Turn)?;
+        Ok(State { arguments, taken: Vec::new(), publish_at: left.then_some(now), not_before: now })
+    }
+
+    async fn handle(&self, myself: ActorRef<Turn>, _: Turn, state: &mut State) -> Result<(), ActorProcessingErr> {
+        if state.turn().await {
+            myself.cast(Turn)?;
+        } else {
+            myself.stop(Some("nobody observes any more".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    /// False where nobody is left to send events.
+    async fn turn(&mut self) -> bool {
+        let inbox = Arc::clone(&self.arguments.inbox.0);
+        let mut pending = inbox.lock().await;
+        let view = self.arguments.cell.load();
+        let now = host::now();
+        let next = [self.publish_at, view.due()].into_iter().flatten().min();
+        let wait = next.map_or(TURN_MAX, |at| at.max(self.not_before).saturating_duration_since(now).min(TURN_MAX));
+        let receiving = pending.events.recv_many(&mut self.taken, EVENTS_PER_TURN_MAX);
+        if let Ok(0) = tokio::time::timeout(wait, receiving).await {
+            return false;
+        }
+        let now = host::now();
+        for event in self.taken.drain(..) {
+            let at = if view.is_news(&event) { now } else { now + DETAIL_DELAY };
+            pending.changes.add(&view, event);
+            self.publish_at = Some(self.publish_at.map_or(at, |standing| standing.min(at)));
+        }
+        let due = [self.publish_at, view.due()].into_iter().flatten().any(|at| at <= now);
+        if due && self.not_before <= now {
+            let changes = std::mem::take(&mut pending.changes);
+            self.publish(&view, changes, now);
+        }
+        true
+    }
+
+    fn publish(&mut self, old: &View, changes: Changes, now: Instant) {
+        self.publish_at = None;
+        let new = Arc::new(old.after(changes, now));
+        self.arguments.cell.store(Arc::clone(&new));
+        tell(old, &new);
+        let built_in = host::now().saturating_duration_since(now);
+        self.not_before = now + PACE_MIN.max(built_in * BUILD_SHARE);
+    }
+}
+
+/// Tells those whom a new view concerns: whoever waits for a place, and whoever reads the log.
+fn tell(old: &View, new: &View) {
+    for (old, new) in old.pools().zip(new.pools()).filter(|(old, new)| !Arc::ptr_eq(old, new)) {
+        for (before, after) in old.nodes.iter().zip(&new.nodes) {
+            let (was, is) = (before.state.verdict, after.state.verdict);
+            if was == is {
+                continue;
+            }
+            let (id, why) = (&after.node.id, &after.observation.last_result);
+            if is == Verdict::Down {
+                tracing::warn!(node = %id, pool = %new.pool.name, was = was.name(), why, "node is down");
+            } else {
+                tracing::info!(node = %id, pool = %new.pool.name, was = was.name(), why, "node is {}", is.name());
+            }
+            if before.usable_since.is_none() && after.usable_since.is_some() {
+                after.live.forget_response_time();
+            }
+        }
+        if !new.picks_like(old) {
+            new.live.queue.wake_all();
+        }
+    }
+}

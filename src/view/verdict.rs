@@ -1,0 +1,216 @@
+//! The verdict: what the votes of many observers say together. Every peer computes it by this one function from what it
+//! heard, and no leader is asked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::model::{Health, Verdict};
+
+/// How long the last verdict holds when nobody votes any more. A peer that lost sight of all others for a moment should
+/// not forget what they said; one that lost it for longer goes by what it sees itself.
+pub const HOLD: Duration = Duration::from_secs(30);
+
+/// Nodes that a peer must observe before it can be doubtful.
+const DOUBTFUL_NODES_MIN: usize = 3;
+
+/// The fresh vote of an observer that is not doubtful.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Vote {
+    /// What it says.
+    pub health: Health,
+    /// Whether it ever had a good answer from this address.
+    pub reached_before: bool,
+}
+
+/// The last verdict that rested on votes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Held {
+    /// What it was.
+    pub verdict: Verdict,
+    /// How long there have been no votes.
+    pub silent: Duration,
+}
+
+/// The lower median of the votes, up < degraded < down, so that a tie favours the node; hence one vote of down among two
+/// or more never takes a node down. A vote of down counts only from a peer that has reached the address before, unless
+/// none has: a peer that never could may be cut off from it.
+///
+/// Without votes the last verdict holds for [`HOLD`], then `local` alone counts, what this peer's own traffic and probes
+/// say.
+pub fn verdict(votes: &[Vote], held: Option<Held>, local: Option<Health>) -> Verdict {
+    let reached = votes.iter().any(|vote| vote.reached_before);
+    let counts = |vote: &&Vote| vote.health != Health::Down || vote.reached_before || !reached;
+    let mut counted: Vec<Health> = votes.iter().filter(counts).map(|vote| vote.health).collect();
+    counted.sort_unstable();
+    if let Some(&median) = counted.get(counted.len().saturating_sub(1) / 2) {
+        return median.into();
+    }
+    match held {
+        Some(held) if held.silent < HOLD => held.verdict,
+        _ => local.map_or(Verdict::Unknown, Verdict::from),
+    }
+}
+
+/// One peer's vote on one node, for [`doubtful`].
+#[derive(Clone, Copy, Debug)]
+pub struct Ballot<Peer, Node> {
+    /// Whose.
+    pub peer: Peer,
+    /// On which.
+    pub node: Node,
+    /// What it says.
+    pub health: Health,
+}
+
+/// The peers whose votes are not to count because they disagree with everybody: of at least three nodes that one observes,
+/// more than half are down by its vote while a majority of the others' votes on them says up. If that were more than half
+/// of the peers, nobody is doubtful: then the nodes are the likelier fault.
+pub fn doubtful<Peer: Copy + Ord, Node: Copy + Ord>(ballots: &[Ballot<Peer, Node>]) -> BTreeSet<Peer> {
+    #[derive(Default)]
+    struct Count {
+        all: usize,
+        up: usize,
+    }
+    let mut by_node = BTreeMap::<Node, Count>::new();
+    for ballot in ballots {
+        let count = by_node.entry(ballot.node).or_default();
+        count.all += 1;
+        count.up += usize::from(ballot.health == Health::Up);
+    }
+    #[derive(Default)]
+    struct Record {
+        observed: usize,
+        contradicted: usize,
+    }
+    let mut by_peer = BTreeMap::<Peer, Record>::new();
+    for ballot in ballots {
+        let record = by_peer.entry(ballot.peer).or_default();
+        record.observed += 1;
+        let count = &by_node[&ballot.node];
+        // A vote of down is no vote of up, so all votes of up are others'.
+        let others_say_up = count.up * 2 > count.all - 1;
+        record.contradicted += usize::from(ballot.health == Health::Down && others_say_up);
+    }
+    let peers = by_peer.len();
+    let stands_alone =
+        |record: &Record| record.observed >= DOUBTFUL_NODES_MIN && record.contradicted * 2 > record.observed;
+    let doubtful: BTreeSet<Peer> =
+        by_peer.into_iter().filter(|(_, record)| stands_alone(record)).map(|(peer, _)| peer).collect();
+    if doubtful.len() * 2 > peers { BTreeSet::new() } else { doubtful }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `U`, `G`, `D`: up, degraded, down from a peer that reached the node before; in lower case from one that never did.
+    fn votes(text: &str) -> Vec<Vote> {
+        text.chars()
+            .map(|c| Vote {
+                health: match c.to_ascii_uppercase() {
+                    'U' => Health::Up,
+                    'G' => Health::Degraded,
+                    _ => Health::Down,
+                },
+                reached_before: c.is_ascii_uppercase(),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn votes_give_a_verdict_by_table() {
+        for (text, expected) in [
+            ("U", Verdict::Up),
+            ("G", Verdict::Degraded),
+            ("D", Verdict::Down),
+            // The first vote of one observer on an address it never reached.
+            ("d", Verdict::Down),
+            // Ties favour the node, and one of two does not take it down.
+            ("UD", Verdict::Up),
+            ("GD", Verdict::Degraded),
+            ("UG", Verdict::Up),
+            ("DD", Verdict::Down),
+            ("UDD", Verdict::Down),
+            ("UUD", Verdict::Up),
+            ("UGD", Verdict::Degraded),
+            ("UUDD", Verdict::Up),
+            // Those who never reached it do not outvote one who did.
+            ("Udd", Verdict::Up),
+            ("Gddd", Verdict::Degraded),
+            ("Dd", Verdict::Down),
+            ("dd", Verdict::Down),
+        ] {
+            assert_eq!(verdict(&votes(text), None, None), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn down_takes_more_than_half_of_the_votes_and_two_of_them_where_there_are_two() {
+        for peers in 1..=7_usize {
+            for downs in 0..=peers {
+                let text: String = (0..peers).map(|i| if i < downs { 'D' } else { 'U' }).collect();
+                let expected = if downs * 2 > peers && downs >= peers.min(2) { Verdict::Down } else { Verdict::Up };
+                assert_eq!(verdict(&votes(&text), None, None), expected, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_votes_the_last_verdict_holds_for_a_while_and_then_local_evidence_alone() {
+        let held = |seconds| Some(Held { verdict: Verdict::Up, silent: Duration::from_secs(seconds) });
+        for (held, local, expected) in [
+            (None, None, Verdict::Unknown),
+            (held(0), Some(Health::Down), Verdict::Up),
+            (held(29), None, Verdict::Up),
+            (held(30), None, Verdict::Unknown),
+            (held(30), Some(Health::Down), Verdict::Down),
+        ] {
+            assert_eq!(verdict(&[], held, local), expected, "{held:?} {local:?}");
+        }
+    }
+
+    /// One line a peer, one letter a node; `-`: no vote.
+    fn doubtful_of(peers: &[&str]) -> Vec<usize> {
+        let ballots: Vec<Ballot<usize, usize>> = peers
+            .iter()
+            .enumerate()
+            .flat_map(|(peer, line)| {
+                let votes = line.char_indices().filter(|(_, c)| *c != '-');
+                votes.map(move |(node, c)| Ballot { peer, node, health: votes_of(c) })
+            })
+            .collect();
+        doubtful(&ballots).into_iter().collect()
+    }
+
+    fn votes_of(c: char) -> Health {
+        votes(&c.to_string())[0].health
+    }
+
+    #[test]
+    fn a_peer_that_disagrees_with_everybody_is_doubtful() {
+        for (peers, expected) in [
+            (&["UUUU", "UUUU", "DDDU"][..], &[2][..]),
+            // Half of its nodes are not more than half.
+            (&["UUUU", "UUUU", "DDUU"], &[]),
+            // Two nodes are too few to judge by.
+            (&["UU", "UU", "DD"], &[]),
+            // The nodes really are down.
+            (&["DDDD", "DDDD", "DDDD"], &[]),
+            (&["UUUU", "DDDD", "DDDD"], &[]),
+            // Of two who disagree one is doubtful; that is half of the peers and not more.
+            (&["UUU", "DDD"], &[1]),
+            // Nobody else sees these nodes.
+            (&["DDD---", "---UUU"], &[]),
+            (&["DDD"], &[]),
+        ] {
+            assert_eq!(doubtful_of(peers), expected, "{peers:?}");
+        }
+    }
+
+    #[test]
+    fn if_more_than_half_of_the_peers_were_doubtful_none_is() {
+        // Each of the first three is alone in calling three of its five nodes down.
+        assert_eq!(doubtful_of(&["DDDUU----", "UUUUUUUUU", "UUUUUUUUU", "UUUUUUUUU"]), [0]);
+        assert!(doubtful_of(&["DDDUU----", "---DDDUU-", "UU----DDD", "UUUUUUUUU"]).is_empty());
+    }
+}
