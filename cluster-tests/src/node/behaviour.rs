@@ -30,7 +30,7 @@ pub enum BodyRead {
 }
 
 /// An answer.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// One that is well formed; the body is the shared pattern.
@@ -47,6 +47,7 @@ pub enum Answer {
         pause_ms: u64,
     },
     /// 200 with the node's name and a line end.
+    #[default]
     Name,
     /// 200 with the request's own body, in chunks, as it comes in.
     Echo,
@@ -76,12 +77,6 @@ pub enum Then {
     Reset,
     /// Nothing, and the connection stays open.
     Hang,
-}
-
-impl Default for Answer {
-    fn default() -> Self {
-        Self::Name
-    }
 }
 
 impl From<Answer> for Behaviour {

@@ -103,8 +103,8 @@ impl TestNode {
     }
 
     /// A node that speaks TLS on a free port.
-    pub fn start_tls(name: &str, tls: Arc<ServerConfig>) -> Self {
-        Self::start_all(&[name.to_owned()], Some(&tls)).remove(0)
+    pub fn start_tls(name: &str, tls: &Arc<ServerConfig>) -> Self {
+        Self::start_all(&[name.to_owned()], Some(tls)).remove(0)
     }
 
     /// Many nodes on one thread, called `node-1` and on.
