@@ -25,7 +25,11 @@ impl Haproxy {
         let file = folder.path().join("haproxy.cfg");
         std::fs::write(&file, configuration(settings)).expect("a temporary folder takes a file");
         let address = settings.listeners.first().expect("a proxy listens").listen;
-        let process = Spawn::new("haproxy", &program, Signal::TERM).arg("-db").arg("-f").arg(&file).start(folder);
+        let process = Spawn::on_core("haproxy", &program, Signal::TERM, settings.core)
+            .arg("-db")
+            .arg("-f")
+            .arg(&file)
+            .start(folder);
         let mut front = Self { address, process };
         front.process.wait_log("an open port", PATIENCE, |_| std::net::TcpStream::connect(address).ok());
         Some(front)
@@ -67,11 +71,8 @@ fn configuration(settings: &Settings) -> String {
         let listener = settings.listeners.iter().find(|listener| listener.pool == pool.name);
         let mode = listener.map_or("http", |listener| listener.protocol);
         let _ = writeln!(text, "backend {}\n mode {mode}", pool.name);
-        if mode == "http" {
-            let _ = writeln!(text, " retry-on conn-failure empty-response response-timeout 502 503");
-            if pool.is_checked() {
-                let _ = writeln!(text, " option httpchk GET /health");
-            }
+        if mode == "http" && pool.is_checked() {
+            let _ = writeln!(text, " option httpchk GET /health");
         }
         let check = if pool.is_checked() { " check inter 250ms fall 2 rise 1" } else { "" };
         for node in &pool.nodes {

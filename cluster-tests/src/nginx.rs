@@ -3,7 +3,6 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -11,7 +10,7 @@ use crate::pattern::Pattern;
 use crate::process::{Process, Spawn};
 use crate::raw::get_once;
 use crate::settings::{Listener, Pool, Settings};
-use crate::wait::{self, PATIENCE};
+use crate::wait::PATIENCE;
 use crate::{need, ports};
 
 /// Where Debian's `libnginx-mod-stream` puts the module that relays TCP.
@@ -37,11 +36,11 @@ impl Nginx {
     /// A node with files of the shared pattern (`/1k`, `/64k`, `/1m`), `/health`, and `/` for its name; `None`, with a line
     /// that says so, where nginx is not installed.
     pub fn start_node(name: &str) -> Option<Self> {
-        Self::start_node_at(name, ports::free(), Shape::Single)
+        Self::start_node_at(name, ports::free(), Shape::Single, None)
     }
 
-    /// The same at a given address.
-    pub fn start_node_at(name: &str, address: SocketAddr, shape: Shape) -> Option<Self> {
+    /// The same at a given address, bound to a core where one is given.
+    pub fn start_node_at(name: &str, address: SocketAddr, shape: Shape, core: Option<usize>) -> Option<Self> {
         let program = need::program("nginx")?;
         let folder = tempfile::tempdir().expect("a temporary folder");
         let www = folder.path().join("www");
@@ -57,7 +56,7 @@ impl Nginx {
             www.display(),
             "n".repeat(128),
         );
-        let mut node = Self { address, process: start(&program, folder, shape, &server, "") };
+        let mut node = Self { address, process: start(&program, folder, shape, core, &server, "") };
         node.process.wait_log("an answer", PATIENCE, |_| get_once(address, "/health"));
         Some(node)
     }
@@ -81,7 +80,7 @@ impl Nginx {
             return None;
         }
         let address = settings.listeners.first().expect("a proxy listens").listen;
-        let mut front = Self { address, process: start(&program, folder, shape, &http, &stream) };
+        let mut front = Self { address, process: start(&program, folder, shape, settings.core, &http, &stream) };
         front.process.wait_log("an open port", PATIENCE, |_| std::net::TcpStream::connect(address).ok());
         Some(front)
     }
@@ -136,7 +135,14 @@ fn stream_server(listener: &Listener) -> String {
     )
 }
 
-fn start(program: &Path, folder: tempfile::TempDir, shape: Shape, http: &str, stream: &str) -> Process {
+fn start(
+    program: &Path,
+    folder: tempfile::TempDir,
+    shape: Shape,
+    core: Option<usize>,
+    http: &str,
+    stream: &str,
+) -> Process {
     let at = folder.path().display().to_string();
     let module = if stream.is_empty() { String::new() } else { format!("load_module {STREAM_MODULE};") };
     let master = if shape == Shape::Single { "off" } else { "on" };
@@ -154,7 +160,7 @@ fn start(program: &Path, folder: tempfile::TempDir, shape: Shape, http: &str, st
     );
     let file: PathBuf = folder.path().join("nginx.conf");
     std::fs::write(&file, configuration).expect("a temporary folder takes a file");
-    Spawn::new("nginx", program, Signal::TERM)
+    Spawn::on_core("nginx", program, Signal::TERM, core)
         .arg("-e")
         .arg("stderr")
         .arg("-p")
@@ -162,9 +168,4 @@ fn start(program: &Path, folder: tempfile::TempDir, shape: Shape, http: &str, st
         .arg("-c")
         .arg(&file)
         .start(folder)
-}
-
-/// Waits until the worker of an nginx of [`Shape::Worker`] runs and returns its process id.
-pub fn worker(master: u32) -> u32 {
-    wait::wait_for("nginx's worker", Duration::from_secs(5), || crate::procfs::children(master).first().copied()).0
 }

@@ -47,7 +47,9 @@ impl Peer {
     pub fn start_binary(binary: &Path, settings: &Settings) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = write_settings(folder.path(), &settings.evenkeel_toml());
-        Self::run(Spawn::new("evenkeel", binary, Signal::TERM).arg("run").arg("--config").arg(file), folder)
+        let spawn =
+            Spawn::on_core("evenkeel", binary, Signal::TERM, settings.core).arg("run").arg("--config").arg(file);
+        Self::run(spawn, folder)
     }
 
     /// Starts a peer without a file: all it knows is in `variables`.
@@ -62,8 +64,6 @@ impl Peer {
 
     #[track_caller]
     fn run(spawn: Spawn, folder: TempDir) -> Self {
-        let data = folder.path().join("data");
-        let spawn = spawn.env("EVENKEEL_PEER_DATA_DIR", &data);
         let began = host::now();
         Self::await_ready(spawn.start(folder), began)
     }
@@ -135,7 +135,7 @@ impl Peer {
 /// Runs `evenkeel` to its end.
 pub fn evenkeel(arguments: &[&str], variables: &[(&str, &str)]) -> Printed {
     let mut command = Command::new(binary::evenkeel());
-    command.args(arguments).envs(variables.iter().copied());
+    command.args(arguments).env_clear().envs(variables.iter().copied());
     let output = command.output().expect("evenkeel runs");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Printed { status: output.status, out: text(&output.stdout), err: text(&output.stderr) }

@@ -1,6 +1,6 @@
 //! A process that a test started: its log is kept, and it ends with the test, however the test ends.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,8 @@ use crate::{need, report};
 
 /// How long a process may take to end when asked, before it is killed.
 const END_PATIENCE: Duration = Duration::from_secs(10);
+/// What of its own environment a test hands on; the rest might change what is tested.
+const ENVIRONMENT_KEPT: [&str; 4] = ["PATH", "HOME", "TMPDIR", "RUST_BACKTRACE"];
 /// Lines of a log that a failing test shows.
 const TAIL_LINES: usize = 60;
 
@@ -41,12 +43,23 @@ impl Spawn {
     ///
     /// The kernel sends it `stop` too when the thread that started it dies, so that a killed test leaves nothing behind.
     pub fn new(name: impl Into<String>, program: &Path, stop: Signal) -> Self {
-        let mut command;
+        Self::on_core(name, program, stop, None)
+    }
+
+    /// The same, bound to one core where one is given.
+    pub fn on_core(name: impl Into<String>, program: &Path, stop: Signal, core: Option<usize>) -> Self {
+        let mut words: Vec<OsString> = Vec::new();
         if let Some(setpriv) = need::find("setpriv") {
-            command = Command::new(setpriv);
-            command.args(["--pdeathsig", signal_name(stop), "--"]).arg(program);
-        } else {
-            command = Command::new(program);
+            words.extend([setpriv.into(), "--pdeathsig".into(), signal_name(stop).into()]);
+        }
+        if let Some(core) = core {
+            words.extend(["taskset".into(), "--cpu-list".into(), core.to_string().into()]);
+        }
+        words.push(program.into());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).env_clear();
+        for kept in ENVIRONMENT_KEPT {
+            command.envs(std::env::var_os(kept).map(|value| (kept, value)));
         }
         Self { name: name.into(), command, stop }
     }

@@ -12,6 +12,8 @@ pub struct Settings {
     pub listeners: Vec<Listener>,
     /// The pools.
     pub pools: Vec<Pool>,
+    /// The core to which the proxy is bound; `None`: any.
+    pub core: Option<usize>,
 }
 
 /// `[[listener]]`.
@@ -93,6 +95,12 @@ impl Settings {
             }
         }
         self
+    }
+
+    /// Gives every listener another port that stays free while the proxy is down.
+    pub fn with_own_ports(mut self) -> Self {
+        self.listeners.iter_mut().for_each(|listener| listener.listen.set_port(0));
+        self.with_lasting_ports()
     }
 
     /// The file of an Evenkeel peer.
