@@ -13,57 +13,62 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::ServiceExt;
 
 use super::router::router;
-use crate::model::{Health, Node, NodeId, Observation, Pool, PoolName, RegionName, Verdict, Weight};
+use crate::model::{Catalog, Health, Node, NodeId, Observation, Pool, PoolName, RegionName, Weight};
 use crate::peer::supervise::{Board, ChildState, ChildStatus, Supervisor};
 use crate::peer::{BoundListener, Handles, Readiness};
-use crate::view::{NodeState, NodeView, PoolView, View, ViewCell};
+use crate::view::{self, Changes, Event, View, ViewCell};
 
-fn node(id: &str, port: u16, verdict: Verdict) -> NodeView {
-    let address = std::net::SocketAddr::from(([10, 0, 0, 1], port));
-    let known = verdict != Verdict::Unknown;
-    NodeView {
-        node: Node::new(id.parse::<NodeId>().unwrap(), address.into()),
-        live: Arc::default(),
-        addresses: vec![address],
-        state: NodeState { verdict, ..NodeState::default() },
-        observation: Observation {
-            vote: match verdict {
-                Verdict::Up => Some(Health::Up),
-                Verdict::Degraded => Some(Health::Degraded),
-                Verdict::Down => Some(Health::Down),
-                Verdict::Unknown => None,
-            },
-            reached_before: verdict == Verdict::Up,
-            latency: known.then_some(Duration::from_micros(1_500)),
-            last_result: if known { "ok 200 in 1.5 ms".into() } else { String::new() },
-            checks_total: if known { 7 } else { 0 },
-            streak: if known { 4 } else { 0 },
-        },
-        effective_weight: 1.0,
-        latency: known.then_some(Duration::from_micros(1_500)),
-    }
+fn node(id: &str, port: u16) -> Node {
+    Node::new(id.parse::<NodeId>().unwrap(), std::net::SocketAddr::from(([10, 0, 0, 1], port)).into())
 }
 
-fn pool(name: &str, nodes: Vec<NodeView>) -> Arc<PoolView> {
+fn pool(name: &str, nodes: Vec<Node>) -> Pool {
     let mut pool = Pool::new(name.parse::<PoolName>().unwrap());
-    pool.nodes = nodes.iter().map(|view| view.node.clone()).collect();
-    Arc::new(PoolView { pool: Arc::new(pool), live: Arc::default(), nodes })
+    pool.nodes = nodes;
+    pool
+}
+
+fn observed(id: &str, vote: Health) -> Event {
+    let observation = Observation {
+        vote: Some(vote),
+        reached_before: vote == Health::Up,
+        latency: Some(Duration::from_micros(1_500)),
+        last_result: "ok 200 in 1.5 ms".into(),
+        checks_total: 7,
+        streak: 4,
+    };
+    Event::Observed { node: id.parse().unwrap(), observation }
+}
+
+/// The view of these pools after these observations.
+fn view_of(pools: Vec<Pool>, events: Vec<Event>) -> Arc<View> {
+    let now = crate::host::now();
+    let view = view::first(&Catalog::new(pools).unwrap(), now);
+    let mut changes = Changes::default();
+    for event in events {
+        changes.add(&view, event);
+    }
+    Arc::new(view.after(changes, now))
 }
 
 /// A peer with pool `web` of `web-1` up, `web-2` down and `web-3` unknown, and pool `api` of `api-1` up.
 fn handles() -> Handles {
     let handles = empty();
-    let mut first = node("web-1", 8_001, Verdict::Up);
-    first.node.weight = Weight::new(3).unwrap();
-    first.node.region = Some("eu-west".parse::<RegionName>().unwrap());
-    first.live.counts.requests.store(12, Relaxed);
-    first.live.counts.answers[1].store(11, Relaxed);
-    first.live.counts.answers[4].store(1, Relaxed);
-    let second = node("web-2", 8_002, Verdict::Down);
-    second.live.suspect();
-    let web = pool("web", vec![first, second, node("web-3", 8_003, Verdict::Unknown)]);
-    let api = pool("api", vec![node("api-1", 9_001, Verdict::Up)]);
-    handles.view.store(Arc::new(View::of([web, api])));
+    let mut first = node("web-1", 8_001);
+    first.weight = Weight::new(3).unwrap();
+    first.region = Some("eu-west".parse::<RegionName>().unwrap());
+    let web = pool("web", vec![first, node("web-2", 8_002), node("web-3", 8_003)]);
+    let view = view_of(
+        vec![web, pool("api", vec![node("api-1", 9_001)])],
+        vec![observed("web-1", Health::Up), observed("web-2", Health::Down), observed("api-1", Health::Up)],
+    );
+    let counts = |id: &str| view.node(&id.parse().unwrap()).map(|(_, node)| Arc::clone(&node.live)).unwrap();
+    let first = counts("web-1");
+    first.counts.requests.store(12, Relaxed);
+    first.counts.answers[1].store(11, Relaxed);
+    first.counts.answers[4].store(1, Relaxed);
+    counts("web-2").suspect();
+    handles.view.store(view);
     handles.readiness.set_checked();
     handles.children.add(child("view", ChildState::Running));
     handles
@@ -134,7 +139,7 @@ async fn the_shape_of_a_node() {
     assert_eq!(status, StatusCode::OK);
     let expected = json!({
         "id": "web-1", "pool": "web", "region": "eu-west", "address": "10.0.0.1:8001", "addresses": ["10.0.0.1:8001"],
-        "server": null, "weight": 3, "effective_weight": 1.0, "backup": false,
+        "server": null, "weight": 3, "effective_weight": 3.0, "backup": false,
         "state": {"admin": "enabled", "run": "running", "verdict": "up", "local": "admitted"},
         "health_score": 100.0, "band": "excellent", "latency_ms": 1.5, "response_ms": null,
         "connections": 0, "max_connections": 1024, "in_flight": 0, "cpu_percent": null, "memory_mb": null, "labels": {},
@@ -279,15 +284,18 @@ async fn all_is_well_until_a_pool_or_a_child_is_not() {
     });
     assert_eq!(json_of(&handles, "/api/health").await, (StatusCode::OK, well));
 
-    let dead = pool("dead", vec![node("dead-1", 1, Verdict::Down), node("dead-2", 2, Verdict::Unknown)]);
-    handles.view.store(Arc::new(View::of([pool("web", vec![node("web-1", 3, Verdict::Degraded)]), Arc::clone(&dead)])));
+    let dead = || pool("dead", vec![node("dead-1", 1), node("dead-2", 2)]);
+    handles.view.store(view_of(
+        vec![pool("web", vec![node("web-1", 3)]), dead()],
+        vec![observed("web-1", Health::Degraded), observed("dead-1", Health::Down)],
+    ));
     let (status, health) = json_of(&handles, "/api/health").await;
     assert_eq!((status, &health["status"]), (StatusCode::OK, &json!("degraded")));
     assert_eq!(health["pools_without_usable_nodes"], json!(["dead"]));
     let reason = json!([{"code": "pool_without_usable_nodes", "message": "no node of pool dead is usable"}]);
     assert_eq!(health["reasons"], reason);
 
-    handles.view.store(Arc::new(View::of([dead])));
+    handles.view.store(view_of(vec![dead()], vec![observed("dead-1", Health::Down)]));
     let (status, health) = json_of(&handles, "/api/health").await;
     assert_eq!((status, &health["status"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unhealthy")));
 }

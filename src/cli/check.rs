@@ -6,14 +6,13 @@ use serde_json::json;
 
 use super::args::Check;
 use super::outcome::Failure;
-use crate::config::{self, Environment, Flags, Sources};
+use crate::config::{self, Flags, Sources};
 
 pub(super) fn check(args: &Check) -> Result<(), Failure> {
     let file = args.file.display();
-    let sources =
-        Sources { file: Some(args.file.clone()), environment: Environment::of_process(), flags: Flags::default() };
+    let sources = Sources::of_process(Some(args.file.clone()), Flags::default());
     let mut out = io::stdout().lock();
-    match (config::load(sources), args.json) {
+    match (config::load(&sources), args.json) {
         (Ok(loaded), true) => {
             let warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
             Ok(writeln!(out, "{}", json!({ "ok": true, "warnings": warnings, "faults": [] }))?)

@@ -52,14 +52,14 @@ async fn show(args: &Demo, program: &str) -> Result<(), Failure> {
         nodes.push(SampleNode::start_new(name).await.map_err(|error| cannot(&error))?);
     }
     let settings = settings(&nodes).map_err(|error| cannot(&error))?;
-    let running = crate::start(settings).map_err(|error| cannot(&error))?;
+    let running = crate::start(settings).await.map_err(|error| cannot(&error))?;
     let mut keys = if args.no_input { Keys::none() } else { Keys::listen() };
     say(&welcome(&running, &nodes, program, keys.are_read()))?;
 
     let watched = watch(&running, &mut nodes, &mut keys, &mut signals).await;
     drop(keys);
     let stopped = tokio::select! {
-        () = running.stop() => Ok(()),
+        _ = running.stop() => Ok(()),
         () = signals.next() => Err(Failure::new("ended at once, as the second signal asked", "nothing was kept")),
     };
     watched.and(stopped)
