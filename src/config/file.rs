@@ -1,7 +1,7 @@
 //! The settings as a whole: every section in turn, then what they say of each other.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 
 use super::fault::Fault;
@@ -33,6 +33,9 @@ const LEAST_FILE: &str = "the least file is:\n
              address = \"127.0.0.1:3000\"\n
              or set REGIONAL_ENDPOINTS=us-east:https://us.example.com";
 
+/// More pools than this are not listed in a fault.
+const NAMES_SHOWN_MAX: usize = 20;
+
 /// Reads everything. `None` where faults were found.
 pub(super) fn read(reader: &mut Reader<'_>, root: &Table, machine: &Machine) -> Option<Settings> {
     let inherited = inherited::read(reader);
@@ -61,45 +64,27 @@ fn whole(s: &mut Section<'_, '_, '_>, machine: &Machine, inherited: Inherited) -
     if s.reader().is_describing() {
         return None;
     }
-    if listeners.is_empty() && pools.is_empty() && !inherited.regions_named && !s.reader().is_damaged() {
+    let is_named = s.is_set("listener") || s.is_set("pool");
+    let is_reported = s.reader().is_damaged() || (is_named && s.reader().faults.count() > 0);
+    if listeners.is_empty() && pools.is_empty() && !inherited.regions_named && !is_reported {
         let fault = Fault::new(s.origin(), "", "there is neither a listener nor a pool, so there is nothing to do")
             .hint(LEAST_FILE);
         s.reader().fault(fault);
     }
-    let pools_known = !s.reader().is_damaged() && pools.iter().all(|pool| pool.name.is_some());
     refuse_twice(s, &listeners, &pools, &inherited);
     refuse_addresses_twice(s, &listeners, &api);
-    for read in &listeners {
-        let Some((name, origin)) = &read.pool else { continue };
-        let named = pools.iter().filter_map(|pool| pool.name.as_ref()).map(|(name, _)| name.as_str());
-        let regions = inherited.regions_named.then(inherited::regions_pool);
-        let named: Vec<&str> = named.chain(regions.as_ref().map(PoolName::as_str)).collect();
-        if pools_known && !named.contains(&name.as_str()) {
-            let mut fault = Fault::new(origin.clone(), format!("{} pool", read.place), "there is no such pool")
-                .found(format!("\"{name}\""))
-                .allowed(if named.is_empty() {
-                    "a [[pool]] of this file; there is none".to_owned()
-                } else {
-                    named.join(", ")
-                });
-            if let Some(meant) = super::fault::nearest(name.as_str(), named) {
-                fault = fault.hint(format!("did you mean \"{meant}\"?"));
-            }
-            s.reader().fault(fault);
-        }
-    }
     if listeners.len() > LISTENERS_MAX {
         let wrong = format!("{} listeners are more than the {LISTENERS_MAX} allowed", listeners.len());
         let fault = Fault::new(s.origin(), "listener", wrong);
         s.reader().fault(fault);
+    } else {
+        refuse_unknown_pools(s, &listeners, &pools, &inherited);
     }
 
-    let unused: Vec<_> = pools
-        .iter()
-        .filter_map(|pool| pool.name.as_ref())
-        .filter(|(name, _)| !listeners.iter().any(|read| read.pool.as_ref().is_some_and(|(pool, _)| pool == name)))
-        .cloned()
-        .collect();
+    let led: HashSet<&PoolName> =
+        listeners.iter().filter_map(|read| read.pool.as_ref()).map(|(name, _)| name).collect();
+    let unused: Vec<_> =
+        pools.iter().filter_map(|pool| pool.name.as_ref()).filter(|(name, _)| !led.contains(name)).cloned().collect();
     for (name, origin) in unused {
         s.reader().warn(origin, format!("pool \"{name}\""), "no listener leads to it; its nodes are only checked");
     }
@@ -125,6 +110,44 @@ fn whole(s: &mut Section<'_, '_, '_>, machine: &Machine, inherited: Inherited) -
     let proxy =
         proxy::Settings { workers: peer.workers, listeners: built, announce: peer.announce, drain: peer.drain, idle };
     Some(Settings { peer: peer::Settings { id: peer.id, region: peer.region, proxy, catalog }, api, log })
+}
+
+/// Listeners whose pool does not exist.
+fn refuse_unknown_pools(
+    s: &mut Section<'_, '_, '_>,
+    listeners: &[listener::Read],
+    pools: &[pool::Read],
+    inherited: &Inherited,
+) {
+    // A pool whose name was wrong may be the one that is meant.
+    if s.reader().is_damaged() || pools.iter().any(|pool| pool.name.is_none()) {
+        return;
+    }
+    let regions = inherited.regions_named.then(inherited::regions_pool);
+    let named: BTreeSet<&str> = pools
+        .iter()
+        .filter_map(|pool| pool.name.as_ref().map(|(name, _)| name))
+        .chain(regions.as_ref())
+        .map(PoolName::as_str)
+        .collect();
+    for read in listeners {
+        let Some((name, origin)) = &read.pool else { continue };
+        if named.contains(name.as_str()) {
+            continue;
+        }
+        let allowed = match named.len() {
+            0 => "a [[pool]] of this file; there is none".to_owned(),
+            1..=NAMES_SHOWN_MAX => named.iter().copied().collect::<Vec<_>>().join(", "),
+            many => format!("one of the {many} pools"),
+        };
+        let mut fault = Fault::new(origin.clone(), format!("{} pool", read.place), "there is no such pool")
+            .found(format!("\"{name}\""))
+            .allowed(allowed);
+        if let Some(meant) = super::fault::nearest(name.as_str(), named.iter().copied()) {
+            fault = fault.hint(format!("did you mean \"{meant}\"?"));
+        }
+        s.reader().fault(fault);
+    }
 }
 
 /// Names that must be unique and are not; the second is at fault and the first is named.
