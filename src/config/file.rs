@@ -3,6 +3,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
+use std::net::SocketAddr;
 
 use super::fault::Fault;
 use super::inherited::{self, Inherited};
@@ -72,7 +73,7 @@ fn whole(s: &mut Section<'_, '_, '_>, machine: &Machine, inherited: Inherited) -
         s.reader().fault(fault);
     }
     refuse_twice(s, &listeners, &pools, &inherited);
-    refuse_addresses_twice(s, &listeners, &api);
+    refuse_addresses_twice(s, &listeners, &inherited, &api);
     if listeners.len() > LISTENERS_MAX {
         let wrong = format!("{} listeners are more than the {LISTENERS_MAX} allowed", listeners.len());
         let fault = Fault::new(s.origin(), "listener", wrong);
@@ -92,6 +93,7 @@ fn whole(s: &mut Section<'_, '_, '_>, machine: &Machine, inherited: Inherited) -
     let mut built: Vec<proxy::Listener> = listeners.iter().filter_map(|read| read.listener.clone()).collect();
     if inherited.regions_named && listeners.is_empty() {
         built.push(inherited::regions_listener());
+        inherited::note_regions_listener(s.reader());
     } else if listeners.is_empty() && !pools.is_empty() {
         s.reader().warn(Origin::Default, "", "there is no listener; this peer takes no traffic");
     }
@@ -196,29 +198,40 @@ fn twice<'n, N: Hash + Eq + std::fmt::Display + 'n>(
     }
 }
 
-/// Two listeners of one address, or a listener at the address of the API.
-fn refuse_addresses_twice(s: &mut Section<'_, '_, '_>, listeners: &[listener::Read], api: &api::Settings) {
-    let mut seen = HashMap::from([(api.listen(), "the API (api.listen)".to_owned())]);
-    for read in listeners {
-        let Some((address, origin)) = &read.address else { continue };
-        // Every port 0 is another port.
-        if address.port() == 0 {
-            continue;
-        }
-        match seen.entry(*address) {
-            Entry::Vacant(entry) => {
-                entry.insert(read.place.clone());
-            }
-            Entry::Occupied(first) => {
-                let fault = Fault::new(
-                    origin.clone(),
-                    format!("{} listen", read.place),
-                    format!("{} listens there", first.get()),
-                )
+/// Two listeners of one address, or a listener where the API listens.
+fn refuse_addresses_twice(
+    s: &mut Section<'_, '_, '_>,
+    listeners: &[listener::Read],
+    inherited: &Inherited,
+    api: &api::Settings,
+) {
+    let regions = (inherited.regions_named && listeners.is_empty()).then(inherited::regions_listener);
+    let regions = regions.map(|listener| {
+        let origin = Origin::Environment { name: "REGIONAL_ENDPOINTS".to_owned() };
+        (listener.address, origin, format!("listener \"{}\"", listener.name))
+    });
+    let addresses = listeners.iter().filter_map(|read| {
+        read.address.as_ref().map(|(address, origin)| (*address, origin.clone(), read.place.clone()))
+    });
+    let mut seen: HashMap<SocketAddr, String> = HashMap::new();
+    // Every port 0 is another port.
+    for (address, origin, place) in addresses.chain(regions).filter(|(address, ..)| address.port() != 0) {
+        let taken = if covers(address, api.listen()) {
+            Some("the API (api.listen)".to_owned())
+        } else {
+            seen.insert(address, place.clone())
+        };
+        if let Some(first) = taken {
+            let fault = Fault::new(origin, format!("{place} listen"), format!("{first} listens there"))
                 .found(format!("\"{address}\""))
                 .hint("give one of them another port");
-                s.reader().fault(fault);
-            }
+            s.reader().fault(fault);
         }
     }
+}
+
+/// Whether nobody can listen at `other` beside `address`: it is the same, or `address` is all addresses of the machine.
+fn covers(address: SocketAddr, other: SocketAddr) -> bool {
+    let all = address.ip().is_unspecified() && (address.is_ipv6() || other.is_ipv4());
+    address.port() == other.port() && (address.ip() == other.ip() || all)
 }

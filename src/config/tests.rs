@@ -525,6 +525,24 @@ fn a_peer_that_is_given_only_regional_endpoints_runs() {
 }
 
 #[test]
+fn nobody_listens_where_the_api_does() {
+    for (address, api, refused) in [
+        ("127.0.0.1:8080", "127.0.0.1:8080", true),
+        ("0.0.0.0:8080", "127.0.0.1:8080", true),
+        ("[::]:8080", "127.0.0.1:8080", true),
+        ("0.0.0.0:8080", "[::1]:8080", false),
+        ("127.0.0.2:8080", "127.0.0.1:8080", false),
+        ("0.0.0.0:8081", "127.0.0.1:8080", false),
+        ("127.0.0.1:0", "127.0.0.1:0", false),
+    ] {
+        let text = format!("api.listen = \"{api}\"\n{GOOD}").replace("127.0.0.1:8000", address);
+        assert_eq!(of_text(&text).is_err(), refused, "{text}");
+    }
+    let environment = [("REGIONAL_ENDPOINTS", "us:us.example:80"), ("EVENKEEL_API_LISTEN", "127.0.0.1:8000")];
+    assert_eq!(faults(of_environment(&environment)).faults[0].wrong, "the API (api.listen) listens there");
+}
+
+#[test]
 fn wrong_regional_endpoints_are_told_one_by_one() {
     let environment = [(
         "REGIONAL_ENDPOINTS",
