@@ -1,8 +1,9 @@
 //! The settings as a whole: every section in turn, then what they say of each other.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
+use std::net::SocketAddr;
 
 use super::fault::Fault;
 use super::inherited::{self, Inherited};
@@ -33,6 +34,9 @@ const LEAST_FILE: &str = "the least file is:\n
              address = \"127.0.0.1:3000\"\n
              or set REGIONAL_ENDPOINTS=us-east:https://us.example.com";
 
+/// More pools than this are not listed in a fault.
+const NAMES_SHOWN_MAX: usize = 20;
+
 /// Reads everything. `None` where faults were found.
 pub(super) fn read(reader: &mut Reader<'_>, root: &Table, machine: &Machine) -> Option<Settings> {
     let inherited = inherited::read(reader);
@@ -61,45 +65,27 @@ fn whole(s: &mut Section<'_, '_, '_>, machine: &Machine, inherited: Inherited) -
     if s.reader().is_describing() {
         return None;
     }
-    if listeners.is_empty() && pools.is_empty() && !inherited.regions_named && !s.reader().is_damaged() {
+    let is_named = s.is_set("listener") || s.is_set("pool");
+    let is_reported = s.reader().is_damaged() || (is_named && s.reader().faults.count() > 0);
+    if listeners.is_empty() && pools.is_empty() && !inherited.regions_named && !is_reported {
         let fault = Fault::new(s.origin(), "", "there is neither a listener nor a pool, so there is nothing to do")
             .hint(LEAST_FILE);
         s.reader().fault(fault);
     }
-    let pools_known = !s.reader().is_damaged() && pools.iter().all(|pool| pool.name.is_some());
     refuse_twice(s, &listeners, &pools, &inherited);
-    refuse_addresses_twice(s, &listeners, &api);
-    for read in &listeners {
-        let Some((name, origin)) = &read.pool else { continue };
-        let named = pools.iter().filter_map(|pool| pool.name.as_ref()).map(|(name, _)| name.as_str());
-        let regions = inherited.regions_named.then(inherited::regions_pool);
-        let named: Vec<&str> = named.chain(regions.as_ref().map(PoolName::as_str)).collect();
-        if pools_known && !named.contains(&name.as_str()) {
-            let mut fault = Fault::new(origin.clone(), format!("{} pool", read.place), "there is no such pool")
-                .found(format!("\"{name}\""))
-                .allowed(if named.is_empty() {
-                    "a [[pool]] of this file; there is none".to_owned()
-                } else {
-                    named.join(", ")
-                });
-            if let Some(meant) = super::fault::nearest(name.as_str(), named) {
-                fault = fault.hint(format!("did you mean \"{meant}\"?"));
-            }
-            s.reader().fault(fault);
-        }
-    }
+    refuse_addresses_twice(s, &listeners, &inherited, &api);
     if listeners.len() > LISTENERS_MAX {
         let wrong = format!("{} listeners are more than the {LISTENERS_MAX} allowed", listeners.len());
         let fault = Fault::new(s.origin(), "listener", wrong);
         s.reader().fault(fault);
+    } else {
+        refuse_unknown_pools(s, &listeners, &pools, &inherited);
     }
 
-    let unused: Vec<_> = pools
-        .iter()
-        .filter_map(|pool| pool.name.as_ref())
-        .filter(|(name, _)| !listeners.iter().any(|read| read.pool.as_ref().is_some_and(|(pool, _)| pool == name)))
-        .cloned()
-        .collect();
+    let led: HashSet<&PoolName> =
+        listeners.iter().filter_map(|read| read.pool.as_ref()).map(|(name, _)| name).collect();
+    let unused: Vec<_> =
+        pools.iter().filter_map(|pool| pool.name.as_ref()).filter(|(name, _)| !led.contains(name)).cloned().collect();
     for (name, origin) in unused {
         s.reader().warn(origin, format!("pool \"{name}\""), "no listener leads to it; its nodes are only checked");
     }
@@ -107,6 +93,7 @@ fn whole(s: &mut Section<'_, '_, '_>, machine: &Machine, inherited: Inherited) -
     let mut built: Vec<proxy::Listener> = listeners.iter().filter_map(|read| read.listener.clone()).collect();
     if inherited.regions_named && listeners.is_empty() {
         built.push(inherited::regions_listener());
+        inherited::note_regions_listener(s.reader());
     } else if listeners.is_empty() && !pools.is_empty() {
         s.reader().warn(Origin::Default, "", "there is no listener; this peer takes no traffic");
     }
@@ -125,6 +112,44 @@ fn whole(s: &mut Section<'_, '_, '_>, machine: &Machine, inherited: Inherited) -
     let proxy =
         proxy::Settings { workers: peer.workers, listeners: built, announce: peer.announce, drain: peer.drain, idle };
     Some(Settings { peer: peer::Settings { id: peer.id, region: peer.region, proxy, catalog }, api, log })
+}
+
+/// Listeners whose pool does not exist.
+fn refuse_unknown_pools(
+    s: &mut Section<'_, '_, '_>,
+    listeners: &[listener::Read],
+    pools: &[pool::Read],
+    inherited: &Inherited,
+) {
+    // A pool whose name was wrong may be the one that is meant.
+    if s.reader().is_damaged() || pools.iter().any(|pool| pool.name.is_none()) {
+        return;
+    }
+    let regions = inherited.regions_named.then(inherited::regions_pool);
+    let named: BTreeSet<&str> = pools
+        .iter()
+        .filter_map(|pool| pool.name.as_ref().map(|(name, _)| name))
+        .chain(regions.as_ref())
+        .map(PoolName::as_str)
+        .collect();
+    for read in listeners {
+        let Some((name, origin)) = &read.pool else { continue };
+        if named.contains(name.as_str()) {
+            continue;
+        }
+        let allowed = match named.len() {
+            0 => "a [[pool]] of this file; there is none".to_owned(),
+            1..=NAMES_SHOWN_MAX => named.iter().copied().collect::<Vec<_>>().join(", "),
+            many => format!("one of the {many} pools"),
+        };
+        let mut fault = Fault::new(origin.clone(), format!("{} pool", read.place), "there is no such pool")
+            .found(format!("\"{name}\""))
+            .allowed(allowed);
+        if let Some(meant) = super::fault::nearest(name.as_str(), named.iter().copied()) {
+            fault = fault.hint(format!("did you mean \"{meant}\"?"));
+        }
+        s.reader().fault(fault);
+    }
 }
 
 /// Names that must be unique and are not; the second is at fault and the first is named.
@@ -173,29 +198,40 @@ fn twice<'n, N: Hash + Eq + std::fmt::Display + 'n>(
     }
 }
 
-/// Two listeners of one address, or a listener at the address of the API.
-fn refuse_addresses_twice(s: &mut Section<'_, '_, '_>, listeners: &[listener::Read], api: &api::Settings) {
-    let mut seen = HashMap::from([(api.listen(), "the API (api.listen)".to_owned())]);
-    for read in listeners {
-        let Some((address, origin)) = &read.address else { continue };
-        // Every port 0 is another port.
-        if address.port() == 0 {
-            continue;
-        }
-        match seen.entry(*address) {
-            Entry::Vacant(entry) => {
-                entry.insert(read.place.clone());
-            }
-            Entry::Occupied(first) => {
-                let fault = Fault::new(
-                    origin.clone(),
-                    format!("{} listen", read.place),
-                    format!("{} listens there", first.get()),
-                )
+/// Two listeners of one address, or a listener where the API listens.
+fn refuse_addresses_twice(
+    s: &mut Section<'_, '_, '_>,
+    listeners: &[listener::Read],
+    inherited: &Inherited,
+    api: &api::Settings,
+) {
+    let regions = (inherited.regions_named && listeners.is_empty()).then(inherited::regions_listener);
+    let regions = regions.map(|listener| {
+        let origin = Origin::Environment { name: "REGIONAL_ENDPOINTS".to_owned() };
+        (listener.address, origin, format!("listener \"{}\"", listener.name))
+    });
+    let addresses = listeners.iter().filter_map(|read| {
+        read.address.as_ref().map(|(address, origin)| (*address, origin.clone(), read.place.clone()))
+    });
+    let mut seen: HashMap<SocketAddr, String> = HashMap::new();
+    // Every port 0 is another port.
+    for (address, origin, place) in addresses.chain(regions).filter(|(address, ..)| address.port() != 0) {
+        let taken = if covers(address, api.listen()) {
+            Some("the API (api.listen)".to_owned())
+        } else {
+            seen.insert(address, place.clone())
+        };
+        if let Some(first) = taken {
+            let fault = Fault::new(origin, format!("{place} listen"), format!("{first} listens there"))
                 .found(format!("\"{address}\""))
                 .hint("give one of them another port");
-                s.reader().fault(fault);
-            }
+            s.reader().fault(fault);
         }
     }
+}
+
+/// Whether nobody can listen at `other` beside `address`: it is the same, or `address` is all addresses of the machine.
+fn covers(address: SocketAddr, other: SocketAddr) -> bool {
+    let all = address.ip().is_unspecified() && (address.is_ipv6() || other.is_ipv4());
+    address.port() == other.port() && (address.ip() == other.ip() || all)
 }

@@ -57,6 +57,19 @@ pub(super) fn regions_pool() -> PoolName {
     REGIONS.parse().expect("`regions` is a legal name")
 }
 
+/// The settings of [`regions_listener`], for the list of all.
+pub(super) fn note_regions_listener(reader: &mut Reader<'_>) {
+    let listener = regions_listener();
+    let values = [("listen", listener.address.to_string()), ("pool", listener.pool.to_string())];
+    for (key, value) in values {
+        reader.settings.push(Setting {
+            key: format!("listener \"{REGIONS}\" {key}"),
+            value: format!("\"{value}\""),
+            origin: variable(REGIONAL_ENDPOINTS),
+        });
+    }
+}
+
 /// The listener of a peer that was told nothing but `REGIONAL_ENDPOINTS`.
 pub(super) fn regions_listener() -> Listener {
     Listener {

@@ -75,8 +75,8 @@ fn read(path: &str, text: Result<Option<&str>, Fault>, sources: &Sources) -> Res
             Document::empty()
         }
     };
-    for fault in std::mem::take(&mut document.faults) {
-        reader.fault(fault);
+    if !document.faulty_lines.is_empty() {
+        reader.faults = std::mem::take(&mut document.faults);
     }
     reader.faults.shape_only = !document.shape_known;
     if !document.faulty_lines.is_empty() {

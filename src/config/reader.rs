@@ -600,13 +600,12 @@ impl<'t, 'a> Section<'_, 't, 'a> {
                 format!("{} = {}", shorten(&entry.key), entry.value.shown)
             })
             .allowed(known.join(", "));
-            if let Some(meant) = nearest(&entry.key, known) {
+            // The same word elsewhere is a better guess than another word here.
+            let elsewhere = self.reader.sections_with(&entry.key);
+            if !elsewhere.is_empty() {
+                fault = fault.hint(format!("{} is a key of {}", entry.key, elsewhere.join(" and of ")));
+            } else if let Some(meant) = nearest(&entry.key, known) {
                 fault = fault.hint(format!("did you mean {meant}?"));
-            } else {
-                let elsewhere = self.reader.sections_with(&entry.key);
-                if !elsewhere.is_empty() {
-                    fault = fault.hint(format!("{} is a key of {}", entry.key, elsewhere.join(" and of ")));
-                }
             }
             self.reader.fault(fault);
         }

@@ -304,8 +304,8 @@ evenkeel.toml line 18: listener "web" via
 
 evenkeel.toml line 15
     found:   id = ams
-    wrong:   a text without quotes
-    hint:    put it in quotes: "..."
+    wrong:   it is neither a number nor a text in quotes
+    hint:    put a text in quotes: "..."
 
 2 faults"#,
         ),
@@ -319,6 +319,20 @@ evenkeel.toml line 15
 evenkeel.toml line 15: cluster
     wrong:   not available in this version
     hint:    remove it; nothing here acts on it yet
+
+2 faults"#,
+        ),
+        (
+            "[[pool]]\nname = \"b\"\nhealth = { type = \"http\" path = \"/\" }\nretries = 99",
+            r#"evenkeel.toml line 15
+    found:   health = { type = "http" path = "/" }
+    wrong:   missing comma between key-value pairs, expected `,`
+    hint:    a table is written { a = 1, b = 2 }; look for a missing comma or }
+
+evenkeel.toml line 16: pool "b" retries
+    found:   99
+    wrong:   it is more than 10
+    allowed: a whole number of 0 to 10
 
 2 faults"#,
         ),
@@ -508,6 +522,24 @@ fn a_peer_that_is_given_only_regional_endpoints_runs() {
     assert_eq!(loaded.settings.peer.proxy.listeners.len(), 1);
     let led = GOOD.replace("pool = \"web\"", "pool = \"regions\"");
     assert_eq!(with_environment(&led, &[endpoints]).unwrap().settings.peer.proxy.listeners[0].pool.as_str(), "regions");
+}
+
+#[test]
+fn nobody_listens_where_the_api_does() {
+    for (address, api, refused) in [
+        ("127.0.0.1:8080", "127.0.0.1:8080", true),
+        ("0.0.0.0:8080", "127.0.0.1:8080", true),
+        ("[::]:8080", "127.0.0.1:8080", true),
+        ("0.0.0.0:8080", "[::1]:8080", false),
+        ("127.0.0.2:8080", "127.0.0.1:8080", false),
+        ("0.0.0.0:8081", "127.0.0.1:8080", false),
+        ("127.0.0.1:0", "127.0.0.1:0", false),
+    ] {
+        let text = format!("api.listen = \"{api}\"\n{GOOD}").replace("127.0.0.1:8000", address);
+        assert_eq!(of_text(&text).is_err(), refused, "{text}");
+    }
+    let environment = [("REGIONAL_ENDPOINTS", "us:us.example:80"), ("EVENKEEL_API_LISTEN", "127.0.0.1:8000")];
+    assert_eq!(faults(of_environment(&environment)).faults[0].wrong, "the API (api.listen) listens there");
 }
 
 #[test]
@@ -723,6 +755,16 @@ fn the_sample_that_ships_names_every_key() {
 }
 
 #[test]
+fn the_unit_that_ships_waits_longer_than_a_peer_takes_to_stop() {
+    let unit =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/systemd/evenkeel.service")).unwrap();
+    let seconds =
+        unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")?.strip_suffix('s')?.parse::<u64>().ok());
+    let proxy = of_text(GOOD).unwrap().settings.peer.proxy;
+    assert!(seconds.unwrap() > (proxy.announce + proxy.drain).as_secs());
+}
+
+#[test]
 fn ten_thousand_nodes_are_read_and_one_more_is_refused() {
     let file = |nodes: usize| {
         let nodes: String =
@@ -736,11 +778,19 @@ fn ten_thousand_nodes_are_read_and_one_more_is_refused() {
 
 #[test]
 fn a_file_of_nothing_but_faults_is_refused_in_bounded_words() {
-    let unknown: String = (0..200_000).map(|n| format!("k{n} = 1\n")).collect();
+    let unknown: String = (0..50_000).map(|n| format!("k{n} = 1\n")).collect();
     let found = faults(of_text(&format!("[peer]\n{unknown}")));
-    assert_eq!(found.count(), 200_001, "and nothing to do");
+    assert_eq!(found.count(), 50_001, "and nothing to do");
     let found = faults(of_text(&format!("[[pool]]\nname = \"{}\"\n", "x y".repeat(1_000_000))));
     assert!(found.to_string().len() < 2_000, "{}", found.to_string().len());
+    let broken: String = (0..20_000).map(|n| format!("k{n} = [1 2]\n")).collect();
+    assert_eq!(faults(of_text(&broken)).count(), 20_000);
+    let one = |n| {
+        format!("[[listener]]\nname = \"l{n}\"\nlisten = \"[::1]:0\"\npool = \"p{n}\"\n[[pool]]\nname = \"q{n}\"\n")
+    };
+    let crowd: String = (0..10_000).map(one).collect();
+    let wrongs: Vec<String> = faults(of_text(&crowd)).faults.into_iter().map(|fault| fault.wrong).collect();
+    assert_eq!(wrongs, ["10000 listeners are more than the 256 allowed", "10000 pools are more than the 1024 allowed"]);
     let found = faults(of_text(&"[[".repeat(100_000)));
     assert!(found.to_string().len() < 2_000);
     let deep = format!("a = {}{}", "[".repeat(100_000), "]".repeat(100_000));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::fault::Fault;
+use super::fault::{Fault, Faults};
 use super::origin::Origin;
 
 /// A value, and where in the file it stands.
@@ -74,7 +74,7 @@ impl Table {
 pub(super) struct Document {
     pub root: Table,
     /// What is wrong with its shape.
-    pub faults: Vec<Fault>,
+    pub faults: Faults,
     /// Whether the tree can be trusted to be the one that the user meant, except for the lines of `faults`.
     pub shape_known: bool,
     /// The lines of `faults`.
@@ -101,11 +101,19 @@ impl Document {
             .map(|error| (error.span().map_or(0, |span| span.start), error.message().to_owned()))
             .collect();
         errors.sort_by_key(|(at, _)| *at);
+        conversion.bracketed.sort_by_key(|span| span.start);
+        let bracket_at = |at: usize| {
+            let next = conversion.bracketed.partition_point(|span| span.start <= at);
+            conversion.bracketed[..next].last().filter(|span| at <= span.end)
+        };
         let mut brackets_reported = BTreeSet::new();
         for (at, message) in errors {
             let line = lines.of_offset(at);
-            let bracket = conversion.bracketed.iter().find(|span| span.contains(&at) || span.end == at);
-            document.shape_known &= bracket.is_none() && keeps_shape(&message);
+            let bracket = bracket_at(at);
+            document.shape_known &= match bracket {
+                Some(span) => lines.of_offset(span.start) == lines.of_offset(span.end),
+                None => keeps_shape(&message),
+            };
             // What follows the first error of a line or of a bracket is mostly its consequence.
             let is_new = document.faulty_lines.insert(line);
             if !is_new || bracket.is_some_and(|span| !brackets_reported.insert(span.start)) {
@@ -124,9 +132,9 @@ impl Document {
     }
 }
 
-/// Whether values after this error still stand where the user put them.
+/// Whether values after this error still stand where the user put them: it is of one value on one line.
 fn keeps_shape(message: &str) -> bool {
-    const LOCAL: [&str; 9] = [
+    const OF_ONE_VALUE: [&str; 11] = [
         "string values must be quoted",
         "duplicate key",
         "cannot extend",
@@ -136,33 +144,54 @@ fn keeps_shape(message: &str) -> bool {
         "integers with a radix",
         "`_` may only go",
         "missing value",
+        "missing escaped value",
+        "invalid basic string, expected `\"`",
     ];
-    LOCAL.iter().any(|local| message.starts_with(local)) || message == "invalid basic string, expected `\"`"
+    is_bare(message) || OF_ONE_VALUE.iter().any(|start| message.starts_with(start))
+}
+
+/// Whether the parser took a text without quotes for something else.
+fn is_bare(message: &str) -> bool {
+    [
+        "invalid float",
+        "invalid integer",
+        "invalid boolean",
+        "invalid datetime",
+        "invalid date",
+        "invalid time",
+        "string values must be quoted",
+    ]
+    .iter()
+    .any(|start| message.starts_with(start))
 }
 
 /// What an error of the parser means, and what to do.
 fn in_words(message: &str) -> (String, Option<&'static str>) {
-    let hint = if message.starts_with("string values must be quoted") {
-        return ("a text without quotes".to_owned(), Some("put it in quotes: \"...\""));
-    } else if message == "duplicate key" {
-        Some("a key or [section] stands once; a list repeats [[name]], with two brackets, for each element")
-    } else if message.starts_with("invalid basic string, expected") {
-        Some("a text ends with the quote that it began with, on the same line")
-    } else if message.starts_with("invalid basic string") {
-        Some("a backslash begins an escape such as \\n; write \\\\ for a backslash, or use 'single quotes'")
-    } else if message.starts_with("unclosed array")
-        || message.contains("in array")
-        || message.contains("array elements")
+    if is_bare(message) {
+        return ("it is neither a number nor a text in quotes".to_owned(), Some("put a text in quotes: \"...\""));
+    }
+    let starts = |start: &str| message.starts_with(start);
+    let hint = if starts("duplicate key") {
+        "a key or [section] stands once; a list repeats [[name]], with two brackets, for each element"
+    } else if starts("invalid basic string, expected `\"`") {
+        "a text ends with the quote that it began with, on the same line"
+    } else if starts("invalid basic string") || starts("missing escaped value") {
+        "a backslash begins an escape such as \\n; write \\\\ for a backslash, or use 'single quotes'"
+    } else if starts("unclosed table") || starts("unclosed array table") {
+        "a section is written [name], an element of a list [[name]]"
+    } else if starts("unclosed array") || message.contains("in array") || message.contains("array elements") {
+        "a list is written [\"a\", \"b\"]; look for a missing comma or ]"
+    } else if starts("unclosed inline table")
+        || starts("missing comma between key-value")
+        || message.contains("inline table")
     {
-        Some("a list is written [\"a\", \"b\"]; look for a missing comma or ]")
-    } else if message.starts_with("unclosed table") || message.starts_with("unclosed array table") {
-        Some("a section is written [name], an element of a list [[name]]")
-    } else if message.starts_with("key with no value") || message.starts_with("missing value") {
-        Some("write key = value")
+        "a table is written { a = 1, b = 2 }; look for a missing comma or }"
+    } else if starts("key with no value") || starts("missing value") {
+        "write key = value"
     } else {
-        None
+        return (message.to_owned(), None);
     };
-    (message.to_owned(), hint)
+    (message.to_owned(), Some(hint))
 }
 
 /// Where lines begin.
