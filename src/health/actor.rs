@@ -35,7 +35,7 @@ pub struct Arguments<T> {
     pub outputs: mpsc::Sender<T>,
     /// Nodes at which a worker met hard evidence.
     pub suspects: Arc<Mutex<mpsc::Receiver<NodeId>>>,
-    /// Set to true once every node that has a check was checked.
+    /// Set to true once every node that has a check was checked and that was sent.
     pub first_round: watch_channel::Sender<bool>,
     /// Chance.
     pub dice: Dice,
@@ -179,8 +179,7 @@ impl<T: From<Output> + Send + 'static> State<T> {
             let Ok(permit) = self.outputs.clone().try_reserve_owned() else { break };
             self.say(permit);
         }
-        // Only when what was found has been said is the round done for those who hear it.
-        if self.watch.is_first_round_done() && !self.watch.has_output() {
+        if self.watch.is_first_round_done() {
             self.first_round.send_if_modified(|done| !std::mem::replace(done, true));
         }
     }

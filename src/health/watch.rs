@@ -62,8 +62,8 @@ pub(super) struct Watch {
     untold: VecDeque<usize>,
     /// What is said once, of nodes that are not watched.
     said_once: VecDeque<Output>,
-    /// Nodes of the first round that have not been asked yet.
-    unasked: usize,
+    /// Nodes of the first round of which nothing was told yet.
+    round_left: usize,
 }
 
 #[derive(Debug)]
@@ -75,8 +75,7 @@ struct Watched {
     machine: Machine,
     /// Empty: its name leads nowhere, or nobody knows yet.
     addresses: Vec<SocketAddr>,
-    /// Part of the first round and not asked yet.
-    unasked: bool,
+    round: Round,
     /// Traffic suspected it while a question was under way that had begun before.
     suspected_meanwhile: bool,
     finished: Option<Instant>,
@@ -84,6 +83,17 @@ struct Watched {
     asked: Vec<SocketAddr>,
     tell_addresses: bool,
     tell_observation: bool,
+}
+
+/// How far a node is in the first round.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Round {
+    /// It was not asked, or its answer did not count.
+    Open,
+    /// It was, and nobody heard of it yet.
+    Untold,
+    /// It was and that was told; or it has no check to wait for.
+    Done,
 }
 
 impl Watch {
@@ -99,7 +109,7 @@ impl Watch {
             dice,
             untold: VecDeque::new(),
             said_once: VecDeque::new(),
-            unasked: 0,
+            round_left: 0,
         };
         let mut names: Vec<(Arc<str>, Vec<IpAddr>)> = Vec::new();
         let mut name_numbers: HashMap<Arc<str>, usize> = HashMap::new();
@@ -130,8 +140,8 @@ impl Watch {
                         known.addresses
                     }
                 };
-                let unasked = check.kind != CheckKind::None;
-                watch.unasked += usize::from(unasked);
+                let round = if check.kind == CheckKind::None { Round::Done } else { Round::Open };
+                watch.round_left += usize::from(round == Round::Open);
                 watch.numbers.insert(node.id.clone(), index);
                 watch.nodes.push(Watched {
                     id: node.id.clone(),
@@ -140,7 +150,7 @@ impl Watch {
                     machine: Machine::resume(&check, &known.observation, now),
                     check: Arc::clone(&check),
                     addresses,
-                    unasked,
+                    round,
                     suspected_meanwhile: false,
                     finished: None,
                     asked: Vec::new(),
@@ -205,8 +215,8 @@ impl Watch {
         }
         let asked_since = !node.suspected_meanwhile;
         let disproved = node.machine.found(&answer.finding, asked_since, now);
-        if answer.finding.result != Err(Fault::Ours) && std::mem::take(&mut node.unasked) {
-            self.unasked -= 1;
+        if answer.finding.result != Err(Fault::Ours) {
+            node.asked_once();
         }
         let answering = answer.answering.and_then(|position| node.asked.get(position));
         if let Some(position) = answering.and_then(|good| node.addresses.iter().position(|known| known == good))
@@ -277,9 +287,9 @@ impl Watch {
         self.names.broke(number, now);
     }
 
-    /// Whether every node that has a check was checked once.
+    /// Whether every node that has a check was checked once, and what was found has been taken out.
     pub(super) fn is_first_round_done(&self) -> bool {
-        self.unasked == 0
+        self.round_left == 0
     }
 
     /// Whether [`Watch::next_output`] has one.
@@ -300,6 +310,10 @@ impl Watch {
         }
         self.untold.pop_front();
         node.tell_observation = false;
+        if node.round == Round::Untold {
+            node.round = Round::Done;
+            self.round_left -= 1;
+        }
         Some(Output::Observed { node: node.id.clone(), observation: node.machine.observation() })
     }
 
@@ -325,9 +339,7 @@ impl Watch {
     fn nowhere(&mut self, index: usize, why: &str, now: Instant) {
         let node = &mut self.nodes[index];
         node.machine.unresolved(format!("name does not resolve: {why}"), now);
-        if std::mem::take(&mut node.unasked) {
-            self.unasked -= 1;
-        }
+        node.asked_once();
         node.addresses.clear();
         node.tell_addresses = true;
         self.schedule.clear(index);
@@ -344,6 +356,14 @@ impl Watch {
     fn tell_observation(&mut self, index: usize) {
         if !std::mem::replace(&mut self.nodes[index].tell_observation, true) {
             self.untold.push_back(index);
+        }
+    }
+}
+
+impl Watched {
+    fn asked_once(&mut self) {
+        if self.round == Round::Open {
+            self.round = Round::Untold;
         }
     }
 }
