@@ -34,7 +34,7 @@ pub enum Front {
 impl Kind {
     /// The one that the environment names.
     pub fn chosen() -> Self {
-        let name = std::env::var_os("CLUSTER_TESTS_FRONT").unwrap_or_default();
+        let name = crate::environment::variable("CLUSTER_TESTS_FRONT").unwrap_or_default();
         match name.to_str() {
             Some("" | "evenkeel") => Self::Evenkeel,
             Some("nginx") => Self::Nginx,

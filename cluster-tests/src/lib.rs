@@ -4,6 +4,7 @@
 
 pub mod binary;
 pub mod certificates;
+pub mod environment;
 pub mod front;
 pub mod haproxy;
 pub mod head;
@@ -14,6 +15,7 @@ pub mod node;
 pub mod pattern;
 pub mod peer;
 pub mod ports;
+pub mod postgres;
 pub mod process;
 pub mod procfs;
 pub mod raw;

@@ -17,7 +17,7 @@ pub fn program(name: &str) -> Option<PathBuf> {
 
 /// The program of this name on `PATH` or in the folders of system servers, without a word.
 pub fn find(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = crate::environment::variable("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(SYSTEM_FOLDERS.iter().map(PathBuf::from))
         .map(|folder| folder.join(name))
@@ -27,7 +27,20 @@ pub fn find(name: &str) -> Option<PathBuf> {
 /// Says why a test is skipped; fails where `CI=true` promises that everything is there.
 #[track_caller]
 pub fn missing(reason: &str) {
-    let promised = std::env::var_os("CI").is_some_and(|value| value == "true");
+    let promised = crate::environment::variable("CI").is_some_and(|value| value == "true");
     assert!(!promised, "{reason}, and CI=true promises that it is");
     crate::report::line(&format!("skipped: {reason}"));
+}
+
+/// Raises this process's limit of open files to at least `count`; `false`, with a line that says so, where it may not.
+#[track_caller]
+pub fn open_files(count: u64) -> bool {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let enough = limit.maximum.is_none_or(|maximum| maximum >= count)
+        && rustix::process::setrlimit(rustix::process::Resource::Nofile, raised).is_ok();
+    if !enough {
+        missing(&format!("only {:?} open files are allowed, {count} are needed", limit.maximum));
+    }
+    enough
 }

@@ -59,7 +59,7 @@ impl Spawn {
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).env_clear();
         for kept in ENVIRONMENT_KEPT {
-            command.envs(std::env::var_os(kept).map(|value| (kept, value)));
+            command.envs(crate::environment::variable(kept).map(|value| (kept, value)));
         }
         Self { name: name.into(), command, stop }
     }
