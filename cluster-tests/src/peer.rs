@@ -15,6 +15,9 @@ use crate::raw::{Answer, Broken, Raw};
 use crate::settings::Settings;
 use crate::{binary, wait};
 
+/// How a peer ends with its test: at once. An orderly end waits for what is under way, and some tests leave that on purpose.
+const END: Signal = Signal::KILL;
+
 /// One `evenkeel run`.
 #[derive(Debug)]
 pub struct Peer {
@@ -47,15 +50,14 @@ impl Peer {
     pub fn start_binary(binary: &Path, settings: &Settings) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = write_settings(folder.path(), &settings.evenkeel_toml());
-        let spawn =
-            Spawn::on_core("evenkeel", binary, Signal::TERM, settings.core).arg("run").arg("--config").arg(file);
+        let spawn = Spawn::on_core("evenkeel", binary, END, settings.core).arg("run").arg("--config").arg(file);
         Self::run(spawn, folder)
     }
 
     /// Starts a peer without a file: all it knows is in `variables`.
     #[track_caller]
     pub fn start_bare(variables: &[(&str, &str)]) -> Self {
-        let mut spawn = Spawn::new("evenkeel", &binary::evenkeel(), Signal::TERM).arg("run");
+        let mut spawn = Spawn::new("evenkeel", &binary::evenkeel(), END).arg("run");
         for (name, value) in variables {
             spawn = spawn.env(name, value);
         }
@@ -67,7 +69,7 @@ impl Peer {
     pub fn start_file(toml: &str, variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = write_settings(folder.path(), toml);
-        let mut spawn = Spawn::new("evenkeel", &binary::evenkeel(), Signal::TERM).arg("run").arg("--config").arg(file);
+        let mut spawn = Spawn::new("evenkeel", &binary::evenkeel(), END).arg("run").arg("--config").arg(file);
         for (name, value) in variables {
             spawn = spawn.env(name, value);
         }

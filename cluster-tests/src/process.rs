@@ -39,7 +39,7 @@ pub struct Process {
 }
 
 impl Spawn {
-    /// A process called `name` in messages, which ends orderly upon `stop`.
+    /// A process called `name` in messages, which ends upon `stop` without leaving anything behind.
     ///
     /// The kernel sends it `stop` too when the thread that started it dies, so that a killed test leaves nothing behind.
     pub fn new(name: impl Into<String>, program: &Path, stop: Signal) -> Self {
@@ -157,10 +157,10 @@ impl Process {
         wait_for(&format!("the end of {}", self.name), patience, || self.exited()).0
     }
 
-    /// Asks it to end, as its supervisor would, and waits.
+    /// Asks it to end, as its supervisor would (SIGTERM), and waits.
     #[track_caller]
     pub fn terminate(&mut self) -> ExitStatus {
-        self.signal(self.stop);
+        self.signal(Signal::TERM);
         self.wait(END_PATIENCE)
     }
 }

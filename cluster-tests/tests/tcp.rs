@@ -283,8 +283,9 @@ fn a_node_that_refuses_is_passed_over() {
 fn a_client_whose_nodes_all_refuse_is_let_go() {
     let Some(front) = relay([ports::free()]) else { return };
     for _ in 0..3 {
-        let mut client = Raw::connect(front.listener("relay"));
-        assert!(matches!(client.end(Duration::from_secs(5)), End::Closed | End::Reset));
+        // The reset may come while the socket is still being set up.
+        let end = Raw::try_connect(front.listener("relay")).map(|mut client| client.end(Duration::from_secs(5)));
+        assert!(matches!(end, Err(_) | Ok(End::Closed | End::Reset)), "{end:?}");
     }
 }
 

@@ -34,7 +34,7 @@ async fn main() -> std::io::Result<()> {
     report::line(&format!("control {}", control.local_addr()?));
     let orders = serve_control(control, &node).await;
     tokio::select! {
-        () = node.run() => {}
+        () = node.run(std::future::pending()) => {}
         () = orders => {}
     }
     Ok(())

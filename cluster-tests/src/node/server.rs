@@ -1,4 +1,4 @@
-//! A node that runs: it accepts, and ends with the test.
+//! A node that runs: it accepts, and ends when told.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -6,7 +6,8 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
-use tokio::task::JoinSet;
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 use super::behaviour::Behaviour;
@@ -37,17 +38,20 @@ impl Node {
         Arc::clone(&self.record)
     }
 
-    /// Serves until it is dropped, which ends its connections.
-    pub async fn run(self) {
+    /// Serves until `stop`; then its listener and all its connections are gone.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
         let mut connections = JoinSet::new();
+        tokio::pin!(stop);
         loop {
             tokio::select! {
+                () = &mut stop => break,
                 accepted = self.listener.accept() => if let Ok((stream, _)) = accepted {
                     connections.spawn(connection(stream, Arc::clone(&self.record), self.tls.clone()));
                 },
                 Some(_) = connections.join_next() => {}
             }
         }
+        connections.shutdown().await;
     }
 }
 
@@ -79,9 +83,11 @@ async fn connection(mut stream: TcpStream, record: Arc<Record>, tls: Option<Arc<
 pub struct TestNode {
     address: SocketAddr,
     record: Arc<Record>,
-    task: tokio::task::AbortHandle,
+    /// Dropped, it stops the node.
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
     /// Shared by the nodes that were started together.
-    _runtime: Arc<OwnRuntime>,
+    runtime: Arc<OwnRuntime>,
 }
 
 /// A runtime that is left behind rather than waited for.
@@ -126,13 +132,22 @@ impl TestNode {
             .collect();
         let started: Vec<_> = bound
             .into_iter()
-            .map(|node| (node.address(), node.record(), runtime.spawn(node.run()).abort_handle()))
+            .map(|node| {
+                let (stop, stopped) = oneshot::channel();
+                let (address, record) = (node.address(), node.record());
+                let task = runtime.spawn(node.run(async {
+                    // An order to stop and a sender that is gone are the same.
+                    let _ = stopped.await;
+                }));
+                (address, record, stop, task)
+            })
             .collect();
         let runtime = Arc::new(OwnRuntime(Some(runtime)));
-        started
-            .into_iter()
-            .map(|(address, record, task)| Self { address, record, task, _runtime: Arc::clone(&runtime) })
-            .collect()
+        let node = |(address, record, stop, task)| {
+            let runtime = Arc::clone(&runtime);
+            Self { address, record, stop: Some(stop), task, runtime }
+        };
+        started.into_iter().map(node).collect()
     }
 
     /// Where it listens.
@@ -172,7 +187,11 @@ impl TestNode {
 }
 
 impl Drop for TestNode {
+    /// Returns when the node is gone: the next connection to it is refused.
     fn drop(&mut self) {
-        self.task.abort();
+        drop(self.stop.take());
+        if let Some(runtime) = &self.runtime.0 {
+            let _ = runtime.block_on(&mut self.task);
+        }
     }
 }
