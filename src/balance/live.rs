@@ -74,17 +74,6 @@ impl NodeLive {
         self.picking.in_flight.load(Relaxed)
     }
 
-    /// Takes a place unless `max` are taken.
-    pub(super) fn try_enter(&self, max: u32) -> bool {
-        self.picking.in_flight.fetch_update(SeqCst, Relaxed, |count| (count < max).then_some(count + 1)).is_ok()
-    }
-
-    /// Gives a place back. Sequentially consistent, as is the look at the waiting line that follows: either whoever lines
-    /// up meanwhile is seen there, or it sees this place (`queue.rs`).
-    fn leave(&self) {
-        self.picking.in_flight.fetch_sub(1, SeqCst);
-    }
-
     /// Whether a connection failed and no probe has answered since. Such a node is passed over while others are left.
     pub fn is_suspect(&self) -> bool {
         self.picking.suspect.load(Relaxed)
@@ -150,6 +139,27 @@ impl PoolLive {
         self.in_flight.load(Relaxed)
     }
 
+    /// Takes a place at `node` unless `places` are taken. Whoever took one gives it back once, by [`Self::leave`];
+    /// [`crate::view::Taken`] sees to that. No guard here: it would have to count references to both, and counts that all
+    /// workers write are what a pick costs most.
+    pub(crate) fn try_enter(&self, node: &NodeLive, places: u32) -> bool {
+        let in_flight = &node.picking.in_flight;
+        // Never above `places`, not even for a moment: whoever looked in that moment would go to wait beside a free place.
+        let entered = in_flight.fetch_update(SeqCst, Relaxed, |count| (count < places).then_some(count + 1)).is_ok();
+        if entered {
+            self.in_flight.fetch_add(1, Relaxed);
+        }
+        entered
+    }
+
+    /// Gives a place back and lets in whoever waits longest, if anybody does. Sequentially consistent, as is the look at
+    /// the waiting line: either whoever lines up meanwhile is seen there, or it sees this place (`queue.rs`).
+    pub(crate) fn leave(&self, node: &NodeLive) {
+        node.picking.in_flight.fetch_sub(1, SeqCst);
+        self.in_flight.fetch_sub(1, Relaxed);
+        self.queue.wake_one();
+    }
+
     /// Asks the budget for one more try: at most 20 % of the requests in flight, and 3 more, are retries at any time
     /// (as Envoy and linkerd have it), so that retries cannot multiply an overload.
     pub fn try_retry(self: &Arc<Self>) -> Option<RetryPermit> {
@@ -168,31 +178,5 @@ pub struct RetryPermit(Arc<PoolLive>);
 impl Drop for RetryPermit {
     fn drop(&mut self) {
         self.0.retrying.fetch_sub(1, Relaxed);
-    }
-}
-
-/// A place at a node, counted from pick to end. Dropping it lets the next one in: whoever waits longest, if anybody does.
-#[derive(Debug)]
-pub struct Place {
-    node: Arc<NodeLive>,
-    pool: Arc<PoolLive>,
-}
-
-impl Place {
-    /// A place at `node`, unless `max` are taken.
-    pub fn try_take(node: &Arc<NodeLive>, pool: &Arc<PoolLive>, max: u32) -> Option<Self> {
-        if !node.try_enter(max) {
-            return None;
-        }
-        pool.in_flight.fetch_add(1, Relaxed);
-        Some(Self { node: Arc::clone(node), pool: Arc::clone(pool) })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.node.leave();
-        self.pool.in_flight.fetch_sub(1, Relaxed);
-        self.pool.queue.wake_one();
     }
 }

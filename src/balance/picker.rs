@@ -1,4 +1,4 @@
-//! One of several candidates by a strategy, with a place at it. Whatever a strategy needs is prepared when the view is
+//! One of several candidates by a strategy, and a place taken at it. Whatever a strategy needs is prepared when the view is
 //! made; a pick reads that and the live counts, and allocates nothing.
 //!
 //! A strategy proposes a few times. Where all it proposed is full or not to be used, which is rare, all candidates are
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::draw::Draw;
 use super::least;
-use super::live::{NodeLive, Place, PoolLive};
+use super::live::{NodeLive, PoolLive};
 use super::maglev::Maglev;
 use super::rotate::Rotation;
 use super::score::Score;
@@ -167,15 +167,15 @@ impl Picker {
             && self.candidates.iter().zip(candidates).all(|(mine, theirs)| mine.is(theirs, by_latency))
     }
 
-    /// Picks a candidate that `may` be used, by its key and its counts, and takes a place at it. `hash` is what hashing
-    /// strategies go by.
-    pub fn take(
+    /// Picks a candidate that `may` be used, by its key and its counts, and takes a place at it, which the caller gives
+    /// back by [`PoolLive::leave`]. `hash` is what hashing strategies go by.
+    pub(crate) fn take(
         &self,
-        pool: &Arc<PoolLive>,
+        pool: &PoolLive,
         hash: u64,
         dice: &mut Dice,
         may: impl Fn(u64, &NodeLive) -> bool,
-    ) -> Result<(usize, Place), NoPlace> {
+    ) -> Result<usize, NoPlace> {
         if self.seats.is_empty() {
             return Err(NoPlace::Nobody);
         }
@@ -198,7 +198,7 @@ impl Picker {
 /// One pick under way.
 struct Pick<'a, May> {
     seats: &'a [Seat],
-    pool: &'a Arc<PoolLive>,
+    pool: &'a PoolLive,
     may: May,
 }
 
@@ -208,21 +208,18 @@ impl<May: Fn(u64, &NodeLive) -> bool> Pick<'_, May> {
         (self.may)(seat.key, &seat.live)
     }
 
-    /// A place there, if it may be used and has one.
-    fn take(&self, index: usize) -> Option<(usize, Place)> {
+    /// Takes a place there, if it may be used and has one.
+    fn enter(&self, index: usize) -> bool {
         let seat = &self.seats[index];
-        if !self.may(index) {
-            return None;
-        }
-        Place::try_take(&seat.live, self.pool, seat.places).map(|place| (index, place))
+        self.may(index) && self.pool.try_enter(&seat.live, seat.places)
     }
 
-    fn first_of(&self, mut proposals: impl Iterator<Item = usize>) -> Option<(usize, Place)> {
-        proposals.find_map(|index| self.take(index))
+    fn first_of(&self, mut proposals: impl Iterator<Item = usize>) -> Option<usize> {
+        proposals.find(|&index| self.enter(index))
     }
 
     /// The first that is not crowded; if all are, the first that has a place at all.
-    fn uncrowded(&self, proposals: impl Iterator<Item = usize>) -> Option<(usize, Place)> {
+    fn uncrowded(&self, proposals: impl Iterator<Item = usize>) -> Option<usize> {
         let mean = f64::from(self.pool.in_flight()) / self.seats.len() as f64;
         let mut crowded = None;
         for index in proposals {
@@ -233,38 +230,31 @@ impl<May: Fn(u64, &NodeLive) -> bool> Pick<'_, May> {
                 if crowded.is_none() && in_flight < seat.places && self.may(index) {
                     crowded = Some(index);
                 }
-            } else if let Some(taken) = self.take(index) {
-                return Some(taken);
+            } else if self.enter(index) {
+                return Some(index);
             }
         }
-        crowded.and_then(|index| self.take(index))
+        crowded.filter(|&index| self.enter(index))
     }
 
     /// The least of a few drawn; `None` where the caller is to look at all.
-    fn least(
-        &self,
-        cost: Cost,
-        table: &Draw,
-        draws: usize,
-        exact_max: usize,
-        dice: &mut Dice,
-    ) -> Option<(usize, Place)> {
+    fn least(&self, cost: Cost, table: &Draw, draws: usize, exact_max: usize, dice: &mut Dice) -> Option<usize> {
         if matches!(cost, Cost::ResponseTime) && dice.below(EXPLORE_ONE_IN) == 0 {
-            return table.draw(dice).and_then(|index| self.take(index));
+            return table.draw(dice).filter(|&index| self.enter(index));
         }
         if self.seats.len() <= exact_max {
             return None;
         }
-        let least = least::of_draws(table, draws, PROPOSALS_MAX, dice, |index| {
+        least::of_draws(table, draws, PROPOSALS_MAX, dice, |index| {
             let seat = &self.seats[index];
             let in_flight = seat.live.in_flight();
-            (in_flight < seat.places && self.may(index)).then(|| seat.cost(cost, in_flight))
-        })?;
-        self.take(least)
+            if in_flight < seat.places && self.may(index) { seat.cost(cost, in_flight) } else { f32::INFINITY }
+        })
+        .filter(|&index| self.enter(index))
     }
 
     /// The least of all that may be used and have a place.
-    fn any(&self, cost: Cost, dice: &mut Dice) -> Result<(usize, Place), NoPlace> {
+    fn any(&self, cost: Cost, dice: &mut Dice) -> Result<usize, NoPlace> {
         let mut full = false;
         for _ in 0..LOOKS_MAX {
             full = false;
@@ -273,29 +263,24 @@ impl<May: Fn(u64, &NodeLive) -> bool> Pick<'_, May> {
                 dice,
                 |index| self.seats[index].share,
                 |index| {
-                    if !self.may(index) {
-                        return None;
-                    }
                     let seat = &self.seats[index];
                     let in_flight = seat.live.in_flight();
-                    let room = in_flight < seat.places;
-                    full |= !room;
-                    room.then(|| seat.cost(cost, in_flight))
+                    let (may, room) = (self.may(index), in_flight < seat.places);
+                    full |= may & !room;
+                    if may & room { seat.cost(cost, in_flight) } else { f32::INFINITY }
                 },
             );
             match least {
                 None => return Err(if full { NoPlace::Full } else { NoPlace::Nobody }),
-                Some(index) => match self.take(index) {
-                    Some(taken) => return Ok(taken),
-                    // Somebody took the last place there in between.
-                    None => full = true,
-                },
+                Some(index) if self.enter(index) => return Ok(index),
+                // Somebody took the last place there in between.
+                Some(_) => full = true,
             }
         }
         // So many are after the same few places that the best is always gone: the first that can be had.
         let start = dice.below(self.seats.len());
         let mut all = (start..self.seats.len()).chain(0..start);
-        all.find_map(|index| self.take(index)).ok_or(if full { NoPlace::Full } else { NoPlace::Nobody })
+        all.find(|&index| self.enter(index)).ok_or(if full { NoPlace::Full } else { NoPlace::Nobody })
     }
 }
 

@@ -83,7 +83,7 @@ impl Queue {
             line.give_turn(ticket);
         }
         self.0.length.store(line.waiting.len(), Ordering::SeqCst);
-        // Between the count and the look at the nodes that follows, against `Place::drop`.
+        // Between the count and the look at the nodes that follows, against `PoolLive::leave`.
         fence(Ordering::SeqCst);
         Ok(Waiting { queue: Arc::clone(&self.0), ticket })
     }
