@@ -40,12 +40,15 @@ pub(super) fn of_all(
         let chance = dice.fraction() * f64::from(tied_weight);
         if best.is_none() || chance < f64::from(weight_here) {
             // Given that it is one of these, the same chance says which; all of it is left when this is the first batch.
+            // Rounding may leave some at the end, and then it is the last.
             let mut left = chance as f32;
-            best = tied_here().find(|&one| {
+            for one in tied_here() {
+                best = Some(one);
                 left -= weight(one);
-                left < 0.0
-            });
-            best = best.or_else(|| tied_here().last());
+                if left < 0.0 {
+                    break;
+                }
+            }
         }
     }
     best

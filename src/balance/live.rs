@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::queue::Queue;
 
 /// One share of the moving averages that a new sample gets: 1/8, as TCP smooths its round trip (RFC 6298 section 2).
-const AVERAGE_SHIFT: u64 = 3;
+const AVERAGE_SHIFT: u32 = 3;
 
 /// A value that shares its cache lines with nothing else. 64 bytes is the line of x86-64 and of most arm64 cores.
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ struct Picking {
     /// A connection to it was refused or reset and no probe has answered since.
     suspect: AtomicBool,
     /// Moving average of the time to the head of an answer, in µs; 0: never measured.
-    response_us: AtomicU64,
+    response_us: AtomicU32,
 }
 
 /// Totals of one node since the peer started.
@@ -93,18 +93,18 @@ impl NodeLive {
     pub fn response_time(&self) -> Option<Duration> {
         match self.response_us() {
             0 => None,
-            us => Some(Duration::from_micros(us)),
+            us => Some(Duration::from_micros(us.into())),
         }
     }
 
     /// The same in µs; 0: never measured.
-    pub(super) fn response_us(&self) -> u64 {
+    pub(super) fn response_us(&self) -> u32 {
         self.picking.response_us.load(Relaxed)
     }
 
     /// Adds one measured time to the average. Two workers at once may lose one sample, which an average bears.
     pub fn note_response_time(&self, time: Duration) {
-        let sample = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).clamp(1, u64::from(u32::MAX));
+        let sample = u32::try_from(time.as_micros()).unwrap_or(u32::MAX).max(1);
         let old = self.response_us();
         let new = if old == 0 { sample } else { (old - (old >> AVERAGE_SHIFT) + (sample >> AVERAGE_SHIFT)).max(1) };
         self.picking.response_us.store(new, Relaxed);
@@ -178,5 +178,66 @@ pub struct RetryPermit(Arc<PoolLive>);
 impl Drop for RetryPermit {
     fn drop(&mut self) {
         self.0.retrying.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_node_gets_more_than_its_places_however_many_ask() {
+        let (node, pool) = (NodeLive::default(), PoolLive::default());
+        let most = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..20_000 {
+                        if pool.try_enter(&node, 2) {
+                            most.fetch_max(node.in_flight(), Relaxed);
+                            pool.leave(&node);
+                        }
+                    }
+                });
+            }
+        });
+        assert!((1..=2).contains(&most.load(Relaxed)));
+        assert_eq!((node.in_flight(), pool.in_flight()), (0, 0));
+    }
+
+    #[test]
+    fn retries_stay_within_a_fifth_of_what_is_in_flight_and_three_more() {
+        let (node, pool) = (NodeLive::default(), Arc::new(PoolLive::default()));
+        for _ in 0..10 {
+            assert!(pool.try_enter(&node, 100));
+        }
+        let granted: Vec<RetryPermit> = std::iter::from_fn(|| pool.try_retry()).collect();
+        assert_eq!(granted.len(), 5);
+        drop(granted);
+        assert!(pool.try_retry().is_some(), "permits come back");
+        assert_eq!((pool.retries.load(Relaxed), pool.retries_refused.load(Relaxed)), (6, 1));
+    }
+
+    #[test]
+    fn the_response_time_follows_what_is_measured_and_can_be_forgotten() {
+        let node = NodeLive::default();
+        assert_eq!(node.response_time(), None);
+        node.note_response_time(Duration::from_millis(8));
+        assert_eq!(node.response_time(), Some(Duration::from_millis(8)));
+        node.note_response_time(Duration::from_millis(16));
+        assert_eq!(node.response_time(), Some(Duration::from_millis(9)));
+        node.note_response_time(Duration::from_secs(u64::MAX));
+        assert!(node.response_time() > Some(Duration::from_secs(500)));
+        node.forget_response_time();
+        assert_eq!(node.response_time(), None);
+    }
+
+    #[test]
+    fn a_suspicion_is_news_once() {
+        let node = NodeLive::default();
+        assert!(node.suspect());
+        assert!(!node.suspect());
+        node.clear_suspicion();
+        assert!(node.suspect());
     }
 }
