@@ -45,19 +45,19 @@ fn allocations(work: impl FnOnce()) -> u64 {
 }
 
 fn pool(strategy: Strategy, exact: bool, size: usize) -> Arc<PoolView> {
-    let name: PoolName = "p".parse().unwrap();
+    let name: PoolName = "p".parse().expect("a name");
     let mut pool = Pool::new(name.clone());
     pool.strategy = strategy;
     pool.exact = exact;
     pool.check = Check::of(CheckKind::None);
     pool.nodes = (0..size)
         .map(|i| {
-            let id: NodeId = format!("node-{i}").parse().unwrap();
+            let id: NodeId = format!("node-{i}").parse().expect("a name");
             Node::new(id, NodeAddress::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 80))))
         })
         .collect();
-    let view = first(&Catalog::new(vec![pool]).unwrap(), now());
-    Arc::clone(view.pool(&name).unwrap())
+    let view = first(&Catalog::new(vec![pool]).expect("a catalog"), now());
+    Arc::clone(view.pool(&name).expect("the pool"))
 }
 
 #[test]

@@ -34,21 +34,23 @@ pub(super) fn of_all(
         if least_here < least {
             (best, least, tied_weight) = (None, least_here, 0.0);
         }
-        let tied_here = || costs.iter().zip(start..count).filter(|&(&cost, _)| cost <= least).map(|(_, one)| one);
-        let weight_here: f32 = tied_here().map(&weight).sum();
+        let mut weights = [0.0; AT_ONCE];
+        for ((slot, &cost), candidate) in weights.iter_mut().zip(&costs).zip(start..count) {
+            let weight = weight(candidate);
+            *slot = if cost <= least { weight } else { 0.0 };
+        }
+        let weight_here: f32 = weights.iter().sum();
         tied_weight += weight_here;
-        let chance = dice.fraction() * f64::from(tied_weight);
-        if best.is_none() || chance < f64::from(weight_here) {
-            // Given that it is one of these, the same chance says which; all of it is left when this is the first batch.
-            // Rounding may leave some at the end, and then it is the last.
-            let mut left = chance as f32;
-            for one in tied_here() {
-                best = Some(one);
-                left -= weight(one);
-                if left < 0.0 {
-                    break;
-                }
-            }
+        let chance = dice.fraction() as f32 * tied_weight;
+        if best.is_none() || chance < weight_here {
+            // Given that it is one of these, the same chance says which. Rounding may leave some of it at the end.
+            let mut left = chance;
+            let at = weights.iter().position(|weight| {
+                left -= weight;
+                left < 0.0
+            });
+            let at = at.or_else(|| weights.iter().rposition(|&weight| weight > 0.0));
+            best = at.map(|at| start + at);
         }
     }
     best

@@ -93,7 +93,7 @@ struct Seat {
     places: u32,
     /// Chance to be drawn, among all shares.
     share: f32,
-    /// What one request in flight weighs here: mean effective weight ÷ this one's.
+    /// What one request in flight weighs here: mean share ÷ this one's.
     load_per_request: f32,
     /// Of its checks; the mean of the others where it was never measured.
     latency_ms: f32,
@@ -119,10 +119,8 @@ enum Kernel {
 enum Cost {
     /// Nothing: chance decides by share.
     Nothing,
-    /// Requests in flight, by weight.
+    /// Requests in flight, by share.
     Load,
-    /// The same, by weight and score.
-    LoadByScore,
     /// The best score, whatever the weight.
     Score,
     /// Latency of checks × (1 + load).
@@ -145,8 +143,7 @@ impl Picker {
             Strategy::RoundRobin => Kernel::Rotate(Rotation::new(&shares)),
             Strategy::Random | Strategy::Weighted | Strategy::WeightedLatency => Kernel::Draw(Draw::new(&shares)),
             Strategy::HealthScore if exact => least(Cost::Score),
-            Strategy::HealthScore => better_of_two(Cost::LoadByScore),
-            Strategy::PowerOfTwo => better_of_two(Cost::Load),
+            Strategy::HealthScore | Strategy::PowerOfTwo => better_of_two(Cost::Load),
             Strategy::LeastConnections => least(Cost::Load),
             Strategy::LeastLatency => least(Cost::Latency),
             Strategy::LeastResponseTime => least(Cost::ResponseTime),
@@ -158,9 +155,10 @@ impl Picker {
 
     /// Whether it was prepared for just this.
     pub fn is_for(&self, strategy: Strategy, exact: bool, candidates: &[Candidate]) -> bool {
-        let by_latency =
-            matches!(strategy, Strategy::HealthScore | Strategy::LeastLatency | Strategy::LeastResponseTime)
-                || strategy == Strategy::WeightedLatency;
+        let by_latency = matches!(
+            strategy,
+            Strategy::HealthScore | Strategy::LeastLatency | Strategy::LeastResponseTime | Strategy::WeightedLatency
+        );
         self.strategy == strategy
             && self.exact == exact
             && self.candidates.len() == candidates.len()
@@ -239,8 +237,11 @@ impl<May: Fn(u64, &NodeLive) -> bool> Pick<'_, May> {
 
     /// The least of a few drawn; `None` where the caller is to look at all.
     fn least(&self, cost: Cost, table: &Draw, draws: usize, exact_max: usize, dice: &mut Dice) -> Option<usize> {
-        if matches!(cost, Cost::ResponseTime) && dice.below(EXPLORE_ONE_IN) == 0 {
-            return table.draw(dice).filter(|&index| self.enter(index));
+        if matches!(cost, Cost::ResponseTime)
+            && dice.below(EXPLORE_ONE_IN) == 0
+            && let Some(explored) = table.draw(dice).filter(|&index| self.enter(index))
+        {
+            return Some(explored);
         }
         if self.seats.len() <= exact_max {
             return None;
@@ -290,7 +291,6 @@ impl Seat {
         match cost {
             Cost::Nothing => 0.0,
             Cost::Load => load,
-            Cost::LoadByScore => load / self.score.at(in_flight),
             Cost::Score => -self.score.at(in_flight),
             Cost::Latency => self.latency_ms * (1.0 + load),
             Cost::ResponseTime => match self.live.response_us() {
@@ -309,6 +309,7 @@ fn share(strategy: Strategy, exact: bool, one: &Candidate) -> f64 {
         Strategy::WeightedLatency => {
             one.effective_weight * (200.0 - one.latency.map_or(LATENCY_MS_MIN, milliseconds)).max(1.0)
         }
+        // Without the connections: they are what the two drawn are compared by, and would count twice.
         Strategy::HealthScore if !exact => one.effective_weight * f64::from(Score::of(one.latency).at(0)),
         _ => one.effective_weight,
     }
@@ -316,7 +317,7 @@ fn share(strategy: Strategy, exact: bool, one: &Candidate) -> f64 {
 
 #[expect(clippy::cast_possible_truncation, reason = "what is compared in a pick needs no more than 24 bits")]
 fn seats(candidates: &[Candidate], shares: &[f64]) -> Vec<Seat> {
-    let mean_weight = mean(candidates.iter().map(|one| one.effective_weight)).unwrap_or(1.0);
+    let mean_share = mean(shares.iter().copied()).unwrap_or(1.0);
     let mean_latency_ms = mean(candidates.iter().filter_map(|one| one.latency).map(milliseconds));
     let latency_ms = |one: &Candidate| one.latency.map(milliseconds).or(mean_latency_ms).unwrap_or(LATENCY_MS_MIN);
     candidates
@@ -327,7 +328,7 @@ fn seats(candidates: &[Candidate], shares: &[f64]) -> Vec<Seat> {
             key: one.key,
             places: one.places,
             share: share as f32,
-            load_per_request: (mean_weight / one.effective_weight) as f32,
+            load_per_request: (mean_share / share) as f32,
             latency_ms: latency_ms(one).max(LATENCY_MS_MIN) as f32,
             score: Score::of(one.latency),
         })
