@@ -9,6 +9,10 @@ use crate::host::Dice;
 const AT_ONCE: usize = 64;
 /// Lanes in which the least of them is found.
 const LANES: usize = 8;
+/// Rounds of draws before the caller is to look at all.
+const ROUNDS_MAX: usize = 4;
+/// Draws to get another candidate than the one before.
+const REDRAWS_MAX: usize = 3;
 
 /// The candidate with the least cost; an infinite one is not to be had. Among equals each wins by the chance of its
 /// weight, so that an idle pool shares by weight and does not always begin with its first node.
@@ -66,35 +70,40 @@ fn least_of(costs: &[f32; AT_ONCE]) -> f32 {
     lanes.into_iter().fold(f32::INFINITY, f32::min)
 }
 
-/// The least of `wanted` that may be had out of `draws_max` draws. Among equals the first drawn wins, so that an idle pool
-/// shares by weight. The same one drawn twice in a row counts once.
-pub(super) fn of_draws(
+/// The least of `DRAWS` drawn by weight; drawn again, up to `ROUNDS_MAX` times, while none of them is to be had. Among
+/// equals the first drawn wins, so that an idle pool shares by weight. No one is drawn twice in a row, if that can be
+/// helped: of two that are the same there is no better one.
+pub(super) fn of_draws<const DRAWS: usize>(
     table: &Draw,
-    wanted: usize,
-    draws_max: usize,
     dice: &mut Dice,
     mut cost: impl FnMut(usize) -> f32,
 ) -> Option<usize> {
-    let mut best: Option<(usize, f32)> = None;
-    let mut found = 0;
-    for _ in 0..draws_max {
-        let candidate = table.draw(dice)?;
-        if best.is_some_and(|(standing, _)| standing == candidate) {
-            continue;
+    for _ in 0..ROUNDS_MAX {
+        // First all draws, then all costs, then the comparison: as in `of_all`, nothing waits for a look at one node
+        // before the next is under way.
+        let mut drawn = [0; DRAWS];
+        let mut last = None;
+        for slot in &mut drawn {
+            let mut candidate = table.draw(dice)?;
+            for _ in 0..REDRAWS_MAX {
+                if last != Some(candidate) {
+                    break;
+                }
+                candidate = table.draw(dice)?;
+            }
+            last = Some(candidate);
+            *slot = candidate;
         }
-        let cost = cost(candidate);
-        if cost == f32::INFINITY {
-            continue;
+        let costs = drawn.map(&mut cost);
+        let mut best = (f32::INFINITY, None);
+        for (cost, candidate) in costs.into_iter().zip(drawn) {
+            best = if cost < best.0 { (cost, Some(candidate)) } else { best };
         }
-        if best.is_none_or(|(_, least)| cost < least) {
-            best = Some((candidate, cost));
-        }
-        found += 1;
-        if found == wanted {
-            break;
+        if best.1.is_some() {
+            return best.1;
         }
     }
-    best.map(|(candidate, _)| candidate)
+    None
 }
 
 #[cfg(test)]
@@ -107,11 +116,11 @@ mod tests {
         let mut dice = Dice::from_seed(1);
         assert_eq!(of_all(4, &mut dice, |_| 1.0, |i| costs[i]), Some(2));
         let table = Draw::new(&[1.0; 4]);
-        assert_eq!(of_draws(&table, 16, 64, &mut dice, |i| costs[i]), Some(2));
+        assert_eq!(of_draws::<16>(&table, &mut dice, |i| costs[i]), Some(2));
         assert_eq!(of_all(1_000, &mut dice, |_| 1.0, |i| if i == 777 { -1.0 } else { i as f32 }), Some(777));
         assert_eq!(of_all(0, &mut dice, |_| 1.0, |_| 0.0), None);
         assert_eq!(of_all(4, &mut dice, |_| 1.0, |_| f32::INFINITY), None);
-        assert_eq!(of_draws(&table, 2, 16, &mut dice, |_| f32::INFINITY), None);
+        assert_eq!(of_draws::<2>(&table, &mut dice, |_| f32::INFINITY), None);
     }
 
     #[test]
@@ -122,7 +131,7 @@ mod tests {
         let mut won = [[0_u32; 3]; 2];
         for _ in 0..80_000 {
             won[0][of_all(3, &mut dice, |i| weights[i], |_| 0.0).unwrap()] += 1;
-            won[1][of_draws(&table, 2, 16, &mut dice, |_| 0.0).unwrap()] += 1;
+            won[1][of_draws::<2>(&table, &mut dice, |_| 0.0).unwrap()] += 1;
         }
         // Two of the 200 are equal, each in another batch.
         let costs = |i| if i == 3 || i == 150 { 1.0 } else { 2.0 };

@@ -84,9 +84,10 @@ impl NodeLive {
         !self.picking.suspect.swap(true, Relaxed)
     }
 
-    /// A probe answered.
-    pub fn clear_suspicion(&self) {
-        self.picking.suspect.store(false, Relaxed);
+    /// A probe answered; true where it was suspected, and then whoever waits for a place may try this node again
+    /// ([`Queue::wake_all`]).
+    pub fn clear_suspicion(&self) -> bool {
+        self.picking.suspect.swap(false, Relaxed)
     }
 
     /// Moving average of the time to the head of an answer; `None` before the first.
@@ -140,7 +141,7 @@ impl PoolLive {
     }
 
     /// Takes a place at `node` unless `places` are taken. Whoever took one gives it back once, by [`Self::leave`];
-    /// [`crate::view::Taken`] sees to that. No guard here: it would have to count references to both, and counts that all
+    /// `view::Taken` sees to that. No guard here: it would have to count references to both, and counts that all
     /// workers write are what a pick costs most.
     pub(crate) fn try_enter(&self, node: &NodeLive, places: u32) -> bool {
         let in_flight = &node.picking.in_flight;
@@ -237,7 +238,8 @@ mod tests {
         let node = NodeLive::default();
         assert!(node.suspect());
         assert!(!node.suspect());
-        node.clear_suspicion();
+        assert!(node.clear_suspicion());
+        assert!(!node.clear_suspicion());
         assert!(node.suspect());
     }
 }

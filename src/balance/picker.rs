@@ -104,14 +104,16 @@ struct Seat {
 enum Kernel {
     Rotate(Rotation),
     Draw(Draw),
-    /// The least of all up to `exact_max` candidates, above it of `draws`.
-    Least {
-        cost: Cost,
-        table: Draw,
-        draws: usize,
-        exact_max: usize,
-    },
+    Least { cost: Cost, table: Draw, among: Among },
     Hash(Maglev),
+}
+
+/// Among whom the least is sought.
+#[derive(Clone, Copy, Debug)]
+enum Among {
+    Two,
+    /// All up to [`EXACT_MAX`] candidates, [`DRAWS`] of more.
+    All,
 }
 
 /// What the least is sought of.
@@ -137,8 +139,8 @@ impl Picker {
     pub fn new(strategy: Strategy, exact: bool, candidates: Vec<Candidate>) -> Self {
         let shares: Vec<f64> = candidates.iter().map(|one| share(strategy, exact, one)).collect();
         let keys = || candidates.iter().map(|one| one.key).collect::<Vec<u64>>();
-        let least = |cost| Kernel::Least { cost, table: Draw::new(&shares), draws: DRAWS, exact_max: EXACT_MAX };
-        let better_of_two = |cost| Kernel::Least { cost, table: Draw::new(&shares), draws: 2, exact_max: 0 };
+        let least = |cost| Kernel::Least { cost, table: Draw::new(&shares), among: Among::All };
+        let better_of_two = |cost| Kernel::Least { cost, table: Draw::new(&shares), among: Among::Two };
         let kernel = match strategy {
             Strategy::RoundRobin => Kernel::Rotate(Rotation::new(&shares)),
             Strategy::Random | Strategy::Weighted | Strategy::WeightedLatency => Kernel::Draw(Draw::new(&shares)),
@@ -181,7 +183,7 @@ impl Picker {
         let proposed = match &self.kernel {
             Kernel::Rotate(rotation) => pick.first_of((0..PROPOSALS_MAX).map_while(|_| rotation.next(&pool.cursor))),
             Kernel::Draw(table) => pick.first_of((0..PROPOSALS_MAX).map_while(|_| table.draw(dice))),
-            Kernel::Least { cost, table, draws, exact_max } => pick.least(*cost, table, *draws, *exact_max, dice),
+            Kernel::Least { cost, table, among } => pick.least(*cost, table, *among, dice),
             Kernel::Hash(maglev) => pick.uncrowded(maglev.walk(hash).take(WALK_MAX)),
         };
         let last_resort = match self.kernel {
@@ -236,22 +238,24 @@ impl<May: Fn(u64, &NodeLive) -> bool> Pick<'_, May> {
     }
 
     /// The least of a few drawn; `None` where the caller is to look at all.
-    fn least(&self, cost: Cost, table: &Draw, draws: usize, exact_max: usize, dice: &mut Dice) -> Option<usize> {
+    fn least(&self, cost: Cost, table: &Draw, among: Among, dice: &mut Dice) -> Option<usize> {
         if matches!(cost, Cost::ResponseTime)
             && dice.below(EXPLORE_ONE_IN) == 0
             && let Some(explored) = table.draw(dice).filter(|&index| self.enter(index))
         {
             return Some(explored);
         }
-        if self.seats.len() <= exact_max {
-            return None;
-        }
-        least::of_draws(table, draws, PROPOSALS_MAX, dice, |index| {
+        let cost = |index: usize| {
             let seat = &self.seats[index];
             let in_flight = seat.live.in_flight();
             if in_flight < seat.places && self.may(index) { seat.cost(cost, in_flight) } else { f32::INFINITY }
-        })
-        .filter(|&index| self.enter(index))
+        };
+        let least = match among {
+            Among::Two => least::of_draws::<2>(table, dice, cost),
+            Among::All if self.seats.len() > EXACT_MAX => least::of_draws::<DRAWS>(table, dice, cost),
+            Among::All => None,
+        };
+        least.filter(|&index| self.enter(index))
     }
 
     /// The least of all that may be used and have a place.
