@@ -15,3 +15,7 @@ pub mod proxy;
 pub mod telemetry;
 pub mod tls;
 pub mod view;
+
+mod start;
+
+pub use start::{Running, StartError, start};

@@ -1,1 +1,22 @@
+//! What the tests stand on: real processes on loopback, a node that misbehaves on command, a client that sends any bytes.
+//!
+//! Nothing here sleeps for luck: [`wait`] asks for a condition until a deadline, and says what it waited for.
 
+pub mod binary;
+pub mod certificates;
+pub mod front;
+pub mod haproxy;
+pub mod head;
+pub mod load;
+pub mod need;
+pub mod nginx;
+pub mod node;
+pub mod pattern;
+pub mod peer;
+pub mod ports;
+pub mod process;
+pub mod procfs;
+pub mod raw;
+pub mod report;
+pub mod settings;
+pub mod wait;

@@ -1,5 +1,21 @@
-//! The HTTP API for operators. It reaches the rest through the handles of `peer`.
+//! The HTTP API for operators. It reaches the rest through the handles of `peer`, waits for nobody, and answers on
+//! loopback only, under loopback's names only.
 
+mod actor;
+mod error;
+mod health;
+mod list;
+mod metrics;
+mod nodes;
+mod pools;
+mod router;
+mod serve;
 mod settings;
+mod timestamp;
 
+pub use actor::child;
+pub use serve::{BoundApi, bind};
 pub use settings::{NotLoopback, Settings};
+
+#[cfg(test)]
+mod tests;

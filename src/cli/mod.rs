@@ -1,1 +1,40 @@
-//! What a user types.
+//! What a user types, and what is said back: words to standard output, faults to standard error, and an exit code.
+
+mod args;
+mod ask;
+mod check;
+mod client;
+mod demo;
+mod outcome;
+mod run;
+mod signals;
+mod table;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use args::Command;
+
+/// Does what `args` (the program's own name first) say. The exit code is 0 when all is fine, 1 when something failed, and
+/// 64 when usage or settings are wrong.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let program = args.first().map_or("evenkeel".into(), |program| program.to_string_lossy().into_owned());
+    let cli = match args::parse(args) {
+        Ok(cli) => cli,
+        Err(told) => {
+            // A pipe that is closed already cannot be told.
+            let _ = told.print();
+            return ExitCode::from(args::exit_code(&told));
+        }
+    };
+    let done = match cli.command {
+        Command::Run(run) => run::run(run),
+        Command::Check(check) => check::check(&check),
+        Command::Status(ask) => ask::status(&ask, cli.colour),
+        Command::Pools(ask) => ask::pools(&ask, cli.colour),
+        Command::Nodes(ask) => ask::nodes(&ask, cli.colour),
+        Command::Demo(demo) => demo::demo(&demo, &program),
+    };
+    outcome::exit(done)
+}

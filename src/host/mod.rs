@@ -2,6 +2,8 @@
 
 mod clock;
 mod dice;
+mod names;
 
 pub use clock::{now, wall_now};
 pub use dice::Dice;
+pub use names::{NameError, Names, Resolved};

@@ -1,5 +1,6 @@
 //! Asking a node how it is: what to ask, how often, and how many answers in a row count.
 
+use std::fmt;
 use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +59,13 @@ impl StatusRange {
     /// Whether `status` is one of them.
     pub fn contains(self, status: u16) -> bool {
         (self.low..=self.high).contains(&status)
+    }
+}
+
+/// As users write it: `200-399`, or `200` alone.
+impl fmt::Display for StatusRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.low == self.high { write!(f, "{}", self.low) } else { write!(f, "{}-{}", self.low, self.high) }
     }
 }
 

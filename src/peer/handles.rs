@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::watch;
+
 use crate::model::{ListenerName, PeerId, PoolName, RegionName};
 use crate::proxy::{self, Counts};
 use crate::view::ViewCell;
@@ -45,13 +47,14 @@ pub struct BoundListener {
 }
 
 /// Whether a peer is ready for traffic: listeners bound, every node checked once or 1 s over, not draining.
-#[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<ReadinessFlags>);
+#[derive(Clone, Debug)]
+pub struct Readiness(Arc<watch::Sender<Stage>>);
 
-#[derive(Debug, Default)]
-struct ReadinessFlags {
-    checked: std::sync::atomic::AtomicBool,
-    draining: std::sync::atomic::AtomicBool,
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stage {
+    Starting,
+    Ready,
+    Draining,
 }
 
 /// Why a peer is not ready.
@@ -73,25 +76,39 @@ impl NotReady {
     }
 }
 
+impl Default for Readiness {
+    fn default() -> Self {
+        Self(Arc::new(watch::channel(Stage::Starting).0))
+    }
+}
+
 impl Readiness {
-    /// Every node was checked once, or the wait for it is over.
+    /// Every node was checked once, or the wait for it is over. A peer that drains stays so.
     pub fn set_checked(&self) {
-        self.0.checked.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.0.send_modify(|stage| {
+            if *stage == Stage::Starting {
+                *stage = Stage::Ready;
+            }
+        });
     }
 
     /// The peer begins to stop.
     pub fn set_draining(&self) {
-        self.0.draining.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.0.send_replace(Stage::Draining);
+    }
+
+    /// Waits until the peer is ready, or stops before it was.
+    pub async fn settled(&self) {
+        // The sender is here, so it cannot be gone.
+        let _ = self.0.subscribe().wait_for(|stage| *stage != Stage::Starting).await;
     }
 
     /// Ready, or why not.
     pub fn check(&self) -> Result<(), NotReady> {
-        if self.0.draining.load(std::sync::atomic::Ordering::Relaxed) {
-            Err(NotReady::Draining)
-        } else if !self.0.checked.load(std::sync::atomic::Ordering::Relaxed) {
-            Err(NotReady::Starting)
-        } else {
-            Ok(())
+        match *self.0.borrow() {
+            Stage::Starting => Err(NotReady::Starting),
+            Stage::Ready => Ok(()),
+            Stage::Draining => Err(NotReady::Draining),
         }
     }
 }

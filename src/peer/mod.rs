@@ -2,7 +2,9 @@
 
 mod handles;
 mod settings;
+mod start;
 pub mod supervise;
 
 pub use handles::{BoundListener, Handles, NotReady, Readiness};
 pub use settings::Settings;
+pub use start::{Peer, StartError};

@@ -1,8 +1,24 @@
 //! The data plane: one thread a core, its own runtime, its own listeners and connections to nodes. It reads the view and
 //! waits for nobody.
 
+mod actor;
+mod alarm;
+mod buffer;
+mod connect;
 mod counts;
+mod http;
+mod idle;
+mod listen;
+mod pick;
+mod pump;
+mod relay;
 mod settings;
+mod stream;
+mod tcp;
+mod worker;
 
+pub use actor::WorkerActor;
 pub use counts::{Counts, ListenerCounts};
+pub use listen::{BindError, Bound, bind};
 pub use settings::{Cidr, CidrError, Http, Idle, Listener, Protocol, Settings, Tcp};
+pub use worker::{Phase, Shared};

@@ -144,6 +144,17 @@ impl Cidr {
     }
 }
 
+/// As users write it; one address stands alone.
+impl std::fmt::Display for Cidr {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.prefix_bits == bits(self.network).1 {
+            write!(f, "{}", self.network)
+        } else {
+            write!(f, "{}/{}", self.network, self.prefix_bits)
+        }
+    }
+}
+
 impl std::str::FromStr for Cidr {
     type Err = CidrError;
 

@@ -1,3 +1,4 @@
 //! Names of metrics, and the log.
 
 pub mod log;
+pub mod metrics;

@@ -157,6 +157,11 @@ pub enum Local {
 pub struct ViewCell(Arc<ArcSwap<View>>);
 
 impl ViewCell {
+    /// A cell with its first view in it.
+    pub fn new(view: View) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(view)))
+    }
+
     /// The view of this moment.
     pub fn load(&self) -> Arc<View> {
         self.0.load_full()

@@ -1,0 +1,88 @@
+//! One measurement: a load on one proxy, and the CPU time that this proxy took meanwhile.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::contender::Contender;
+use crate::work::Work;
+
+/// What one measurement found.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Measured {
+    /// Requests answered.
+    pub(crate) requests: u64,
+    /// Requests answered a second.
+    pub(crate) requests_per_second: f64,
+    /// CPU time a request, in µs.
+    pub(crate) cpu_us: f64,
+    /// Latency that 99 % stay below, in µs. The load asks as fast as it is answered, so this compares, and says no more.
+    pub(crate) latency_us_p99: f64,
+    /// Requests that failed or were answered with an error.
+    pub(crate) failed: u64,
+    /// Resident memory at the end, in KiB.
+    pub(crate) resident_kib: u64,
+}
+
+/// Puts `connections` kept connections on a proxy for `time`.
+pub(crate) fn measure(contender: &Contender, work: Work, connections: u32, time: Duration, core: usize) -> Measured {
+    let url = format!("http://{}{}", contender.address, work.path());
+    let before = contender.cpu_time();
+    let output = Command::new("taskset")
+        .args(["--cpu-list", &core.to_string(), "wrk", "--latency", "--threads", "1"])
+        .args(["--connections", &connections.to_string(), "--duration", &format!("{}s", time.as_secs()), &url])
+        .output()
+        .expect("wrk runs");
+    let cpu = contender.cpu_time() - before;
+    let told = String::from_utf8_lossy(&output.stdout);
+    let requests = number_before(&told, " requests in ").unwrap_or(0.0);
+    assert!(output.status.success() && requests > 0.0, "wrk: {told}{}", String::from_utf8_lossy(&output.stderr));
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "counts of a few seconds are whole and small"
+    )]
+    let count = |number: f64| number as u64;
+    Measured {
+        requests: count(requests),
+        requests_per_second: number_after(&told, "Requests/sec:").unwrap_or(0.0),
+        cpu_us: cpu.as_secs_f64() * 1e6 / requests,
+        latency_us_p99: told
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("99%"))
+            .and_then(microseconds)
+            .unwrap_or(0.0),
+        failed: count(number_after(&told, "Non-2xx or 3xx responses:").unwrap_or(0.0)) + socket_errors(&told),
+        resident_kib: contender.resident_bytes() / 1024,
+    }
+}
+
+/// The number in front of `mark`.
+fn number_before(text: &str, mark: &str) -> Option<f64> {
+    text.split(mark).next().filter(|front| front.len() < text.len())?.split_whitespace().last()?.parse().ok()
+}
+
+/// The number behind `mark`.
+fn number_after(text: &str, mark: &str) -> Option<f64> {
+    text.split_once(mark)?.1.split_whitespace().next()?.parse().ok()
+}
+
+/// Sum of `Socket errors: connect 0, read 0, write 0, timeout 0`.
+fn socket_errors(text: &str) -> u64 {
+    let Some(line) = text.lines().find_map(|line| line.trim().strip_prefix("Socket errors:")) else { return 0 };
+    line.split([' ', ',']).filter_map(|word| word.parse::<u64>().ok()).sum()
+}
+
+/// `812.00us`, `1.53ms` or `0.90s` in µs.
+fn microseconds(text: &str) -> Option<f64> {
+    let text = text.trim();
+    let (number, factor) = if let Some(number) = text.strip_suffix("us") {
+        (number, 1.0)
+    } else if let Some(number) = text.strip_suffix("ms") {
+        (number, 1e3)
+    } else {
+        (text.strip_suffix('s')?, 1e6)
+    };
+    Some(number.parse::<f64>().ok()? * factor)
+}

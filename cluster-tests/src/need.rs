@@ -1,0 +1,33 @@
+//! What a machine must offer for a test: a missing server skips the test at home and fails it in CI.
+
+use std::path::PathBuf;
+
+/// Where Debian keeps servers that are not on an ordinary user's `PATH`.
+const SYSTEM_FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/local/sbin", "/sbin", "/usr/bin"];
+
+/// The program of this name; without it a line says so, and the test is to return. With `CI=true` that is a failure.
+#[track_caller]
+pub fn program(name: &str) -> Option<PathBuf> {
+    let found = find(name);
+    if found.is_none() {
+        missing(&format!("{name} is not installed"));
+    }
+    found
+}
+
+/// The program of this name on `PATH` or in the folders of system servers, without a word.
+pub fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(SYSTEM_FOLDERS.iter().map(PathBuf::from))
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
+}
+
+/// Says why a test is skipped; fails where `CI=true` promises that everything is there.
+#[track_caller]
+pub fn missing(reason: &str) {
+    let promised = std::env::var_os("CI").is_some_and(|value| value == "true");
+    assert!(!promised, "{reason}, and CI=true promises that it is");
+    crate::report::line(&format!("skipped: {reason}"));
+}

@@ -1,0 +1,139 @@
+//! The one form of every error, and the one place that turns errors into replies.
+
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::model::limits::API_BODY_BYTES_MAX;
+
+/// What the asker did wrong, or what the peer cannot do.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct ApiError {
+    status: StatusCode,
+    /// For programs; never changes.
+    code: &'static str,
+    /// For people: what is wrong.
+    message: String,
+    /// For people: what to do.
+    hint: String,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), hint: hint.into() }
+    }
+
+    /// There is no such path.
+    pub(super) fn no_path(path: &str, known: &[&str]) -> Self {
+        let hint = match nearest(path, known.iter().copied()) {
+            Some(near) => format!("did you mean {near}?"),
+            None => format!("paths are {}", known.join(", ")),
+        };
+        Self::new(StatusCode::NOT_FOUND, "no_path", format!("there is nothing at {path}"), hint)
+    }
+
+    /// There is no such thing: `what` is `pool` or `node`.
+    pub(super) fn unknown<'a>(what: &'static str, name: &str, known: impl Iterator<Item = &'a str>) -> Self {
+        let code = if what == "pool" { "unknown_pool" } else { "unknown_node" };
+        let hint = match nearest(name, known) {
+            Some(near) => format!("did you mean {near}?"),
+            None => format!("/api/v1/{what}s lists every {what}"),
+        };
+        Self::new(StatusCode::NOT_FOUND, code, format!("there is no {what} {name:?}"), hint)
+    }
+
+    /// A name in the query that means nothing here.
+    pub(super) fn unknown_query(name: &str, known: &[&str]) -> Self {
+        let hint = match (nearest(name, known.iter().copied()), known) {
+            (Some(near), _) => format!("did you mean {near}?"),
+            (None, []) => "this path takes no query".to_owned(),
+            (None, known) => format!("this path takes {}", known.join(", ")),
+        };
+        Self::new(StatusCode::BAD_REQUEST, "unknown_query", format!("{name:?} is not known in a query here"), hint)
+    }
+
+    /// A value in the query, or the query itself, that cannot be read.
+    pub(super) fn bad_query(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_query", message, hint)
+    }
+
+    /// The request does not name this machine: a page in a browser may have been led here under another name.
+    pub(super) fn foreign_host(host: Option<&str>) -> Self {
+        let (status, code) = match host {
+            Some(_) => (StatusCode::FORBIDDEN, "foreign_host"),
+            None => (StatusCode::BAD_REQUEST, "no_host"),
+        };
+        let message = match host {
+            Some(host) => format!("host {host:?} is not this machine"),
+            None => "the request has no Host, or more than one".to_owned(),
+        };
+        Self::new(
+            status,
+            code,
+            message,
+            "ask for localhost, 127.0.0.1 or [::1]; the API answers only under these names",
+        )
+    }
+
+    /// What a refusal means that was made below the handlers.
+    fn of_status(status: StatusCode) -> Self {
+        match status {
+            StatusCode::METHOD_NOT_ALLOWED => {
+                Self::new(status, "method_not_allowed", "this path does not take this method", "see the Allow field")
+            }
+            StatusCode::PAYLOAD_TOO_LARGE => Self::new(
+                status,
+                "body_too_large",
+                "the body is too large",
+                format!("a body has at most {API_BODY_BYTES_MAX} bytes"),
+            ),
+            StatusCode::SERVICE_UNAVAILABLE => {
+                Self::new(status, "too_slow", "the answer took too long", "try again; ask for less with ?limit=")
+            }
+            status if status.is_server_error() => {
+                Self::new(status, "internal", "the peer failed to answer", "its log says why")
+            }
+            status => {
+                Self::new(status, "bad_request", "the request cannot be answered", "check method, path and fields")
+            }
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let Self { status, code, message, hint } = self;
+        (status, Json(json!({ "error": { "code": code, "message": message, "hint": hint } }))).into_response()
+    }
+}
+
+/// Gives every refusal that a layer or the framework made in its own words the one form, and keeps its fields.
+pub(super) fn shape(mut response: Response) -> Response {
+    let status = response.status();
+    let plain = !(status.is_client_error() || status.is_server_error());
+    let ours = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
+    if plain || ours {
+        return response;
+    }
+    let mut shaped = ApiError::of_status(status).into_response();
+    if let Some(allow) = response.headers_mut().remove(header::ALLOW) {
+        shaped.headers_mut().insert(header::ALLOW, allow);
+    }
+    shaped
+}
+
+/// The known word that `word` was likely meant to be.
+fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // Comparing costs the product of both lengths, and every known word is one comparison.
+    const WORD_BYTES_MAX: usize = 128;
+    const LIKENESS_MIN: f64 = 0.6;
+    if word.len() > WORD_BYTES_MAX {
+        return None;
+    }
+    known
+        .map(|known| (strsim::normalized_damerau_levenshtein(word, known), known))
+        .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, known)| known)
+}

@@ -1,0 +1,192 @@
+//! `/metrics`: what the peer counts anyway, read at each scrape.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::UNIX_EPOCH;
+
+use axum::extract::State;
+use axum::http::{Uri, header};
+use axum::response::{IntoResponse, Response};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use super::error::ApiError;
+use super::list::Params;
+use super::nodes::CLASSES;
+use super::pools::NodeTally;
+use crate::host;
+use crate::model::Verdict;
+use crate::peer::Handles;
+use crate::peer::supervise::ChildState;
+use crate::telemetry::metrics::{self, Kind, Metric};
+use crate::view::{NodeView, PoolView};
+
+/// The form that OpenMetrics 1.0 prescribes, which Prometheus reads.
+const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// `GET /metrics`
+pub(super) async fn scrape(State(handles): State<Handles>, uri: Uri) -> Result<Response, ApiError> {
+    Params::of(&uri, &[])?;
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Collected(handles)));
+    let mut page = String::new();
+    // Writing to a String cannot fail.
+    let _ = text::encode(&mut page, &registry);
+    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], page).into_response())
+}
+
+/// The labels of what there is one of.
+const UNLABELLED: [&str; 0] = [];
+
+#[derive(Debug)]
+struct Collected(Handles);
+
+type Written = Result<(), std::fmt::Error>;
+
+impl Collector for Collected {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> Written {
+        let mut page = Page(encoder);
+        self.peer(&mut page)?;
+        self.pools_and_nodes(&mut page)?;
+        self.listeners(&mut page)
+    }
+}
+
+impl Collected {
+    fn peer(&self, page: &mut Page<'_>) -> Written {
+        let handles = &self.0;
+        page.all(metrics::BUILD_INFO, [([env!("CARGO_PKG_VERSION")], 1.0)])?;
+        let uptime = host::now().saturating_duration_since(handles.started);
+        let since_1970 = host::wall_now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        page.all(metrics::START_TIME, [(UNLABELLED, since_1970.saturating_sub(uptime).as_secs_f64())])?;
+        page.all(metrics::READY, [(UNLABELLED, flag(handles.readiness.check().is_ok()))])?;
+        let children = handles.children.children();
+        page.all(metrics::CHILD_RESTARTS, children.iter().map(|of| ([of.name.as_str()], count(of.restarts))))?;
+        let given_up = children.iter().map(|of| ([of.name.as_str()], flag(of.state == ChildState::GivenUp)));
+        page.all(metrics::CHILD_GIVEN_UP, given_up)
+    }
+
+    fn pools_and_nodes(&self, page: &mut Page<'_>) -> Written {
+        let view = self.0.view.load();
+        let mut pools: Vec<_> = view.pools().map(Arc::as_ref).collect();
+        pools.sort_by(|a: &&PoolView, b| a.pool.name.cmp(&b.pool.name));
+        let by_verdict = pools.iter().flat_map(|pool| {
+            let tally = NodeTally::of(&pool.nodes).by_verdict();
+            tally.map(|(verdict, nodes)| ([pool.pool.name.as_str(), verdict], count(nodes as u64)))
+        });
+        page.all(metrics::POOL_NODES, by_verdict)?;
+        let of_pools: [Read<PoolView, f64>; 4] = [
+            (metrics::POOL_IN_FLIGHT, |pool| f64::from(pool.live.in_flight())),
+            (metrics::POOL_WAITING, |pool| count(pool.live.queue.len() as u64)),
+            (metrics::POOL_RETRIES, |pool| count(pool.live.retries.load(Relaxed))),
+            (metrics::POOL_RETRIES_REFUSED, |pool| count(pool.live.retries_refused.load(Relaxed))),
+        ];
+        for (metric, read) in of_pools {
+            page.all(metric, pools.iter().map(|pool| ([pool.pool.name.as_str()], read(pool))))?;
+        }
+
+        let nodes: Vec<_> = pools.iter().flat_map(|pool| pool.nodes.iter().map(move |node| (*pool, node))).collect();
+        let labels = |pool: &PoolView, node: &NodeView| [pool.pool.name.to_string(), node.node.id.to_string()];
+        for (metric, read) in OF_NODES {
+            let measured = nodes.iter().filter_map(|(pool, node)| read(node).map(|value| (labels(pool, node), value)));
+            page.all(metric, measured)?;
+        }
+        let answers = nodes.iter().flat_map(|(pool, node)| {
+            let [pool, id] = labels(pool, node);
+            let answers = node.live.counts.answers.iter().map(|of| count(of.load(Relaxed)));
+            CLASSES
+                .into_iter()
+                .zip(answers)
+                .map(move |(class, value)| ([pool.clone(), id.clone(), class.to_owned()], value))
+        });
+        page.all(metrics::NODE_ANSWERS, answers)
+    }
+
+    fn listeners(&self, page: &mut Page<'_>) -> Written {
+        for (name, metric) in metrics::OF_LISTENER {
+            let listeners = self.0.listeners.iter().filter_map(|listener| {
+                let value = listener.counts.all().into_iter().find(|(of, _)| of == name)?.1;
+                Some(([listener.name.as_str()], count(value)))
+            });
+            page.all(*metric, listeners)?;
+        }
+        let counts = self.0.counts.all();
+        let timeouts =
+            counts.iter().filter_map(|(name, value)| Some(([name.strip_prefix("timeouts_")?], count(*value))));
+        page.all(metrics::TIMEOUTS, timeouts)?;
+        let others = counts.iter().filter(|(name, _)| !name.starts_with("timeouts_"));
+        page.all(metrics::FAILURES, others.map(|(name, value)| ([*name], count(*value))))
+    }
+}
+
+/// A metric and how it is read.
+type Read<From, To> = (Metric, fn(&From) -> To);
+
+/// Every number of a node that stands alone; `None` where it was never measured.
+const OF_NODES: [Read<NodeView, Option<f64>>; 15] = [
+    (metrics::NODE_UP, |node| Some(flag(matches!(node.state.verdict, Verdict::Up | Verdict::Degraded)))),
+    (metrics::NODE_IN_FLIGHT, |node| Some(f64::from(node.live.in_flight()))),
+    (metrics::NODE_WEIGHT, |node| Some(f64::from(node.node.weight.get()))),
+    (metrics::NODE_EFFECTIVE_WEIGHT, |node| Some(node.effective_weight)),
+    (metrics::NODE_HEALTH_SCORE, |node| Some(node.health_score())),
+    (metrics::NODE_LATENCY, |node| node.latency.map(|latency| latency.as_secs_f64())),
+    (metrics::NODE_RESPONSE, |node| node.live.response_time().map(|time| time.as_secs_f64())),
+    (metrics::NODE_REQUESTS, |node| Some(count(node.live.counts.requests.load(Relaxed)))),
+    (metrics::NODE_CONNECTIONS, |node| Some(count(node.live.counts.connections.load(Relaxed)))),
+    (metrics::NODE_CONNECT_FAILURES, |node| Some(count(node.live.counts.connect_failures.load(Relaxed)))),
+    (metrics::NODE_EXCHANGE_FAILURES, |node| Some(count(node.live.counts.exchange_failures.load(Relaxed)))),
+    (metrics::NODE_TIMEOUTS, |node| Some(count(node.live.counts.timeouts.load(Relaxed)))),
+    (metrics::NODE_BYTES_SENT, |node| Some(count(node.live.counts.bytes_sent.load(Relaxed)))),
+    (metrics::NODE_BYTES_RECEIVED, |node| Some(count(node.live.counts.bytes_received.load(Relaxed)))),
+    (metrics::NODE_CHECKS, |node| Some(count(node.observation.checks_total))),
+];
+
+/// The page that is being written.
+struct Page<'a>(DescriptorEncoder<'a>);
+
+impl Page<'_> {
+    /// Writes a metric with all its samples.
+    fn all<L: AsRef<str>, const N: usize>(
+        &mut self,
+        metric: Metric,
+        samples: impl IntoIterator<Item = ([L; N], f64)>,
+    ) -> Written {
+        debug_assert_eq!(metric.labels.len(), N, "{}", metric.name);
+        let kind = match metric.kind {
+            Kind::Counter => MetricType::Counter,
+            Kind::Gauge => MetricType::Gauge,
+        };
+        // The encoder itself puts `_total` behind the name of a counter.
+        let name = metric.name.strip_suffix("_total").unwrap_or(metric.name);
+        let mut family = self.0.encode_descriptor(name, metric.help, None, kind)?;
+        for (values, value) in samples {
+            let labels: Vec<_> = metric.labels.iter().copied().zip(values.iter().map(AsRef::as_ref)).collect();
+            if labels.is_empty() {
+                sample(&mut family, metric.kind, value)?;
+            } else {
+                sample(&mut family.encode_family(&labels)?, metric.kind, value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn sample(encoder: &mut MetricEncoder<'_>, kind: Kind, value: f64) -> Written {
+    match kind {
+        Kind::Counter => encoder.encode_counter::<NoLabelSet, _, f64>(&value, None),
+        Kind::Gauge => encoder.encode_gauge(&value),
+    }
+}
+
+fn flag(holds: bool) -> f64 {
+    f64::from(u8::from(holds))
+}
+
+/// A count as Prometheus takes it: exact up to 2^53, which a counter of bytes reaches after nine petabytes.
+fn count(count: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
+    let count = count as f64;
+    count
+}

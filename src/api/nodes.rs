@@ -1,0 +1,219 @@
+//! Nodes as the API shows them, and who sees what of one.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::Uri;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::error::ApiError;
+use super::list::{Page, Params};
+use crate::balance::score::Band;
+use crate::model::{Admin, Health, NodeAddress, NodeId, PeerId, PoolName, RegionName, Verdict};
+use crate::peer::Handles;
+use crate::view::{NodeView, PoolView, Run, View};
+
+/// `GET /api/v1/nodes?pool=`
+pub(super) async fn list(State(handles): State<Handles>, uri: Uri) -> Result<Response, ApiError> {
+    let [limit, after] = Page::PARAMS;
+    let params = Params::of(&uri, &["pool", limit, after])?;
+    let page = Page::of(&params)?;
+    let view = handles.view.load();
+    let pool = params.get("pool");
+    if let Some(name) = pool
+        && !view.pools().any(|pool| pool.pool.name.as_str() == name)
+    {
+        return Err(ApiError::unknown("pool", name, view.pools().map(|pool| pool.pool.name.as_str())));
+    }
+    let nodes: Vec<_> = view
+        .pools()
+        .filter(|of| pool.is_none_or(|name| of.pool.name.as_str() == name))
+        .flat_map(|pool| pool.nodes.iter().map(move |node| (pool, node)))
+        .collect();
+    Ok(page.reply(nodes, |(_, node)| node.node.id.as_str(), |(pool, node)| NodeShown::of(pool, node, &handles)))
+}
+
+/// `GET /api/v1/nodes/{node}`
+pub(super) async fn one(
+    State(handles): State<Handles>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    Params::of(&uri, &[])?;
+    let view = handles.view.load();
+    let (pool, node) = find(&view, &id)?;
+    Ok(Json(NodeShown::of(pool, node, &handles)).into_response())
+}
+
+/// `GET /api/v1/nodes/{node}/observations`
+pub(super) async fn observations(
+    State(handles): State<Handles>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let params = Params::of(&uri, &Page::PARAMS)?;
+    let page = Page::of(&params)?;
+    let view = handles.view.load();
+    let (_, node) = find(&view, &id)?;
+    // A cluster of one has one observer.
+    Ok(page.reply(
+        vec![(&handles.id, node)],
+        |(peer, _)| peer.as_str(),
+        |(peer, node)| ObservationShown::of(peer, node),
+    ))
+}
+
+fn find<'a>(view: &'a View, id: &str) -> Result<(&'a PoolView, &'a NodeView), ApiError> {
+    let known = id.parse::<NodeId>().ok().and_then(|id| view.node(&id));
+    let ids = || view.pools().flat_map(|pool| pool.nodes.iter().map(|node| node.node.id.as_str()));
+    known.map(|(pool, node)| (&**pool, &**node)).ok_or_else(|| ApiError::unknown("node", id, ids()))
+}
+
+/// A node. What was never measured is `null`.
+#[derive(Serialize)]
+struct NodeShown<'a> {
+    id: &'a NodeId,
+    pool: &'a PoolName,
+    region: &'a RegionName,
+    address: &'a NodeAddress,
+    /// Where its name leads now; empty where it does not resolve.
+    addresses: &'a [SocketAddr],
+    /// What it stands on. Nodes of this version stand on nothing that they could be moved from.
+    server: Option<&'a str>,
+    weight: u16,
+    effective_weight: f64,
+    backup: bool,
+    state: StateShown,
+    health_score: f64,
+    band: Band,
+    /// Moving average of the check's connect time.
+    latency_ms: Option<f64>,
+    /// Moving average of the time to the head of an answer.
+    response_ms: Option<f64>,
+    /// What counts against `max_connections`, over all peers.
+    connections: u32,
+    max_connections: u32,
+    /// What this peer has at the node.
+    in_flight: u32,
+    cpu_percent: Option<f64>,
+    memory_mb: Option<f64>,
+    labels: BTreeMap<&'a str, &'a str>,
+    totals: Totals,
+}
+
+/// How a node is, by who says it.
+#[derive(Serialize)]
+struct StateShown {
+    /// An operator.
+    admin: Admin,
+    /// Whoever starts and stops it.
+    run: Run,
+    /// The cluster's checks.
+    verdict: Verdict,
+    /// This peer's own traffic.
+    local: &'static str,
+}
+
+/// What a node did since the peer started.
+#[derive(Serialize)]
+struct Totals {
+    requests: u64,
+    answers: BTreeMap<&'static str, u64>,
+    connections: u64,
+    connect_failures: u64,
+    exchange_failures: u64,
+    timeouts: u64,
+    bytes_sent: u64,
+    bytes_received: u64,
+}
+
+impl<'a> NodeShown<'a> {
+    fn of(pool: &'a PoolView, view: &'a NodeView, handles: &'a Handles) -> Self {
+        let (node, live, counts) = (&view.node, &view.live, &view.live.counts);
+        let score = view.health_score();
+        let read = |count: &AtomicU64| count.load(Relaxed);
+        Self {
+            id: &node.id,
+            pool: &pool.pool.name,
+            region: node.region.as_ref().unwrap_or(&handles.region),
+            address: &node.address,
+            addresses: &view.addresses,
+            server: None,
+            weight: node.weight.get(),
+            effective_weight: rounded(view.effective_weight),
+            backup: node.backup,
+            state: StateShown {
+                admin: node.admin,
+                run: view.state.run,
+                verdict: view.state.verdict,
+                local: if live.is_suspect() { "ejected" } else { "admitted" },
+            },
+            health_score: rounded(score),
+            band: Band::of(score),
+            latency_ms: view.latency.map(ms),
+            response_ms: live.response_time().map(ms),
+            connections: live.in_flight(),
+            max_connections: node.max_connections.get(),
+            in_flight: live.in_flight(),
+            cpu_percent: None,
+            memory_mb: None,
+            labels: BTreeMap::new(),
+            totals: Totals {
+                requests: read(&counts.requests),
+                answers: CLASSES.into_iter().zip(counts.answers.iter().map(read)).collect(),
+                connections: read(&counts.connections),
+                connect_failures: read(&counts.connect_failures),
+                exchange_failures: read(&counts.exchange_failures),
+                timeouts: read(&counts.timeouts),
+                bytes_sent: read(&counts.bytes_sent),
+                bytes_received: read(&counts.bytes_received),
+            },
+        }
+    }
+}
+
+/// What one peer knows of a node.
+#[derive(Serialize)]
+struct ObservationShown<'a> {
+    observer: &'a PeerId,
+    node: &'a NodeId,
+    vote: Option<Health>,
+    reached_before: bool,
+    latency_ms: Option<f64>,
+    last_result: &'a str,
+    checks_total: u64,
+    streak: i32,
+}
+
+impl<'a> ObservationShown<'a> {
+    fn of(observer: &'a PeerId, view: &'a NodeView) -> Self {
+        let of = &view.observation;
+        Self {
+            observer,
+            node: &view.node.id,
+            vote: of.vote,
+            reached_before: of.reached_before,
+            latency_ms: of.latency.map(ms),
+            last_result: &of.last_result,
+            checks_total: of.checks_total,
+            streak: of.streak,
+        }
+    }
+}
+
+/// The names of the classes of answers, in the order of their counts.
+pub(super) const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// Milliseconds, to the microsecond.
+fn ms(time: Duration) -> f64 {
+    rounded(time.as_secs_f64() * 1_000.0)
+}
+
+fn rounded(number: f64) -> f64 {
+    (number * 1_000.0).round() / 1_000.0
+}

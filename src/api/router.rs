@@ -1,0 +1,112 @@
+//! Every path, and the layers that all requests pass: whose host they name, how large and how slow they may be.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderMap, StatusCode, Uri, header, uri::Authority};
+use axum::middleware::{Next, from_fn, map_response};
+use axum::response::Response;
+use axum::routing::{MethodRouter, get};
+use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::timeout::TimeoutLayer;
+
+use super::error::{ApiError, shape};
+use super::{health, metrics, nodes, pools};
+use crate::model::limits::API_BODY_BYTES_MAX;
+use crate::peer::Handles;
+
+/// How long one answer may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The whole API of a peer.
+pub(super) fn router(handles: Handles) -> Router {
+    let router = routes().into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods));
+    router
+        .fallback(no_path)
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
+        .layer(RequestBodyLimitLayer::new(API_BODY_BYTES_MAX))
+        .layer(from_fn(own_host_only))
+        .layer(map_response(async |response: Response| shape(response)))
+        .with_state(handles)
+}
+
+fn routes() -> [(&'static str, MethodRouter<Handles>); 8] {
+    [
+        ("/health", get(health::ready)),
+        ("/api/health", get(health::summary)),
+        ("/api/health/detailed", get(health::detailed)),
+        ("/metrics", get(metrics::scrape)),
+        ("/api/v1/pools", get(pools::list)),
+        ("/api/v1/nodes", get(nodes::list)),
+        ("/api/v1/nodes/{node}", get(nodes::one)),
+        ("/api/v1/nodes/{node}/observations", get(nodes::observations)),
+    ]
+}
+
+async fn no_path(uri: Uri) -> ApiError {
+    ApiError::no_path(uri.path(), &routes().map(|(path, _)| path))
+}
+
+/// Refuses a request that names another host than this machine. The API has no users and trusts whoever reaches loopback;
+/// but a page in a browser on this machine reaches it too, under a name of its own that it lets resolve to 127.0.0.1 (DNS
+/// rebinding), and that name stands in `Host`.
+async fn own_host_only(request: Request, next: Next) -> Result<Response, ApiError> {
+    let host = host_of(request.headers()).ok_or_else(|| ApiError::foreign_host(None))?;
+    let target = request.uri().authority().map(Authority::as_str);
+    for named in [Some(host), target].into_iter().flatten() {
+        if !is_own(named) {
+            return Err(ApiError::foreign_host(Some(named)));
+        }
+    }
+    Ok(next.run(request).await)
+}
+
+/// The one `Host`; `None` where there is none or more than one.
+fn host_of(fields: &HeaderMap) -> Option<&str> {
+    let mut hosts = fields.get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host.to_str().ok(),
+        _ => None,
+    }
+}
+
+fn is_own(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else { return false };
+    if authority.as_str().contains('@') {
+        return false;
+    }
+    let name = authority.host();
+    let ip = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name).parse::<IpAddr>();
+    match ip {
+        Ok(ip) => ip.to_canonical().is_loopback(),
+        Err(_) => name.strip_suffix('.').unwrap_or(name).eq_ignore_ascii_case("localhost"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_are_its_own() {
+        for own in
+            ["localhost", "LocalHost:8080", "localhost.", "127.0.0.1", "127.0.0.1:8080", "127.9.9.9", "[::1]:8080"]
+        {
+            assert!(is_own(own), "{own}");
+        }
+        for foreign in [
+            "",
+            "evil.example",
+            "evil.example:8080",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "10.0.0.1",
+            "a@localhost",
+            "[2001:db8::1]",
+        ] {
+            assert!(!is_own(foreign), "{foreign}");
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! `evenkeel status`, `pools` and `nodes`: what a running peer says, as a table or as it is.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::runtime;
+
+use super::args::Ask;
+use super::client::{Answer, get};
+use super::outcome::Failure;
+use super::table::Table;
+
+/// How a peer is. Any answer is a good one here; whether the peer is well stands in it.
+pub(super) fn status(ask: &Ask, colour: bool) -> Result<(), Failure> {
+    let report = wait(async { get(&ask.api, "/api/health/detailed").await })?.body;
+    if report["status"].is_null() {
+        return Err(refused(&report));
+    }
+    show(ask, &report, || status_text(&report, ask.pool.as_deref(), colour))
+}
+
+/// The pools.
+pub(super) fn pools(ask: &Ask, colour: bool) -> Result<(), Failure> {
+    let mut list = wait(list(ask, "/api/v1/pools", ""))?;
+    if let (Some(pool), Some(items)) = (&ask.pool, list["items"].as_array_mut()) {
+        items.retain(|item| item["name"] == *pool);
+        if items.is_empty() {
+            return Err(Failure::new(format_args!("there is no pool {pool:?}"), "`evenkeel pools` lists every pool"));
+        }
+    }
+    show(ask, &list, || pools_table(rows(&list["items"]), colour))
+}
+
+/// The nodes.
+pub(super) fn nodes(ask: &Ask, colour: bool) -> Result<(), Failure> {
+    let query = ask.pool.as_ref().map_or(String::new(), |pool| format!("pool={}&", escaped(pool)));
+    let list = wait(list(ask, "/api/v1/nodes", &query))?;
+    show(ask, &list, || nodes_table(rows(&list["items"]), colour))
+}
+
+/// Runs one question.
+fn wait<T>(question: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(error, "the system is short of memory or descriptors"))?;
+    runtime.block_on(question)
+}
+
+/// A whole list, page by page. Whatever else stands in the answers is that of the last page.
+async fn list(ask: &Ask, path: &str, query: &str) -> Result<Value, Failure> {
+    let (mut items, mut after) = (Vec::new(), String::new());
+    loop {
+        let Answer { status, mut body } = get(&ask.api, &format!("{path}?{query}{after}")).await?;
+        let Some(page) = body["items"].as_array_mut().filter(|_| status.is_success()) else {
+            return Err(refused(&body));
+        };
+        items.append(page);
+        match body["next"].as_str() {
+            Some(next) => after = format!("after={}", escaped(next)),
+            None => {
+                body["items"] = Value::Array(items);
+                return Ok(body);
+            }
+        }
+    }
+}
+
+/// What the API said that was wrong.
+fn refused(body: &Value) -> Failure {
+    let error = &body["error"];
+    let what = error["message"].as_str().unwrap_or("the answer is not that of a peer's API");
+    Failure::new(what, error["hint"].as_str().unwrap_or("check --api and EVENKEEL_API"))
+}
+
+fn show(ask: &Ask, said: &Value, text: impl FnOnce() -> String) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    if ask.json {
+        writeln!(out, "{said}")?;
+    } else {
+        out.write_all(text().as_bytes())?;
+    }
+    Ok(())
+}
+
+fn status_text(report: &Value, pool: Option<&str>, colour: bool) -> String {
+    let peer = &report["peer"];
+    let mut head = Table::new(&["PEER", "REGION", "STATUS", "READY", "UP FOR", "VERSION"], colour);
+    let ready = if report["ready"] == true { "yes" } else { "no" };
+    let up_for = Duration::from_secs(report["uptime_seconds"].as_u64().unwrap_or(0));
+    head.row([
+        word(&peer["id"]),
+        word(&peer["region"]),
+        word(&report["status"]),
+        ready.to_owned(),
+        format_duration(up_for),
+        word(&peer["version"]),
+    ]);
+    let mut text = head.lines();
+    for reason in rows(&report["reasons"]) {
+        text += &format!("  {}\n", word(&reason["message"]));
+    }
+
+    let mut listeners =
+        Table::new(&["LISTENER", "ADDRESS", "PROTOCOL", "POOL", ">OPEN", ">REQUESTS", ">REFUSED"], colour);
+    for of in rows(&report["listeners"]).iter().filter(|of| pool.is_none_or(|pool| of["pool"] == pool)) {
+        let counts = &of["counts"];
+        listeners.row([
+            word(&of["name"]),
+            word(&of["address"]),
+            word(&of["protocol"]),
+            word(&of["pool"]),
+            word(&counts["connections_open"]),
+            word(&counts["requests_total"]),
+            word(&counts["requests_refused"]),
+        ]);
+    }
+    let pools: Vec<_> =
+        rows(&report["pools"]).iter().filter(|of| pool.is_none_or(|pool| of["name"] == pool)).cloned().collect();
+    let mut parts = Table::new(&["PART", "STATE", ">RESTARTS", "LAST FAILURE"], colour);
+    for of in rows(&report["children"]) {
+        parts.row([word(&of["name"]), word(&of["state"]), word(&of["restarts"]), word(&of["last_failure"])]);
+    }
+    for table in [listeners.lines(), pools_table(&pools, colour), parts.lines()] {
+        text.push('\n');
+        text += &table;
+    }
+    text
+}
+
+fn pools_table(pools: &[Value], colour: bool) -> String {
+    let columns = [
+        "POOL",
+        "STRATEGY",
+        "CHECK",
+        ">NODES",
+        ">UP",
+        ">DEGRADED",
+        ">DOWN",
+        ">UNKNOWN",
+        ">IN FLIGHT",
+        ">WAITING",
+        ">RETRIES",
+    ];
+    let mut table = Table::new(&columns, colour);
+    for of in pools {
+        let nodes = &of["nodes"];
+        table.row([
+            word(&of["name"]),
+            word(&of["strategy"]),
+            word(&of["check"]),
+            word(&nodes["total"]),
+            word(&nodes["up"]),
+            word(&nodes["degraded"]),
+            word(&nodes["down"]),
+            word(&nodes["unknown"]),
+            word(&of["in_flight"]),
+            word(&of["waiting"]),
+            word(&of["retries_total"]),
+        ]);
+    }
+    table.lines()
+}
+
+fn nodes_table(nodes: &[Value], colour: bool) -> String {
+    let columns = [
+        "NODE",
+        "POOL",
+        "REGION",
+        "ADDRESS",
+        "VERDICT",
+        "LOCAL",
+        ">WEIGHT",
+        ">SCORE",
+        ">LATENCY",
+        ">IN FLIGHT",
+        ">REQUESTS",
+    ];
+    let mut table = Table::new(&columns, colour);
+    for of in nodes {
+        let admin = of["state"]["admin"].as_str().filter(|admin| *admin != "enabled");
+        table.row([
+            word(&of["id"]),
+            word(&of["pool"]),
+            word(&of["region"]),
+            word(&of["address"]),
+            word(&of["state"]["verdict"]),
+            admin.map_or_else(|| word(&of["state"]["local"]), ToOwned::to_owned),
+            number(&of["effective_weight"], ""),
+            number(&of["health_score"], ""),
+            number(&of["latency_ms"], " ms"),
+            word(&of["in_flight"]),
+            word(&of["totals"]["requests"]),
+        ]);
+    }
+    table.lines()
+}
+
+fn rows(list: &Value) -> &[Value] {
+    list.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// A value as people read it; what is not known is a dash.
+fn word(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        // Nothing that came over a wire may move the cursor.
+        Value::String(text) => text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(),
+        other => other.to_string(),
+    }
+}
+
+/// A number with one digit behind the point, and its unit.
+fn number(value: &Value, unit: &str) -> String {
+    value.as_f64().map_or_else(|| "-".to_owned(), |number| format!("{number:.1}{unit}"))
+}
+
+fn format_duration(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60) {
+        (0, 0, 0, seconds) => format!("{seconds}s"),
+        (0, 0, minutes, seconds) => format!("{minutes}m {seconds}s"),
+        (0, hours, minutes, _) => format!("{hours}h {minutes}m"),
+        (days, hours, _, _) => format!("{days}d {hours}h"),
+    }
+}
+
+/// A value for a query (RFC 3986 section 2.3: what is unreserved stands for itself).
+fn escaped(value: &str) -> String {
+    let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    value
+        .bytes()
+        .map(|byte| if unreserved(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn node(id: &str, verdict: &str, latency: &Value) -> Value {
+        json!({
+            "id": id, "pool": "web", "region": "default", "address": "10.0.0.1:80",
+            "state": {"admin": "enabled", "verdict": verdict, "local": "admitted"}, "effective_weight": 1.0,
+            "health_score": 98.5, "latency_ms": latency, "in_flight": 2, "totals": {"requests": 31}
+        })
+    }
+
+    #[test]
+    fn nodes_are_a_table_and_what_is_not_known_is_a_dash() {
+        let shown = nodes_table(&[node("web-1", "up", &json!(1.25)), node("web-2", "unknown", &Value::Null)], false);
+        let expected = "\
+NODE   POOL  REGION   ADDRESS      VERDICT  LOCAL     WEIGHT  SCORE  LATENCY  IN FLIGHT  REQUESTS
+web-1  web   default  10.0.0.1:80  up       admitted     1.0   98.5   1.2 ms          2        31
+web-2  web   default  10.0.0.1:80  unknown  admitted     1.0   98.5        -          2        31
+";
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn status_shows_what_is_wrong_below_the_peer() {
+        let report = json!({
+            "status": "degraded", "ready": true, "uptime_seconds": 3_725,
+            "reasons": [{"code": "pool_without_usable_nodes", "message": "no node of pool web is usable"}],
+            "peer": {"id": "ams-1", "region": "default", "version": "0.1.0"},
+            "children": [{"name": "view", "state": "running", "restarts": 0, "last_failure": null}],
+            "listeners": [], "pools": []
+        });
+        let shown = status_text(&report, None, false);
+        assert!(shown.contains("ams-1  default  degraded  yes    1h 2m   0.1.0"), "{shown}");
+        assert!(shown.contains("\n  no node of pool web is usable\n"), "{shown}");
+        assert!(shown.contains("view  running         0  -"), "{shown}");
+    }
+
+    #[test]
+    fn what_came_over_the_wire_cannot_move_the_cursor() {
+        assert_eq!(word(&json!("a\u{1b}[2Jb\n")), "a [2Jb ");
+    }
+
+    #[test]
+    fn a_query_is_escaped() {
+        assert_eq!(escaped("web-1 &x=ä"), "web-1%20%26x%3D%C3%A4");
+    }
+}

@@ -1,0 +1,129 @@
+//! Asking a running peer, over one connection an answer.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper::header::HOST;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+use super::outcome::Failure;
+use crate::model::NodeAddress;
+
+/// How long one answer may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of an answer at most: a page of the longest list is a tenth of it.
+const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Where a peer's API is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct ApiAddress(NodeAddress);
+
+impl FromStr for ApiAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let address: NodeAddress = text.parse().map_err(|error| format!("{error}"))?;
+        if address.tls {
+            return Err("the API of this version speaks no TLS; write host:port".to_owned());
+        }
+        Ok(Self(address))
+    }
+}
+
+impl fmt::Display for ApiAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What the API said.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) body: Value,
+}
+
+/// Asks `GET path`.
+pub(super) async fn get(api: &ApiAddress, path: &str) -> Result<Answer, Failure> {
+    let failed = |what: String, hint: &str| Failure::new(format_args!("{api} {what}"), hint);
+    let answered = tokio::time::timeout(TIMEOUT, exchange(api, path)).await.unwrap_or(Err(Broken::Slow));
+    let (status, bytes) = answered.map_err(|broken| match broken {
+        Broken::Connect(error) => failed(
+            format!("does not answer: {error}"),
+            "is a peer running? start one with `evenkeel run` or `evenkeel demo`, or name its API with --api or EVENKEEL_API",
+        ),
+        Broken::Slow => failed(format!("did not answer within {TIMEOUT:?}"), "the peer may be stuck; its log may say why"),
+        Broken::Exchange(error) => failed(format!("broke off: {error}"), "is that the API of a peer? its log may say why"),
+    })?;
+    let body = serde_json::from_slice(&bytes)
+        .map_err(|_| failed(format!("answered {status} and no JSON"), "is that the API of a peer, or a listener?"))?;
+    Ok(Answer { status, body })
+}
+
+enum Broken {
+    Connect(std::io::Error),
+    Slow,
+    Exchange(Box<dyn std::error::Error + Send + Sync>),
+}
+
+async fn exchange(api: &ApiAddress, path: &str) -> Result<(StatusCode, bytes::Bytes), Broken> {
+    let host = api.0.host.to_string();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let stream = TcpStream::connect((host, api.0.port)).await.map_err(Broken::Connect)?;
+    let broken = |error: hyper::Error| Broken::Exchange(error.into());
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let request = Request::get(path).header(HOST, api.0.authority()).body(Empty::<bytes::Bytes>::new());
+    let request = request.map_err(|error| Broken::Exchange(error.into()))?;
+    let answer = async {
+        let response = sender.send_request(request).await.map_err(broken)?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(Broken::Exchange)?;
+        Ok((status, body.to_bytes()))
+    };
+    // The connection is driven by polling it beside the answer.
+    let mut connection = std::pin::pin!(connection);
+    let mut answer = std::pin::pin!(answer);
+    tokio::select! {
+        answer = answer.as_mut() => answer,
+        ended = connection.as_mut() => {
+            ended.map_err(broken)?;
+            answer.await
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_api_is_named_as_people_write_it() {
+        for (text, authority) in [
+            ("127.0.0.1:8080", "127.0.0.1:8080"),
+            ("http://127.0.0.1:8080/", "127.0.0.1:8080"),
+            ("localhost:80", "localhost"),
+            ("[::1]:8080", "[::1]:8080"),
+        ] {
+            assert_eq!(text.parse::<ApiAddress>().unwrap().0.authority(), authority);
+        }
+        for wrong in ["", "8080", "https://127.0.0.1:8080", "http://127.0.0.1:8080/api"] {
+            assert!(wrong.parse::<ApiAddress>().is_err(), "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn where_nobody_answers_the_hint_says_what_to_start() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let api: ApiAddress = free.local_addr().unwrap().to_string().parse().unwrap();
+        drop(free);
+        let Err(Failure::Failed { what, hint }) = get(&api, "/health").await else { panic!("answered") };
+        assert!(what.contains("does not answer"), "{what}");
+        assert!(hint.contains("evenkeel run"), "{hint}");
+    }
+}

@@ -1,0 +1,71 @@
+//! `evenkeel run`: one peer, until a signal.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+
+use tokio::runtime;
+
+use super::args::Run;
+use super::outcome::Failure;
+use super::signals::Signals;
+use crate::Running;
+use crate::config::{self, Flags, Sources};
+use crate::peer::Handles;
+use crate::telemetry::log;
+
+pub(super) fn run(args: Run) -> Result<(), Failure> {
+    let Run { config, id, region, api_listen, log_level } = args;
+    let flags = Flags { id, region, api_listen, log_level };
+    let loaded =
+        config::load(&Sources::of_process(config, flags)).map_err(|faults| Failure::Settings(faults.to_string()))?;
+    log::init(&loaded.settings.log).map_err(|error| Failure::new(error, "this is a fault of Evenkeel's; report it"))?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    // The peer has runtimes of its own; this one waits for signals.
+    let signals = runtime::Builder::new_current_thread().enable_all().build();
+    let signals = signals.map_err(|error| Failure::new(error, "the system is short of memory or descriptors"))?;
+    signals.block_on(until_signalled(loaded.settings))
+}
+
+async fn until_signalled(settings: config::Settings) -> Result<(), Failure> {
+    // Before the start, so that a signal during it is not lost.
+    let mut signals = Signals::take()?;
+    let running = crate::start(settings)
+        .await
+        .map_err(|error| Failure::new(format_args!("the peer did not start: {error}"), "nothing of it runs now"))?;
+    let handles = running.handles();
+    announce(handles, running.api_address())?;
+    tracing::info!(peer = %handles.id, region = %handles.region, "started");
+    tokio::select! {
+        () = handles.readiness.settled() => writeln!(io::stdout(), "ready")?,
+        () = signals.next() => return end(running, signals).await,
+    }
+    signals.next().await;
+    end(running, signals).await
+}
+
+/// Says where this peer listens, a line an address, for people and for scripts that chose port 0.
+fn announce(handles: &Handles, api: SocketAddr) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for listener in handles.listeners.iter() {
+        writeln!(out, "listening {} {}://{}", listener.name, listener.protocol, listener.address)?;
+    }
+    writeln!(out, "api http://{api}")?;
+    out.flush()
+}
+
+async fn end(running: Running, mut signals: Signals) -> Result<(), Failure> {
+    tracing::info!("stops: finishes what is under way; another signal ends it at once");
+    tokio::select! {
+        finished = running.stop() => {
+            if finished {
+                tracing::info!("stopped");
+            } else {
+                tracing::warn!("stopped; what was still under way after the drain was cut");
+            }
+            Ok(())
+        }
+        () = signals.next() => Err(Failure::new("ended at once, as the second signal asked", "requests under way were cut off")),
+    }
+}

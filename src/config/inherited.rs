@@ -1,0 +1,241 @@
+//! Variables that users of the systems Evenkeel takes over from have set already, and everything else of the environment
+//! that is no key of a section.
+
+use std::collections::HashSet;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::fault::{Fault, nearest};
+use super::form::{Choice, Form, NOT_AVAILABLE, Wrong};
+use super::loaded::Setting;
+use super::origin::Origin;
+use super::pool::{INTERVAL, STRATEGY};
+use super::reader::Reader;
+use super::tree::{Content, shorten};
+use crate::model::{HostSent, ListenerName, Node, NodeAddress, NodeId, Pool, PoolName, RegionName, Strategy};
+use crate::proxy::{Http, Listener, Protocol};
+
+/// What these variables say together.
+#[derive(Debug, Default)]
+pub(super) struct Inherited {
+    /// Of every pool.
+    pub strategy: Option<Strategy>,
+    /// Of every pool's checks.
+    pub interval: Option<Duration>,
+    /// The pool `regions`.
+    pub regions: Option<Pool>,
+    /// Whether there is to be such a pool, even if it could not be read.
+    pub regions_named: bool,
+}
+
+/// Variables that a later version gives an effect.
+pub(super) const LATER: [&str; 7] = [
+    "FAILOVER_ENABLED",
+    "FAILOVER_THRESHOLD",
+    "LOAD_BALANCER_ENABLED",
+    "MAX_NODES_PER_COUNTRY",
+    "AUTO_SCALE_ENABLED",
+    "SCALE_UP_THRESHOLD",
+    "SCALE_DOWN_THRESHOLD",
+];
+
+const REGIONAL_ENDPOINTS: &str = "REGIONAL_ENDPOINTS";
+const REGIONAL_ALLOWED: &str =
+    "region:address, with commas between: us-east:https://us.example.com,eu-west:10.0.0.7:80";
+
+/// Strategies between regions. Each region of `REGIONAL_ENDPOINTS` has one node, so that they are strategies of the pool.
+const REGION_STRATEGY: Choice<Strategy> = Choice::of(&[
+    ("round_robin", Strategy::RoundRobin),
+    ("least_latency", Strategy::LeastLatency),
+    ("weighted", Strategy::Weighted),
+]);
+
+/// The name of the pool and of the listener that `REGIONAL_ENDPOINTS` makes.
+const REGIONS: &str = "regions";
+
+pub(super) fn regions_pool() -> PoolName {
+    REGIONS.parse().expect("`regions` is a legal name")
+}
+
+/// The settings of [`regions_listener`], for the list of all.
+pub(super) fn note_regions_listener(reader: &mut Reader<'_>) {
+    let listener = regions_listener();
+    let values = [("listen", listener.address.to_string()), ("pool", listener.pool.to_string())];
+    for (key, value) in values {
+        reader.settings.push(Setting {
+            key: format!("listener \"{REGIONS}\" {key}"),
+            value: format!("\"{value}\""),
+            origin: variable(REGIONAL_ENDPOINTS),
+        });
+    }
+}
+
+/// The listener of a peer that was told nothing but `REGIONAL_ENDPOINTS`.
+pub(super) fn regions_listener() -> Listener {
+    Listener {
+        name: REGIONS.parse::<ListenerName>().expect("`regions` is a legal name"),
+        address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8000)),
+        pool: regions_pool(),
+        connections_max: super::listener::CONNECTIONS_DEFAULT,
+        protocol: Protocol::Http(Http::default()),
+    }
+}
+
+fn variable(name: &str) -> Origin {
+    Origin::Environment { name: name.to_owned() }
+}
+
+fn refuse(reader: &mut Reader<'_>, name: &str, found: &str, wrong: Wrong, allowed: String) {
+    let mut fault = Fault::new(variable(name), name, wrong.why).found(shorten(found)).allowed(allowed);
+    fault.hint = wrong.hint;
+    reader.fault(fault);
+}
+
+fn choice(reader: &mut Reader<'_>, name: &'static str, form: &Choice<Strategy>) -> Option<Strategy> {
+    let text = reader.inherited(name)?;
+    match form.read(&Content::Word(text.to_owned())) {
+        Ok(strategy) => Some(strategy),
+        Err(wrong) => {
+            refuse(reader, name, text, wrong, form.allowed());
+            None
+        }
+    }
+}
+
+/// Reads them all.
+pub(super) fn read(reader: &mut Reader<'_>) -> Inherited {
+    let strategy = choice(reader, "LOAD_BALANCER_STRATEGY", &STRATEGY);
+    let interval = interval(reader);
+    let regional = reader.inherited(REGIONAL_ENDPOINTS);
+    let mut inherited = Inherited { strategy, interval, regions: None, regions_named: regional.is_some() };
+    let Some(text) = regional else {
+        if let Some(found) = reader.inherited("LOAD_BALANCING_STRATEGY") {
+            let wrong =
+                Wrong::new(format!("a strategy between regions without {REGIONAL_ENDPOINTS} is {NOT_AVAILABLE}"))
+                    .hint("set the strategy of a pool in the file, or of all with LOAD_BALANCER_STRATEGY");
+            refuse(reader, "LOAD_BALANCING_STRATEGY", found, wrong, format!("unset, or with {REGIONAL_ENDPOINTS}"));
+        }
+        return inherited;
+    };
+    let between_regions = choice(reader, "LOAD_BALANCING_STRATEGY", &REGION_STRATEGY);
+    let nodes = regional_nodes(reader, text);
+    let mut pool = Pool { nodes, host_sent: HostSent::Node, ..Pool::new(regions_pool()) };
+    pool.strategy = between_regions.or(strategy).unwrap_or(pool.strategy);
+    pool.check.interval = interval.unwrap_or(pool.check.interval);
+    let strategy_from = match (between_regions, strategy) {
+        (Some(_), _) => variable("LOAD_BALANCING_STRATEGY"),
+        (None, Some(_)) => variable("LOAD_BALANCER_STRATEGY"),
+        (None, None) => Origin::Default,
+    };
+    let interval_from = interval.map_or(Origin::Default, |_| variable("HEALTH_CHECK_INTERVAL"));
+    let mut note = |key: String, value: String, origin: Origin| {
+        reader.settings.push(Setting { key: format!("pool \"{REGIONS}\" {key}"), value, origin });
+    };
+    note("strategy".to_owned(), format!("\"{}\"", pool.strategy), strategy_from);
+    note("health.interval".to_owned(), INTERVAL.show(&pool.check.interval), interval_from);
+    note("host".to_owned(), "\"node\"".to_owned(), variable(REGIONAL_ENDPOINTS));
+    for node in &pool.nodes {
+        note(format!("node \"{}\" address", node.id), format!("\"{}\"", node.address), variable(REGIONAL_ENDPOINTS));
+    }
+    inherited.regions = Some(pool);
+    inherited
+}
+
+/// Seconds, as those systems count, or a duration.
+fn interval(reader: &mut Reader<'_>) -> Option<Duration> {
+    let name = "HEALTH_CHECK_INTERVAL";
+    let text = reader.inherited(name)?;
+    let read = match text.parse::<u64>() {
+        Ok(seconds) => INTERVAL.within(Duration::from_secs(seconds)),
+        Err(_) => INTERVAL.parse(text),
+    };
+    match read {
+        Ok(interval) => Some(interval),
+        Err(wrong) => {
+            refuse(reader, name, text, wrong, format!("whole seconds, or {}", INTERVAL.allowed()));
+            None
+        }
+    }
+}
+
+/// One node a region: `us-east:https://us.example.com` is node `us-east-1`.
+fn regional_nodes(reader: &mut Reader<'_>, text: &str) -> Vec<Node> {
+    let mut nodes = Vec::new();
+    let mut seen = HashSet::new();
+    if text.split(',').all(|part| part.trim().is_empty()) {
+        refuse(reader, REGIONAL_ENDPOINTS, text, Wrong::new("it names no region"), REGIONAL_ALLOWED.to_owned());
+    }
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let read = regional_node(part).and_then(|(region, node)| {
+            let twice = || {
+                Wrong::new("its region stands there twice")
+                    .hint("name each region once; more nodes of a region go into the file")
+            };
+            if seen.insert(region) { Ok(node) } else { Err(twice()) }
+        });
+        match read {
+            Ok(node) => nodes.push(node),
+            Err(wrong) => refuse(reader, REGIONAL_ENDPOINTS, part, wrong, REGIONAL_ALLOWED.to_owned()),
+        }
+    }
+    nodes
+}
+
+fn regional_node(part: &str) -> Result<(RegionName, Node), Wrong> {
+    let (region, address) = part.split_once(':').ok_or_else(|| Wrong::new("a colon after the region is missing"))?;
+    // Where the region is left out, the scheme stands in its place.
+    if address.starts_with("//") {
+        return Err(
+            Wrong::new("it does not say the region").hint(format!("write us-east:{part}, with the region's name"))
+        );
+    }
+    let region: RegionName = region.trim().parse().map_err(|error| Wrong::new(format!("the region: {error}")))?;
+    let id: NodeId = format!("{region}-1").parse().map_err(|error| Wrong::new(format!("the node's id: {error}")))?;
+    let address: NodeAddress = address.trim().parse().map_err(|error| Wrong::new(format!("the address: {error}")))?;
+    let node = Node { region: Some(region.clone()), ..Node::new(id, address) };
+    Ok((region, node))
+}
+
+/// Refuses the variables that mean nothing. Called last, when every known one was asked for.
+pub(super) fn refuse_unknown(reader: &mut Reader<'_>) {
+    let environment = reader.environment();
+    for name in environment.names() {
+        let fault = Fault::new(variable(name), name, NOT_AVAILABLE)
+            .found(shorten(environment.get(name).unwrap_or_default()))
+            .hint(format!("remove {name} from the environment; nothing here acts on it yet"));
+        if LATER.contains(&name) || (is_ours(name) && !is_known(reader, name) && reader.is_later_variable(name)) {
+            reader.fault(fault);
+        } else if is_ours(name) && !is_known(reader, name) {
+            let mut fault = Fault { wrong: "there is no such setting".to_owned(), hint: None, ..fault };
+            if name.starts_with("EVENKEEL_POOL") || name.starts_with("EVENKEEL_LISTENER") {
+                fault = fault.hint("pools and listeners are lists, which only the file can hold");
+            } else if let Some(meant) = nearest(name, reader.known_variables().iter().map(String::as_str)) {
+                fault = fault.hint(format!("did you mean {meant}?"));
+            } else {
+                fault = fault.allowed(reader.known_variables().iter().cloned().collect::<Vec<_>>().join(", "));
+            }
+            reader.fault(fault);
+        }
+    }
+    for name in environment.unreadable() {
+        if is_ours(name) || is_known(reader, name) || LATER.contains(&name) {
+            let fault = Fault::new(variable(name), name, "its value is not UTF-8").hint("set it anew, or remove it");
+            reader.fault(fault);
+        }
+    }
+}
+
+fn is_known(reader: &Reader<'_>, name: &str) -> bool {
+    reader.known_variables().contains(name)
+}
+
+/// Whether a variable is meant for Evenkeel. Tests have names of their own, and Kubernetes writes the addresses of a
+/// service called `evenkeel` into the environment of every container beside it.
+fn is_ours(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix("EVENKEEL_") else { return false };
+    let of_tests = rest == "SOAK" || rest.starts_with("TEST_");
+    let port_of_service =
+        rest == "PORT" || rest.ends_with("_PORT") || rest.starts_with("PORT_") || rest.contains("_PORT_");
+    let of_kubernetes = port_of_service || rest == "SERVICE_HOST" || rest.ends_with("_SERVICE_HOST");
+    !of_tests && !of_kubernetes
+}

@@ -1,0 +1,232 @@
+//! One node's vote: results of checks in, vote and time to the next check out.
+//!
+//! `rise` and `fall` keep a node that wavers from wavering traffic; suspicion shortens the way down, because then a client's
+//! connection and a check have failed one after the other. Nothing here knows what a check is or where the node listens.
+
+use std::num::NonZeroU8;
+use std::time::{Duration, Instant};
+
+use crate::host::Dice;
+use crate::model::{Check, CheckKind, Health, Observation};
+
+/// Time between two checks of a node that is expected back: `rise` 2 of them are half a second.
+const FAST: Duration = Duration::from_millis(250);
+/// How long after it went down a node is expected back.
+const FAST_FOR: Duration = Duration::from_secs(60);
+/// Time between two checks while results contradict the vote, and after a check that says nothing.
+const CHANGING: Duration = Duration::from_secs(1);
+/// Times between checks vary by this part of themselves to either side, so that checks of many nodes and peers spread.
+const JITTER: f64 = 0.1;
+/// One share of the moving average of connect times that a new sample gets: 1/8 (RFC 6298 section 2).
+const AVERAGE_SHARE: u32 = 8;
+
+/// What a check says of a node.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Finding {
+    /// Good, or how bad.
+    pub(super) result: Result<(), Fault>,
+    /// How long the TCP connection took, where it stood.
+    pub(super) connect: Option<Duration>,
+    /// The result in words, for people.
+    pub(super) words: String,
+}
+
+/// How bad.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Fault {
+    /// Nobody is there: refused, unreachable.
+    Hard,
+    /// It does not answer, or wrongly.
+    Soft,
+    /// The check could not be done, or cannot be believed. It says nothing of the node.
+    Ours,
+}
+
+/// One node's vote and how it came about.
+#[derive(Debug)]
+pub(super) struct Machine {
+    interval: Duration,
+    rise: NonZeroU8,
+    fall: NonZeroU8,
+    /// Whether the node is checked while nothing is wrong.
+    periodic: bool,
+    vote: Option<Health>,
+    reached_before: bool,
+    latency: Option<Duration>,
+    last_result: String,
+    checks_total: u64,
+    streak: i32,
+    down_since: Option<Instant>,
+    suspected: bool,
+    /// Whether the last check said nothing of the node.
+    inconclusive: bool,
+    /// Whether its regular checks have been given a place of their own within the interval.
+    spread: bool,
+}
+
+impl Machine {
+    /// A node that nobody has asked yet. One that is not checked counts as up.
+    pub(super) fn new(check: &Check) -> Self {
+        let periodic = check.kind != CheckKind::None;
+        Self {
+            interval: check.interval,
+            rise: check.rise,
+            fall: check.fall,
+            periodic,
+            vote: (!periodic).then_some(Health::Up),
+            reached_before: false,
+            latency: None,
+            last_result: if periodic { "not checked yet" } else { "not checked: the pool's check is none" }.to_owned(),
+            checks_total: 0,
+            streak: 0,
+            down_since: None,
+            suspected: false,
+            inconclusive: false,
+            spread: false,
+        }
+    }
+
+    /// A node of which something was known before this machine began.
+    pub(super) fn resume(check: &Check, known: &Observation, now: Instant) -> Self {
+        let fresh = Self::new(check);
+        if known.vote.is_none() && known.checks_total == 0 {
+            return fresh;
+        }
+        Self {
+            vote: known.vote.or(fresh.vote),
+            reached_before: known.reached_before,
+            latency: known.latency,
+            last_result: known.last_result.clone(),
+            checks_total: known.checks_total,
+            streak: known.streak,
+            down_since: (known.vote == Some(Health::Down)).then_some(now),
+            ..fresh
+        }
+    }
+
+    /// Traffic met hard evidence: the next bad result is enough. True where a check is to find out at once; a node that
+    /// is down already is being asked anyway.
+    pub(super) fn suspect(&mut self) -> bool {
+        self.suspected = true;
+        self.vote != Some(Health::Down)
+    }
+
+    /// Whether traffic met hard evidence and no check has answered since.
+    pub(super) fn is_suspected(&self) -> bool {
+        self.suspected
+    }
+
+    /// Takes a result in. `asked_since`: the check began after the last suspicion, so that a good answer disproves it.
+    /// True where it did.
+    pub(super) fn found(&mut self, finding: &Finding, asked_since: bool, now: Instant) -> bool {
+        self.last_result.clone_from(&finding.words);
+        self.inconclusive = finding.result == Err(Fault::Ours);
+        match finding.result {
+            Err(Fault::Ours) => return false,
+            Ok(()) => self.good(finding.connect),
+            Err(fault) => self.bad(fault, now),
+        }
+        let disproved = finding.result.is_ok() && asked_since && self.suspected;
+        self.suspected &= !disproved;
+        disproved
+    }
+
+    /// The node has no address: nobody can be there.
+    pub(super) fn unresolved(&mut self, words: String, now: Instant) {
+        self.last_result = words;
+        self.streak = self.streak.min(0).saturating_sub(1);
+        self.go_down(now);
+    }
+
+    /// The node is now somewhere else entirely, where nobody has reached it yet.
+    pub(super) fn moved(&mut self) {
+        self.reached_before = false;
+        self.latency = None;
+    }
+
+    /// Whether it is to be checked again at all.
+    pub(super) fn needs_checks(&self, now: Instant) -> bool {
+        self.pace(now).is_some()
+    }
+
+    /// The time from the beginning of the last check to that of the next; `None`: no check is needed.
+    pub(super) fn wait(&mut self, now: Instant, dice: &mut Dice) -> Option<Duration> {
+        let pace = self.pace(now)?;
+        if pace == self.interval && self.vote == Some(Health::Up) && !self.spread {
+            self.spread = true;
+            return Some(pace.mul_f64(dice.fraction()));
+        }
+        Some(pace.mul_f64(1.0 - JITTER + 2.0 * JITTER * dice.fraction()))
+    }
+
+    /// What is shown, and what the cluster hears.
+    pub(super) fn observation(&self) -> Observation {
+        Observation {
+            vote: self.vote,
+            reached_before: self.reached_before,
+            latency: self.latency,
+            last_result: self.last_result.clone(),
+            checks_total: self.checks_total,
+            streak: self.streak,
+        }
+    }
+
+    fn good(&mut self, connect: Option<Duration>) {
+        self.count(1);
+        self.reached_before = true;
+        if let Some(sample) = connect {
+            self.latency =
+                Some(self.latency.map_or(sample, |old| (old * (AVERAGE_SHARE - 1) + sample) / AVERAGE_SHARE));
+        }
+        // The first good answer brings a node up at once: nothing speaks against it yet.
+        let enough = self.vote.is_none() || self.streak >= i32::from(self.rise.get());
+        if enough {
+            self.vote = Some(Health::Up);
+            self.down_since = None;
+        }
+    }
+
+    fn bad(&mut self, fault: Fault, now: Instant) {
+        self.count(-1);
+        // A node that was never up has nothing to be given credit for: nobody there means down, at the first look.
+        let known_dead = self.vote.is_none() && fault == Fault::Hard;
+        if known_dead || self.suspected || -self.streak >= i32::from(self.fall.get()) {
+            self.go_down(now);
+        }
+    }
+
+    fn go_down(&mut self, now: Instant) {
+        if self.vote != Some(Health::Down) {
+            self.vote = Some(Health::Down);
+            self.down_since = Some(now);
+        }
+    }
+
+    fn count(&mut self, one: i32) {
+        self.checks_total = self.checks_total.saturating_add(1);
+        let alike = self.streak.signum() == one;
+        self.streak = if alike { self.streak.saturating_add(one) } else { one };
+    }
+
+    /// [`Machine::wait`] before chance.
+    fn pace(&self, now: Instant) -> Option<Duration> {
+        if self.inconclusive {
+            return Some(CHANGING.min(self.interval));
+        }
+        let expected_back =
+            self.streak > 0 || self.down_since.is_some_and(|since| now.saturating_duration_since(since) < FAST_FOR);
+        let pace = match self.vote {
+            Some(Health::Up | Health::Degraded) if self.streak < 0 => CHANGING,
+            Some(Health::Up | Health::Degraded) => return self.periodic.then_some(self.interval),
+            Some(Health::Down) if expected_back => FAST,
+            Some(Health::Down) => self.interval,
+            // Nobody uses it yet, so nobody must wait for it.
+            None if self.streak < 0 => FAST,
+            None => CHANGING,
+        };
+        Some(pace.min(self.interval))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,372 @@
+//! All nodes together: what to ask and when, what the answers change, and what others must hear of it.
+//!
+//! Events and the time come in, questions and [`Output`]s are taken out; the order in which outputs come out is that in which
+//! nodes changed, and a node that changed twice meanwhile is told once, as it is now. So nothing here grows without bound,
+//! however slowly it is emptied.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::ask::{Answer, Ask};
+use super::machine::{Fault, Finding, Machine};
+use super::names::{Change, Names};
+use super::schedule::{Punctuality, Schedule};
+use crate::host::{Dice, NameError, Resolved};
+use crate::model::limits::CHECKS_IN_FLIGHT_MAX;
+use crate::model::{Admin, Catalog, Check, CheckKind, CheckTarget, Host, NodeAddress, NodeId, Observation};
+
+/// Time from the end of a check to the beginning of the next at least, however much traffic suspects the node.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+
+/// What others must hear.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// What this peer now knows of a node.
+    Observed {
+        /// The node.
+        node: NodeId,
+        /// All of what is known.
+        observation: Observation,
+    },
+    /// Where a node's name leads now, the address that answered last first; empty: nowhere. A node with a literal address
+    /// is never told.
+    Resolved {
+        /// The node.
+        node: NodeId,
+        /// Its addresses.
+        addresses: Vec<SocketAddr>,
+    },
+}
+
+/// What was known of a node before a restart.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Known {
+    pub(super) observation: Observation,
+    pub(super) addresses: Vec<SocketAddr>,
+}
+
+/// All nodes that are checked, or may have to be.
+#[derive(Debug)]
+pub(super) struct Watch {
+    nodes: Vec<Watched>,
+    numbers: HashMap<NodeId, usize>,
+    schedule: Schedule,
+    names: Names,
+    /// Which nodes share each name.
+    named: Vec<Vec<usize>>,
+    punctuality: Punctuality,
+    dice: Dice,
+    /// Nodes with something untold, each once.
+    untold: VecDeque<usize>,
+    /// What is said once, of nodes that are not watched.
+    said_once: VecDeque<Output>,
+    /// Nodes of the first round of which nothing was told yet.
+    round_left: usize,
+}
+
+#[derive(Debug)]
+struct Watched {
+    id: NodeId,
+    address: NodeAddress,
+    authority: Arc<str>,
+    check: Arc<Check>,
+    machine: Machine,
+    /// Empty: its name leads nowhere, or nobody knows yet.
+    addresses: Vec<SocketAddr>,
+    round: Round,
+    /// Traffic suspected it while a question was under way that had begun before.
+    suspected_meanwhile: bool,
+    finished: Option<Instant>,
+    /// The addresses of the question under way, or of the last one.
+    asked: Vec<SocketAddr>,
+    tell_addresses: bool,
+    tell_observation: bool,
+}
+
+/// How far a node is in the first round.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Round {
+    /// It was not asked, or its answer did not count.
+    Open,
+    /// It was, and nobody heard of it yet.
+    Untold,
+    /// It was and that was told; or it has no check to wait for.
+    Done,
+}
+
+impl Watch {
+    /// A watch over every node that is not disabled; all of them are due at once.
+    pub(super) fn new(catalog: &Catalog, mut known: HashMap<NodeId, Known>, dice: Dice, now: Instant) -> Self {
+        let mut watch = Self {
+            nodes: Vec::new(),
+            numbers: HashMap::new(),
+            schedule: Schedule::new(0, CHECKS_IN_FLIGHT_MAX),
+            names: Names::new(Vec::new(), now),
+            named: Vec::new(),
+            punctuality: Punctuality::default(),
+            dice,
+            untold: VecDeque::new(),
+            said_once: VecDeque::new(),
+            round_left: 0,
+        };
+        let mut names: Vec<(Arc<str>, Vec<IpAddr>)> = Vec::new();
+        let mut name_numbers: HashMap<Arc<str>, usize> = HashMap::new();
+        for pool in catalog.pools() {
+            let check = Arc::new(pool.check.clone());
+            for node in &pool.nodes {
+                if node.admin == Admin::Disabled {
+                    let last_result = "not checked: the node is disabled".to_owned();
+                    let observation = Observation { last_result, ..Observation::default() };
+                    watch.said_once.push_back(Output::Observed { node: node.id.clone(), observation });
+                    continue;
+                }
+                let index = watch.nodes.len();
+                let known = known.remove(&node.id).unwrap_or_default();
+                let addresses = match &node.address.host {
+                    Host::Ip(_) => node.address.literal().into_iter().collect(),
+                    Host::Name(name) => {
+                        let number = *name_numbers.entry(Arc::clone(name)).or_insert_with(|| {
+                            names.push((Arc::clone(name), Vec::new()));
+                            watch.named.push(Vec::new());
+                            names.len() - 1
+                        });
+                        watch.named[number].push(index);
+                        if names[number].1.is_empty() {
+                            names[number].1 = known.addresses.iter().map(SocketAddr::ip).collect();
+                            names[number].1.sort_unstable();
+                        }
+                        known.addresses
+                    }
+                };
+                let round = if check.kind == CheckKind::None { Round::Done } else { Round::Open };
+                watch.round_left += usize::from(round == Round::Open);
+                watch.numbers.insert(node.id.clone(), index);
+                watch.nodes.push(Watched {
+                    id: node.id.clone(),
+                    authority: node.address.authority().into(),
+                    address: node.address.clone(),
+                    machine: Machine::resume(&check, &known.observation, now),
+                    check: Arc::clone(&check),
+                    addresses,
+                    round,
+                    suspected_meanwhile: false,
+                    finished: None,
+                    asked: Vec::new(),
+                    tell_addresses: false,
+                    tell_observation: false,
+                });
+                watch.tell_observation(index);
+            }
+        }
+        watch.schedule = Schedule::new(watch.nodes.len(), CHECKS_IN_FLIGHT_MAX);
+        watch.names = Names::new(names, now);
+        for index in 0..watch.nodes.len() {
+            if watch.nodes[index].machine.needs_checks(now) {
+                watch.due(index, now);
+            }
+        }
+        watch
+    }
+
+    /// A timer set for `scheduled` was looked at at `now`. To be told before what happened meanwhile. True where late.
+    pub(super) fn woke(&mut self, scheduled: Instant, now: Instant) -> bool {
+        self.punctuality.woke(scheduled, now)
+    }
+
+    /// When something will be due; `None` while that depends on something else.
+    pub(super) fn next(&self) -> Option<Instant> {
+        [self.schedule.next(), self.names.next()].into_iter().flatten().min()
+    }
+
+    /// A node to ask now. It counts as asked until [`Watch::answered`] or [`Watch::broke`].
+    pub(super) fn take_ask(&mut self, now: Instant) -> Option<Ask> {
+        let index = self.schedule.take(now)?;
+        let node = &mut self.nodes[index];
+        node.suspected_meanwhile = false;
+        node.asked.clone_from(&node.addresses);
+        let target = |address: &SocketAddr| CheckTarget {
+            address: *address,
+            tls: node.address.tls,
+            host: node.address.host.clone(),
+            authority: Arc::clone(&node.authority),
+        };
+        Some(Ask { index, targets: node.addresses.iter().map(target).collect(), check: Arc::clone(&node.check) })
+    }
+
+    /// A name to ask for now. It counts as asked until [`Watch::name_answered`] or [`Watch::name_broke`].
+    pub(super) fn take_name(&mut self, now: Instant) -> Option<(usize, Arc<str>)> {
+        self.names.take(now)
+    }
+
+    /// Takes an answer in. Returns the node where it disproves a suspicion that traffic had.
+    pub(super) fn answered(&mut self, index: usize, mut answer: Answer, now: Instant) -> Option<NodeId> {
+        if answer.finding.result.is_err() && self.punctuality.doubts(answer.began) {
+            answer.finding.result = Err(Fault::Ours);
+            answer.finding.words = format!("not counted, this peer was late itself: {}", answer.finding.words);
+        }
+        self.schedule.finished(index);
+        let node = &mut self.nodes[index];
+        node.finished = Some(now);
+        if !node.asked.iter().any(|asked| node.addresses.contains(asked)) {
+            // It has moved meanwhile, and is asked there as soon as there is an address.
+            return None;
+        }
+        let asked_since = !node.suspected_meanwhile;
+        let disproved = node.machine.found(&answer.finding, asked_since, now);
+        if answer.finding.result != Err(Fault::Ours) {
+            node.asked_once();
+        }
+        let answering = answer.answering.and_then(|position| node.asked.get(position));
+        if let Some(position) = answering.and_then(|good| node.addresses.iter().position(|known| known == good))
+            && position > 0
+        {
+            node.addresses[..=position].rotate_right(1);
+            node.tell_addresses = true;
+        }
+        let id = disproved.then(|| node.id.clone());
+        let ask_again = node.machine.is_suspected() && node.suspected_meanwhile;
+        if ask_again {
+            self.due(index, now);
+        } else if let Some(wait) = self.nodes[index].machine.wait(now, &mut self.dice) {
+            self.due(index, (answer.began + wait).max(now + wait.min(PAUSE_MIN)));
+        }
+        self.tell_observation(index);
+        id
+    }
+
+    /// A check came to no end of its own; it says nothing of the node.
+    pub(super) fn broke(&mut self, index: usize, now: Instant) {
+        let words =
+            "not checked: the check itself failed, which is a fault of this program; please report it".to_owned();
+        let finding = Finding { result: Err(Fault::Ours), connect: None, words };
+        self.answered(index, Answer { began: now, finding, answering: None }, now);
+    }
+
+    /// Traffic met hard evidence at a node: it is asked at once, or once more if a question from before is under way.
+    pub(super) fn suspected(&mut self, id: &NodeId, now: Instant) {
+        let Some(&index) = self.numbers.get(id) else { return };
+        let node = &mut self.nodes[index];
+        let ask = node.machine.suspect();
+        if self.schedule.is_under_way(index) {
+            node.suspected_meanwhile = true;
+        } else if ask {
+            let at = node.finished.map_or(now, |finished| now.max(finished + PAUSE_MIN));
+            if !node.addresses.is_empty() {
+                self.schedule.bring_forward(index, at);
+            }
+        }
+    }
+
+    /// Whether traffic's suspicion of a node is known here.
+    pub(super) fn is_suspected(&self, id: &NodeId) -> bool {
+        self.numbers.get(id).is_none_or(|&index| self.nodes[index].machine.is_suspected())
+    }
+
+    /// Takes in where a name leads.
+    pub(super) fn name_answered(&mut self, number: usize, answer: Result<Resolved, NameError>, now: Instant) {
+        let change = self.names.answered(number, answer, now);
+        let nodes = std::mem::take(&mut self.named[number]);
+        for &index in &nodes {
+            match &change {
+                Change::Kept if !self.nodes[index].addresses.is_empty() => {}
+                Change::Kept => {
+                    let ips = self.names.addresses(number).to_vec();
+                    self.moved(index, &ips, now);
+                }
+                Change::Moved(ips) => self.moved(index, ips, now),
+                Change::Nowhere(why) => self.nowhere(index, why, now),
+            }
+        }
+        self.named[number] = nodes;
+    }
+
+    /// The question for a name came to no end of its own.
+    pub(super) fn name_broke(&mut self, number: usize, now: Instant) {
+        self.names.broke(number, now);
+    }
+
+    /// Whether every node that has a check was checked once, and what was found has been taken out.
+    pub(super) fn is_first_round_done(&self) -> bool {
+        self.round_left == 0
+    }
+
+    /// Whether [`Watch::next_output`] has one.
+    pub(super) fn has_output(&self) -> bool {
+        !self.untold.is_empty() || !self.said_once.is_empty()
+    }
+
+    /// What others must hear next.
+    pub(super) fn next_output(&mut self) -> Option<Output> {
+        if let Some(output) = self.said_once.pop_front() {
+            return Some(output);
+        }
+        let index = *self.untold.front()?;
+        let node = &mut self.nodes[index];
+        // Where it is comes before how it is, so that nobody is sent to an address that is not known to be good.
+        if std::mem::take(&mut node.tell_addresses) {
+            return Some(Output::Resolved { node: node.id.clone(), addresses: node.addresses.clone() });
+        }
+        self.untold.pop_front();
+        node.tell_observation = false;
+        if node.round == Round::Untold {
+            node.round = Round::Done;
+            self.round_left -= 1;
+        }
+        Some(Output::Observed { node: node.id.clone(), observation: node.machine.observation() })
+    }
+
+    fn moved(&mut self, index: usize, ips: &[IpAddr], now: Instant) {
+        let node = &mut self.nodes[index];
+        let mut addresses: Vec<SocketAddr> = ips.iter().map(|ip| SocketAddr::new(*ip, node.address.port)).collect();
+        // The address that answered last stays the first, so that traffic does not move with every shuffled answer.
+        if let Some(position) = node.addresses.first().and_then(|first| addresses.iter().position(|next| next == first))
+        {
+            addresses[..=position].rotate_right(1);
+        }
+        if !addresses.iter().any(|address| node.addresses.contains(address)) {
+            node.machine.moved();
+        }
+        node.addresses = addresses;
+        node.tell_addresses = true;
+        if node.machine.needs_checks(now) {
+            self.due(index, now);
+        }
+        self.tell_observation(index);
+    }
+
+    fn nowhere(&mut self, index: usize, why: &str, now: Instant) {
+        let node = &mut self.nodes[index];
+        node.machine.unresolved(format!("name does not resolve: {why}"), now);
+        node.asked_once();
+        node.addresses.clear();
+        node.tell_addresses = true;
+        self.schedule.clear(index);
+        self.tell_observation(index);
+    }
+
+    /// Asks a node at `at`, if there is an address to ask.
+    fn due(&mut self, index: usize, at: Instant) {
+        if !self.nodes[index].addresses.is_empty() {
+            self.schedule.set(index, at);
+        }
+    }
+
+    fn tell_observation(&mut self, index: usize) {
+        if !std::mem::replace(&mut self.nodes[index].tell_observation, true) {
+            self.untold.push_back(index);
+        }
+    }
+}
+
+impl Watched {
+    fn asked_once(&mut self) {
+        if self.round == Round::Open {
+            self.round = Round::Untold;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,260 @@
+//! Starting and stopping: what is bound, made and wired in which order, and undone in the reverse.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::runtime;
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::time::timeout;
+
+use super::handles::{BoundListener, Handles, Readiness};
+use super::settings::Settings;
+use super::supervise::{AddError, Board, ChildSpec, Supervisor};
+use crate::health;
+use crate::host::{self, Dice, Names};
+use crate::model::{Catalog, NodeId};
+use crate::proxy::{self, BindError, Bound, Phase, Protocol, WorkerActor};
+use crate::tls::{self, ClientConfigs, TlsError};
+use crate::view::{self, ViewActor, ViewCell};
+
+/// Readiness waits so long for the first check of every node: a peer that cannot reach some serves the others.
+const FIRST_ROUND_MAX: Duration = Duration::from_secs(1);
+/// What workers found suspicious and health has not looked at yet.
+const SUSPECTS_MAX: usize = 1_024;
+/// Workers cut what is left within this time once they are told.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a peer did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener could not be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// TLS to nodes cannot be spoken.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The machine refused a thread or a runtime.
+    #[error("the machine gave no thread: {0}")]
+    Thread(io::Error),
+    /// A part did not start.
+    #[error(transparent)]
+    Child(#[from] AddError),
+    /// The supervisor did not start.
+    #[error("the supervisor did not start: {0}")]
+    Supervisor(String),
+}
+
+/// A running peer. Dropping it ends the peer without a drain; [`Peer::stop`] drains.
+#[derive(Debug)]
+pub struct Peer {
+    handles: Handles,
+    supervisor: Supervisor,
+    listeners: Arc<[Bound]>,
+    phase: watch::Sender<Phase>,
+    running: Arc<watch::Sender<usize>>,
+    announce: Duration,
+    drain: Duration,
+    cluster: Option<Cluster>,
+}
+
+/// The thread on which everything runs that must keep time: health, view, supervision.
+#[derive(Debug)]
+struct Cluster {
+    /// The thread ends when this is gone.
+    alive: oneshot::Sender<()>,
+    runtime: runtime::Handle,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Peer {
+    /// Starts a peer: its listeners are bound, its workers accept, and the first checks are under way.
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        let started = host::now();
+        let listeners: Arc<[Bound]> = proxy::bind(&settings.proxy)?.into();
+        let tls = tls::client_configs()?;
+        let catalog = Arc::new(settings.catalog);
+        let view = ViewCell::new(view::first(&catalog, started));
+        let (cluster, supervisor, board) = cluster_thread().await?;
+
+        let (events, inbox) = view::channel();
+        let (suspects, suspect_inbox) = mpsc::channel(SUSPECTS_MAX);
+        let (first_round, is_checked) = watch::channel(false);
+        let (phase, _) = watch::channel(Phase::Serving);
+        let running = Arc::new(watch::channel(0).0);
+        let counts = Arc::default();
+
+        supervisor.add(view_child(view.clone(), inbox)).await?;
+        let health = health_child(catalog, view.clone(), events, suspect_inbox, first_round, tls.clone());
+        supervisor.add(health).await?;
+        let shared = proxy::Shared {
+            listeners: Arc::clone(&listeners),
+            view: view.clone(),
+            counts: Arc::clone(&counts),
+            tls: Arc::new(tls),
+            suspects,
+            phase: phase.subscribe(),
+            running: Arc::clone(&running),
+            settings: Arc::new(settings.proxy),
+        };
+        for index in 0..shared.settings.workers.get() {
+            supervisor.add(worker_child(index, shared.clone())).await?;
+        }
+
+        let readiness = Readiness::default();
+        cluster.runtime.spawn(become_ready(readiness.clone(), is_checked));
+        let bound = listeners.iter().map(bound_listener).collect();
+        Ok(Self {
+            handles: Handles {
+                id: settings.id,
+                region: settings.region,
+                view,
+                started,
+                listeners: bound,
+                counts,
+                children: board,
+                readiness,
+            },
+            supervisor,
+            listeners,
+            announce: shared.settings.announce,
+            drain: shared.settings.drain,
+            phase,
+            running,
+            cluster: Some(cluster),
+        })
+    }
+
+    /// What may be asked of this peer.
+    pub fn handles(&self) -> &Handles {
+        &self.handles
+    }
+
+    /// Adds a part to those that are looked after; it stops before the others.
+    pub async fn add(&self, child: ChildSpec) -> Result<(), AddError> {
+        self.supervisor.add(child).await
+    }
+
+    /// Kills a part by name, which is started again as after any failure. True where there was one.
+    pub async fn kill(&self, child: &str) -> bool {
+        self.supervisor.kill(child).await
+    }
+
+    /// Says so for `announce`, accepts nothing more, lets requests and connections finish for up to `drain`, and ends.
+    /// True where nothing had to be cut.
+    pub async fn stop(mut self) -> bool {
+        self.handles.readiness.set_draining();
+        self.phase.send_replace(Phase::Announcing);
+        tokio::time::sleep(self.announce).await;
+        self.phase.send_replace(Phase::Draining);
+        for listener in self.listeners.iter() {
+            listener.close();
+        }
+        let finished = self.workers_ended(self.drain).await;
+        self.phase.send_replace(Phase::Ending);
+        if !finished && !self.workers_ended(END_TIMEOUT).await {
+            tracing::error!("a worker does not end; it is left behind");
+        }
+        self.supervisor.stop().await;
+        if let Some(Cluster { alive, thread, .. }) = self.cluster.take() {
+            drop(alive);
+            // It has nothing left to do, and whatever it panicked with was logged.
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+        finished
+    }
+
+    async fn workers_ended(&self, within: Duration) -> bool {
+        let mut running = self.running.subscribe();
+        let ended = running.wait_for(|count| *count == 0);
+        timeout(within, ended).await.is_ok()
+    }
+}
+
+/// Starts the thread, and the supervisor on it.
+async fn cluster_thread() -> Result<(Cluster, Supervisor, Board), StartError> {
+    let board = Board::default();
+    let its_board = board.clone();
+    let (alive, is_alive) = oneshot::channel::<()>();
+    let (started, has_started) = oneshot::channel();
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+    let handle = runtime.handle().clone();
+    let thread = thread::Builder::new()
+        .name("cluster".to_owned())
+        .spawn(move || {
+            runtime.block_on(async {
+                let supervisor = Supervisor::start(its_board).await.map_err(|error| error.to_string());
+                // Whoever started the peer may have given up waiting; then `is_alive` says so.
+                let _ = started.send(supervisor);
+                let _ = is_alive.await;
+            });
+        })
+        .map_err(StartError::Thread)?;
+    let supervisor = has_started.await.unwrap_or_else(|_| Err("its thread ended".to_owned()));
+    let supervisor = supervisor.map_err(StartError::Supervisor)?;
+    Ok((Cluster { alive, runtime: handle, thread }, supervisor, board))
+}
+
+fn view_child(cell: ViewCell, inbox: view::Inbox) -> ChildSpec {
+    ChildSpec::new("view", move || (ViewActor, view::Arguments { cell: cell.clone(), inbox: inbox.clone() })).critical()
+}
+
+fn health_child(
+    catalog: Arc<Catalog>,
+    view: ViewCell,
+    outputs: mpsc::Sender<view::Event>,
+    suspects: mpsc::Receiver<NodeId>,
+    first_round: watch::Sender<bool>,
+    tls: ClientConfigs,
+) -> ChildSpec {
+    let suspects = Arc::new(Mutex::new(suspects));
+    let names = Names::of_system();
+    ChildSpec::new("health", move || {
+        let arguments = health::Arguments {
+            catalog: Arc::clone(&catalog),
+            view: view.clone(),
+            outputs: outputs.clone(),
+            suspects: Arc::clone(&suspects),
+            first_round: first_round.clone(),
+            dice: Dice::new(),
+            names: names.clone(),
+            tls: tls.clone(),
+        };
+        (health::Health::default(), arguments)
+    })
+    .critical()
+}
+
+impl From<health::Output> for view::Event {
+    fn from(output: health::Output) -> Self {
+        match output {
+            health::Output::Observed { node, observation } => Self::Observed { node, observation },
+            health::Output::Resolved { node, addresses } => Self::Resolved { node, addresses },
+        }
+    }
+}
+
+fn worker_child(index: usize, shared: proxy::Shared) -> ChildSpec {
+    ChildSpec::new(format!("proxy-{index}"), move || (WorkerActor, (index, shared.clone()))).critical()
+}
+
+/// Ready once every node was checked once, or the wait for it is over.
+async fn become_ready(readiness: Readiness, mut is_checked: watch::Receiver<bool>) {
+    // Over time or without a health actor: either way the wait is over.
+    let _ = timeout(FIRST_ROUND_MAX, is_checked.wait_for(|checked| *checked)).await;
+    readiness.set_checked();
+}
+
+fn bound_listener(bound: &Bound) -> BoundListener {
+    BoundListener {
+        name: bound.listener.name.clone(),
+        address: bound.address,
+        protocol: match bound.listener.protocol {
+            Protocol::Http(_) => "http",
+            Protocol::Tcp(_) => "tcp",
+        },
+        pool: bound.listener.pool.clone(),
+        counts: Arc::clone(&bound.counts),
+    }
+}

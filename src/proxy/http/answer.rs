@@ -1,0 +1,169 @@
+//! The second half of an exchange: a node's answer goes to the client, while the rest of the request may still go the
+//! other way.
+
+use std::future::poll_fn;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use tokio::io::AsyncWriteExt;
+
+use super::exchange::{Conversation, Next};
+use super::forward::{self, AnswerPlan};
+use super::h1::body::{Decoder, Encoder};
+use super::picture::Length;
+use super::session::Session;
+use crate::host;
+use crate::proxy::counts::bump;
+use crate::proxy::idle::NodeConnection;
+use crate::proxy::pump::PumpError;
+use crate::view::Taken;
+
+/// How passing an answer on ended.
+enum Passed {
+    Whole,
+    /// The node broke off in the middle.
+    Cut,
+    /// The client took no more.
+    ClientGone,
+    /// Neither side moved.
+    Idle,
+}
+
+/// Passes on the answer whose head is in `session.answer`.
+pub(crate) async fn pass_on(session: &mut Session<'_>, mut conversation: Conversation) -> Next {
+    let upload_open = !session.upload.is_done();
+    // A client that waits for 100 and gets another answer may send its body or not.
+    let may_persist = session.request.persistent
+        && session.worker.keeps_connections()
+        && !(upload_open && session.request.expects_continue);
+    let plan = AnswerPlan::of(&session.request, &session.answer, may_persist);
+    let now = host::now();
+    {
+        let Session { download, request, answer, worker, .. } = session;
+        download.restart(Decoder::new(answer.length), plan.encoder, |out| {
+            worker.with_date(now, |date| forward::answer_head(request, answer, plan, date, out));
+        });
+    }
+    let passed = Passing { session, conversation: &mut conversation, progress: 0, progressed: now }.run().await;
+    count(session, &conversation.taken);
+    count_bytes(session, &conversation.taken);
+    match passed {
+        Passed::Whole => end(session, conversation, plan).await,
+        Passed::Cut => {
+            bump(&session.worker.counts().answers_cut);
+            bump(&conversation.taken.node().live.counts.exchange_failures);
+            // A client that was told a length, or reads chunks, sees by itself that the end is missing.
+            let shows = plan.encoder == Encoder::Chunked || matches!(session.answer.length, Length::Counted(_));
+            if shows { Next::Close } else { Next::Abort }
+        }
+        Passed::ClientGone => {
+            bump(&session.worker.counts().clients_gone);
+            Next::Abort
+        }
+        Passed::Idle => {
+            bump(&session.worker.counts().timeouts_stream_idle);
+            Next::Abort
+        }
+    }
+}
+
+/// Keeps both connections where both can go on.
+async fn end(session: &mut Session<'_>, conversation: Conversation, plan: AnswerPlan) -> Next {
+    let upload_done = session.upload.is_done();
+    let Conversation { leg, address, opened, taken, .. } = conversation;
+    // Bytes behind an answer belong to no request: whatever they are, nobody else may get them.
+    if upload_done && session.answer.persistent && leg.input.is_empty() {
+        let connection = NodeConnection { stream: leg.io, address, opened };
+        session.worker.keep_idle(&taken.node().live, connection, session.began);
+    }
+    drop(taken);
+    if !plan.persistent {
+        return Next::Close;
+    }
+    if upload_done {
+        return Next::Request;
+    }
+    // The answer came before the body was all sent, and the body is of no more use.
+    let decoder = session.upload.take_decoder();
+    if session.drain_body(decoder).await { Next::Request } else { Next::Close }
+}
+
+/// Tells the client that the protocol changes.
+pub(crate) async fn switch(session: &mut Session<'_>, conversation: Conversation) -> Next {
+    let mut out = Vec::with_capacity(256);
+    forward::switching_head(&session.answer, &mut out);
+    count(session, &conversation.taken);
+    if session.client.io.write_all(&out).await.is_err() {
+        bump(&session.worker.counts().clients_gone);
+        return Next::Abort;
+    }
+    Next::Tunnel(Box::new(conversation.leg), conversation.taken)
+}
+
+/// Counts an answer by its class.
+pub(crate) fn count(session: &Session<'_>, taken: &Taken) {
+    let class = usize::from(session.answer.status / 100).clamp(1, 5) - 1;
+    bump(&taken.node().live.counts.answers[class]);
+}
+
+fn count_bytes(session: &Session<'_>, taken: &Taken) {
+    let (up, down) = (session.upload.bytes_moved(), session.download.bytes_moved());
+    let live = &taken.node().live.counts;
+    let listener = &session.bound.counts;
+    if up > 0 {
+        live.bytes_sent.fetch_add(up, Relaxed);
+        listener.bytes_received.fetch_add(up, Relaxed);
+    }
+    if down > 0 {
+        live.bytes_received.fetch_add(down, Relaxed);
+        listener.bytes_sent.fetch_add(down, Relaxed);
+    }
+}
+
+struct Passing<'s, 'a> {
+    session: &'s mut Session<'a>,
+    conversation: &'s mut Conversation,
+    progress: u64,
+    progressed: Instant,
+}
+
+impl Passing<'_, '_> {
+    async fn run(&mut self) -> Passed {
+        poll_fn(|cx| self.poll(cx)).await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Passed> {
+        let Session { upload, download, client, worker, .. } = &mut *self.session;
+        let leg = &mut self.conversation.leg;
+        if !upload.is_done() && !self.conversation.upload_broken {
+            match upload.poll(cx, client, &mut leg.io, &worker.stock, 0) {
+                // A node that has answered may stop reading; its answer counts all the same.
+                Poll::Ready(Err(PumpError::Write(_))) => self.conversation.upload_broken = true,
+                Poll::Ready(Err(_)) => return Poll::Ready(Passed::ClientGone),
+                Poll::Ready(Ok(())) | Poll::Pending => {}
+            }
+        }
+        match download.poll(cx, leg, &mut client.io, &worker.stock, 0) {
+            Poll::Ready(Ok(())) => return Poll::Ready(Passed::Whole),
+            Poll::Ready(Err(PumpError::Write(_))) => return Poll::Ready(Passed::ClientGone),
+            Poll::Ready(Err(_)) => return Poll::Ready(Passed::Cut),
+            Poll::Pending => {}
+        }
+        let idle_timeout = self.session.settings.stream_idle_timeout;
+        loop {
+            let progress = self.session.upload.progress() + self.session.download.progress();
+            if progress != self.progress {
+                self.progress = progress;
+                self.progressed = host::now();
+            }
+            self.session.alarm.set(self.progressed + idle_timeout);
+            if self.session.alarm.poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if host::now() >= self.progressed + idle_timeout {
+                return Poll::Ready(Passed::Idle);
+            }
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The fields of a head, kept as the bytes that came and where in them each field stands.
+
+use std::ops::Range;
+
+/// Fields that the proxy itself acts upon; all others pass as they are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Known {
+    Connection,
+    ContentLength,
+    Date,
+    Expect,
+    Forwarded,
+    Host,
+    Http2Settings,
+    KeepAlive,
+    ProxyAuthenticate,
+    ProxyAuthorization,
+    ProxyConnection,
+    Te,
+    TransferEncoding,
+    Upgrade,
+    Via,
+    XForwarded,
+    XForwardedFor,
+    XForwardedHost,
+    XForwardedProto,
+    XRealIp,
+    Other,
+}
+
+impl Known {
+    /// The field of this name, in any case of letters.
+    pub(crate) fn of(name: &[u8]) -> Self {
+        let (known, lower): (Self, &[u8]) = match name.len() {
+            2 => (Self::Te, b"te"),
+            3 => (Self::Via, b"via"),
+            4 if name[0] | 0x20 == b'h' => (Self::Host, b"host"),
+            4 => (Self::Date, b"date"),
+            6 => (Self::Expect, b"expect"),
+            7 => (Self::Upgrade, b"upgrade"),
+            9 if name[0] | 0x20 == b'f' => (Self::Forwarded, b"forwarded"),
+            9 => (Self::XRealIp, b"x-real-ip"),
+            10 if name[0] | 0x20 == b'c' => (Self::Connection, b"connection"),
+            10 => (Self::KeepAlive, b"keep-alive"),
+            14 if name[0] | 0x20 == b'c' => (Self::ContentLength, b"content-length"),
+            14 => (Self::Http2Settings, b"http2-settings"),
+            15 => (Self::XForwardedFor, b"x-forwarded-for"),
+            16 if name[0] | 0x20 == b'p' => (Self::ProxyConnection, b"proxy-connection"),
+            16 if name[12..].eq_ignore_ascii_case(b"host") => (Self::XForwardedHost, b"x-forwarded-host"),
+            16 => (Self::XForwarded, b"x-forwarded-port"),
+            17 if name[0] | 0x20 == b't' => (Self::TransferEncoding, b"transfer-encoding"),
+            17 => (Self::XForwardedProto, b"x-forwarded-proto"),
+            18 if name[0] | 0x20 == b'x' => {
+                let lower: &[u8] = if name[12] | 0x20 == b's' { b"x-forwarded-server" } else { b"x-forwarded-prefix" };
+                (Self::XForwarded, lower)
+            }
+            18 => (Self::ProxyAuthenticate, b"proxy-authenticate"),
+            19 => (Self::ProxyAuthorization, b"proxy-authorization"),
+            _ => return Self::Other,
+        };
+        if name.eq_ignore_ascii_case(lower) { known } else { Self::Other }
+    }
+
+    /// Whether it concerns one connection only, named by `Connection` or not (RFC 9110 section 7.6.1).
+    pub(crate) fn is_hop_by_hop(self) -> bool {
+        matches!(
+            self,
+            Self::Connection
+                | Self::Http2Settings
+                | Self::KeepAlive
+                | Self::ProxyAuthenticate
+                | Self::ProxyAuthorization
+                | Self::ProxyConnection
+                | Self::Te
+                | Self::TransferEncoding
+                | Self::Upgrade
+        )
+    }
+}
+
+/// A head's fields in the order in which they came.
+#[derive(Debug, Default)]
+pub(crate) struct Fields {
+    bytes: Vec<u8>,
+    places: Vec<Place>,
+}
+
+#[derive(Debug)]
+struct Place {
+    name: Range<usize>,
+    value: Range<usize>,
+    known: Known,
+    /// `Connection` names it: it ends here.
+    dropped: bool,
+}
+
+/// One field.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Field<'a> {
+    pub(crate) name: &'a [u8],
+    pub(crate) value: &'a [u8],
+    pub(crate) known: Known,
+    pub(crate) dropped: bool,
+}
+
+impl Fields {
+    /// Forgets all and keeps the memory.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.places.clear();
+    }
+
+    /// Adds a field at the end.
+    pub(crate) fn push(&mut self, name: &[u8], value: &[u8]) {
+        let name_start = self.bytes.len();
+        self.bytes.extend_from_slice(name);
+        let value_start = self.bytes.len();
+        self.bytes.extend_from_slice(value);
+        self.places.push(Place {
+            name: name_start..value_start,
+            value: value_start..self.bytes.len(),
+            known: Known::of(name),
+            dropped: false,
+        });
+    }
+
+    /// Every field.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Field<'_>> {
+        self.places.iter().map(|place| Field {
+            name: &self.bytes[place.name.clone()],
+            value: &self.bytes[place.value.clone()],
+            known: place.known,
+            dropped: place.dropped,
+        })
+    }
+
+    /// The values of one field, in order.
+    pub(crate) fn values(&self, known: Known) -> impl Iterator<Item = &[u8]> {
+        self.iter().filter(move |field| field.known == known).map(|field| field.value)
+    }
+
+    /// The first value of the field of this name, in any case of letters.
+    pub(crate) fn value_of(&self, name: &[u8]) -> Option<&[u8]> {
+        self.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+    }
+
+    /// Drops the field of this name, which `Connection` named, unless it is one that only this proxy may drop or set: a
+    /// sender must not be able to take away framing, `Host` or the proof of who it is.
+    pub(crate) fn drop_named(&mut self, name: &[u8]) {
+        for place in &mut self.places {
+            if place.known == Known::Other && self.bytes[place.name.clone()].eq_ignore_ascii_case(name) {
+                place.dropped = true;
+            }
+        }
+    }
+}
+
+/// The elements of a comma-separated list, without white space and empty ones (RFC 9110 section 5.6.1).
+pub(crate) fn list<'a>(values: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = &'a [u8]> {
+    values.flat_map(|value| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii).filter(|item| !item.is_empty())
+}
+
+/// Whether every byte is one of a token (RFC 9110 section 5.6.2), and there is one.
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|&byte| is_token_byte(byte))
+}
+
+pub(crate) fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_known_in_any_case_of_letters() {
+        for (name, known) in [
+            ("Host", Known::Host),
+            ("DATE", Known::Date),
+            ("te", Known::Te),
+            ("Transfer-encoding", Known::TransferEncoding),
+            ("X-Forwarded-Proto", Known::XForwardedProto),
+            ("x-forwarded-port", Known::XForwarded),
+            ("X-Forwarded-Server", Known::XForwarded),
+            ("x-forwarded-prefix", Known::XForwarded),
+            ("Proxy-Authenticate", Known::ProxyAuthenticate),
+            ("hosts", Known::Other),
+            ("hose", Known::Other),
+            ("x-forwarded-pore", Known::Other),
+            ("", Known::Other),
+        ] {
+            assert_eq!(Known::of(name.as_bytes()), known, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_connection_names_is_dropped_but_never_framing_or_host() {
+        let mut fields = Fields::default();
+        for name in ["X-Secret", "Host", "Content-Length", "X-Forwarded-For"] {
+            fields.push(name.as_bytes(), b"1");
+            fields.drop_named(name.to_ascii_lowercase().as_bytes());
+        }
+        let dropped: Vec<bool> = fields.iter().map(|field| field.dropped).collect();
+        assert_eq!(dropped, [true, false, false, false]);
+    }
+
+    #[test]
+    fn a_list_is_read_over_several_fields() {
+        let values: [&[u8]; 3] = [b" a ,, b", b"", b"\tc"];
+        let items: Vec<&[u8]> = list(values.into_iter()).collect();
+        assert_eq!(items, [b"a", b"b", b"c"]);
+    }
+}

@@ -1,0 +1,13 @@
+//! HTTP: one picture of an exchange (heads, bodies, trailers, upgrade) and codecs behind it.
+
+pub(crate) mod answer;
+pub(crate) mod exchange;
+pub(crate) mod fields;
+pub(crate) mod forward;
+pub(crate) mod h1;
+pub(crate) mod hash_key;
+pub(crate) mod picture;
+pub(crate) mod reply;
+pub(crate) mod retry;
+pub(crate) mod send;
+pub(crate) mod session;

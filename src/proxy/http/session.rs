@@ -1,0 +1,260 @@
+//! One client connection: heads are read one after the other, each begins an exchange, and in the end the connection is
+//! closed so that the client still gets what was said last.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::exchange::{self, Next};
+use super::forward::Origin;
+use super::h1::body::{Decoder, Encoder, Step};
+use super::h1::head::{self, HeadScan, Scanned};
+use super::picture::{AnswerHead, Method, Refusal, RequestHead};
+use super::reply::Reply;
+use crate::host;
+use crate::proxy::alarm::Alarm;
+use crate::proxy::counts::bump;
+use crate::proxy::listen::Bound;
+use crate::proxy::pump::Pump;
+use crate::proxy::relay::{RelayEnd, relay};
+use crate::proxy::settings::Http;
+use crate::proxy::stream::{Abort, Leg};
+use crate::proxy::worker::Worker;
+
+/// How long a client may take to read the last answer before its connection is closed.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long this peer tries to write an answer of its own.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes that are read and dropped so that a client that still sends gets its answer and not a reset.
+const CLOSE_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of an unread body that are read and dropped to keep the connection (RFC 9112 section 9.3).
+pub(crate) const DRAIN_BYTES_MAX: u64 = 64 * 1024;
+/// How long that may take.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// One client connection and the memory that its exchanges use one after the other.
+pub(crate) struct Session<'a> {
+    pub(crate) worker: &'a Worker,
+    pub(crate) bound: &'a Bound,
+    pub(crate) settings: &'a Http,
+    pub(crate) origin: Origin,
+    pub(crate) client: Leg<TcpStream>,
+    pub(crate) alarm: Alarm,
+    pub(crate) request: RequestHead,
+    pub(crate) answer: AnswerHead,
+    pub(crate) upload: Pump,
+    pub(crate) download: Pump,
+    /// When the head of the request was whole.
+    pub(crate) began: Instant,
+}
+
+enum HeadRead {
+    Request,
+    Refused(Refusal),
+    Timeout,
+    End,
+}
+
+/// Serves one client connection from its first byte to its last.
+pub(crate) async fn serve(worker: &Worker, bound: &Bound, settings: &Http, stream: TcpStream, client: SocketAddr) {
+    let now = host::now();
+    let mut session = Session {
+        worker,
+        bound,
+        settings,
+        origin: Origin::of(client, settings),
+        client: Leg::new(stream),
+        alarm: Alarm::at(now + settings.head_timeout),
+        request: RequestHead::default(),
+        answer: AnswerHead::default(),
+        upload: Pump::new(Decoder::Ended, Encoder::Plain),
+        download: Pump::new(Decoder::Ended, Encoder::Plain),
+        began: now,
+    };
+    let mut is_first = true;
+    loop {
+        match session.read_head(is_first).await {
+            HeadRead::Request => bump(&bound.counts.requests_total),
+            HeadRead::Refused(refusal) => {
+                bump(&bound.counts.requests_refused);
+                session.request.method = Method::Get;
+                session.reply(refusal.into(), false).await;
+                return session.close().await;
+            }
+            HeadRead::Timeout => {
+                session.request.method = Method::Get;
+                session.reply(Reply::HEAD_TIMEOUT, false).await;
+                return session.close().await;
+            }
+            HeadRead::End => return,
+        }
+        is_first = false;
+        match exchange::run(&mut session).await {
+            Next::Request => session.rest(),
+            Next::Close => return session.close().await,
+            Next::Abort => return session.client.io.abort_on_close(),
+            Next::Tunnel(node, taken) => {
+                bump(&bound.counts.upgrades_total);
+                let Session { mut client, mut alarm, .. } = session;
+                let mut node = *node;
+                let live = &taken.node().live.counts;
+                let add = |counter: &std::sync::atomic::AtomicU64, bytes| {
+                    counter.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
+                };
+                let count_up = |bytes| {
+                    add(&bound.counts.bytes_received, bytes);
+                    add(&live.bytes_sent, bytes);
+                };
+                let count_down = |bytes| {
+                    add(&bound.counts.bytes_sent, bytes);
+                    add(&live.bytes_received, bytes);
+                };
+                let idle = settings.tunnel_idle_timeout;
+                let end = relay(&mut client, &mut node, &mut alarm, idle, &worker.stock, &count_up, &count_down).await;
+                if matches!(end, RelayEnd::Idle) {
+                    bump(&worker.counts().timeouts_tunnel_idle);
+                }
+                return;
+            }
+        }
+    }
+}
+
+impl Session<'_> {
+    /// Reads the next head. Between requests the connection is idle and ends when the peer drains.
+    async fn read_head(&mut self, is_first: bool) -> HeadRead {
+        let mut scan = HeadScan::default();
+        let mut drained = pin!(self.worker.drain.notified());
+        let waits_from = host::now();
+        let idle = if is_first { self.settings.head_timeout } else { self.settings.keep_alive_timeout };
+        let mut has_begun = is_first;
+        self.alarm.set(waits_from + idle);
+        poll_fn(|cx| {
+            loop {
+                let input = &mut self.client.input;
+                match head::leading_empty_lines(input.filled()) {
+                    Ok(count) => input.consume(count),
+                    Err(refusal) => return Poll::Ready(HeadRead::Refused(refusal)),
+                }
+                if !input.is_empty() {
+                    if !has_begun {
+                        has_begun = true;
+                        self.alarm.set(host::now() + self.settings.head_timeout);
+                    }
+                    match scan.scan(input.filled()) {
+                        Scanned::More => {}
+                        Scanned::Whole(length) => {
+                            let parsed = head::request(&input.filled()[..length], &mut self.request);
+                            input.consume(length);
+                            return Poll::Ready(parsed.map_or_else(HeadRead::Refused, |()| HeadRead::Request));
+                        }
+                        Scanned::BareLineFeed => {
+                            return Poll::Ready(HeadRead::Refused(Refusal::bad("a line ends with CR LF")));
+                        }
+                        Scanned::TooLong => {
+                            return Poll::Ready(HeadRead::Refused(head::too_long(input.filled())));
+                        }
+                    }
+                } else if self.worker.is_draining() || drained.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(HeadRead::End);
+                }
+                if self.alarm.poll(cx).is_ready() {
+                    let is_idle = self.client.input.is_empty();
+                    let counts = self.worker.counts();
+                    bump(if is_idle && !is_first { &counts.timeouts_keep_alive } else { &counts.timeouts_head });
+                    return Poll::Ready(if is_idle { HeadRead::End } else { HeadRead::Timeout });
+                }
+                match self.client.poll_fill(cx, &self.worker.stock) {
+                    Poll::Ready(Ok(count)) if count > 0 => {}
+                    Poll::Ready(Ok(_) | Err(_)) => {
+                        if !self.client.input.is_empty() {
+                            bump(&self.worker.counts().clients_gone);
+                        }
+                        return Poll::Ready(HeadRead::End);
+                    }
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+        })
+        .await
+    }
+
+    /// Gives back memory that only a large exchange needed.
+    fn rest(&mut self) {
+        self.upload.rest();
+        self.download.rest();
+    }
+
+    /// Answers for this peer itself. False where the client is gone.
+    pub(crate) async fn reply(&mut self, reply: Reply, persistent: bool) -> bool {
+        bump(&self.bound.counts.answers_own);
+        let mut out = Vec::with_capacity(512);
+        let method = &self.request.method;
+        self.worker.with_date(host::now(), |date| reply.write(method, persistent, date, &mut out));
+        let written = tokio::time::timeout(REPLY_TIMEOUT, self.client.io.write_all(&out)).await;
+        matches!(written, Ok(Ok(())))
+    }
+
+    /// Reads and drops the rest of a body that nobody wants, if it is short. True where the connection can go on.
+    pub(crate) async fn drain_body(&mut self, mut decoder: Decoder) -> bool {
+        if decoder.remaining().is_some_and(|bytes| bytes > DRAIN_BYTES_MAX) {
+            return false;
+        }
+        let Self { client, worker, .. } = self;
+        let mut drained = 0;
+        let mut trailers = Vec::new();
+        let ended = poll_fn(|cx| {
+            loop {
+                match decoder.step(client.input.filled(), &mut trailers) {
+                    Ok(Step::Data { skip, len }) => {
+                        client.input.consume(skip + len);
+                        drained += len as u64;
+                        if drained > DRAIN_BYTES_MAX {
+                            return Poll::Ready(false);
+                        }
+                    }
+                    Ok(Step::End { skip }) => {
+                        client.input.consume(skip);
+                        return Poll::Ready(true);
+                    }
+                    Ok(Step::More { skip }) => {
+                        client.input.consume(skip);
+                        match client.poll_fill(cx, &worker.stock) {
+                            Poll::Ready(Ok(count)) if count > 0 => {}
+                            Poll::Ready(_) => return Poll::Ready(false),
+                            Poll::Pending => return Poll::Pending,
+                        }
+                    }
+                    Err(_) => return Poll::Ready(false),
+                }
+            }
+        });
+        tokio::time::timeout(DRAIN_TIMEOUT, ended).await.unwrap_or(false)
+    }
+
+    /// Closes so that the client gets all that was written: first this side, and what still comes is read and dropped,
+    /// or the kernel would answer it with a reset that overtakes the answer (RFC 9112 section 9.6).
+    pub(crate) async fn close(&mut self) {
+        let Self { client, worker, .. } = self;
+        let mut dropped = 0;
+        let closed = async {
+            poll_fn(|cx| Pin::new(&mut client.io).poll_shutdown(cx)).await?;
+            loop {
+                let count = client.input.len();
+                client.input.consume(count);
+                let count = poll_fn(|cx| client.poll_fill(cx, &worker.stock)).await?;
+                dropped += count;
+                if count == 0 || dropped > CLOSE_BYTES_MAX {
+                    return Ok::<(), std::io::Error>(());
+                }
+            }
+        };
+        // Best effort: whatever happens, the connection is closed now.
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, closed).await;
+    }
+}

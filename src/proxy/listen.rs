@@ -1,0 +1,147 @@
+//! Listening sockets: bound once for the life of the peer, one a worker, so that the kernel spreads connections over
+//! workers and a worker that is started again finds the connections that waited for it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol as SocketProtocol, SockRef, Socket, TcpKeepalive, Type};
+
+use super::counts::ListenerCounts;
+use super::settings::{Listener, Settings};
+
+/// Connections that the kernel completes before the worker takes them.
+const BACKLOG: i32 = 4_096;
+/// Silence after which the kernel asks whether the other side is still there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Why a listener cannot listen.
+#[derive(Debug, thiserror::Error)]
+#[error("listener {name} cannot listen at {address}: {error}{}", hint(.error))]
+pub struct BindError {
+    /// The listener.
+    pub name: String,
+    /// Where it was to listen.
+    pub address: SocketAddr,
+    /// What the machine said.
+    pub error: io::Error,
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; another process listens there, choose another port or stop it",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE",
+        io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
+        _ => "",
+    }
+}
+
+/// A listener with its sockets, one a worker.
+#[derive(Debug)]
+pub struct Bound {
+    /// As the file says it.
+    pub listener: Listener,
+    /// The address it really has.
+    pub address: SocketAddr,
+    /// What it counts.
+    pub counts: Arc<ListenerCounts>,
+    sockets: Mutex<Vec<std::net::TcpListener>>,
+}
+
+impl Bound {
+    /// The socket of one worker; `None` once the listener is closed.
+    pub(crate) fn socket(&self, worker: usize) -> io::Result<Option<std::net::TcpListener>> {
+        let sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        sockets.get(worker).map(std::net::TcpListener::try_clone).transpose()
+    }
+
+    /// Closes the peer's own hold on the sockets; each worker closes its own.
+    pub(crate) fn close(&self) {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// Binds every listener of `settings`.
+pub fn bind(settings: &Settings) -> Result<Vec<Bound>, BindError> {
+    settings.listeners.iter().map(|listener| bind_one(listener, settings.workers.get())).collect()
+}
+
+fn bind_one(listener: &Listener, workers: usize) -> Result<Bound, BindError> {
+    let fail = |error| BindError { name: listener.name.to_string(), address: listener.address, error };
+    let probe_in_use = || -> io::Result<()> {
+        // With SO_REUSEPORT a second process could bind the same port unnoticed; without it the kernel says so.
+        if listener.address.port() != 0 { socket(listener.address, false).map(drop) } else { Ok(()) }
+    };
+    probe_in_use().map_err(fail)?;
+    let mut sockets: Vec<std::net::TcpListener> = Vec::with_capacity(workers);
+    let mut address = listener.address;
+    for _ in 0..workers {
+        let bound = socket(address, true).map_err(fail)?;
+        bound.listen(BACKLOG).map_err(fail)?;
+        let bound = std::net::TcpListener::from(bound);
+        address = bound.local_addr().map_err(fail)?;
+        sockets.push(bound);
+    }
+    Ok(Bound { listener: listener.clone(), address, counts: Arc::default(), sockets: Mutex::new(sockets) })
+}
+
+fn socket(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(SocketProtocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?;
+    if reuse_port {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+/// Sets what every client connection has.
+pub(crate) fn prepare(stream: &tokio::net::TcpStream) {
+    // Best effort, as it only costs time or memory.
+    let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use super::*;
+    use crate::proxy::{Http, Idle, Protocol};
+
+    fn settings(address: SocketAddr) -> Settings {
+        Settings {
+            workers: NonZeroUsize::new(2).unwrap(),
+            listeners: vec![Listener {
+                name: "web".parse().unwrap(),
+                address,
+                pool: "web".parse().unwrap(),
+                connections_max: 10,
+                protocol: Protocol::Http(Http::default()),
+            }],
+            announce: Duration::ZERO,
+            drain: Duration::ZERO,
+            idle: Idle::default(),
+        }
+    }
+
+    #[test]
+    fn workers_share_one_free_port() {
+        let bound = bind(&settings("127.0.0.1:0".parse().unwrap())).unwrap();
+        assert_ne!(bound[0].address.port(), 0);
+        for worker in 0..2 {
+            let socket = bound[0].socket(worker).unwrap().unwrap();
+            assert_eq!(socket.local_addr().unwrap(), bound[0].address);
+        }
+        assert!(bound[0].socket(2).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_port_that_another_process_has_is_refused_with_a_hint() {
+        let other = bind(&settings("127.0.0.1:0".parse().unwrap())).unwrap();
+        let error = bind(&settings(other[0].address)).unwrap_err();
+        assert!(error.to_string().contains("another process listens there"), "{error}");
+    }
+}

@@ -1,0 +1,69 @@
+//! Finding a node for a request or connection, and waiting in line where every node is full.
+
+use std::time::Instant;
+
+use super::counts::bump;
+use super::worker::Worker;
+use crate::host;
+use crate::model::PoolName;
+use crate::view::{Ask, Taken, Tried, Unavailable};
+
+/// Why no node was found.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum NoNode {
+    /// None may be used, or all that may were tried.
+    Unusable,
+    /// As many wait as may.
+    QueueFull,
+    /// `queue_timeout` is over.
+    QueueTimeout,
+}
+
+/// Picks a node of the pool as it is now, waiting for a place if need be.
+pub(crate) async fn pick(worker: &Worker, pool: &PoolName, ask: &Ask, tried: &Tried) -> Result<Taken, NoNode> {
+    match pick_now(worker, pool, ask, tried) {
+        Ok(taken) => Ok(taken),
+        Err(Unavailable::NoNode) => {
+            bump(&worker.counts().no_node);
+            Err(NoNode::Unusable)
+        }
+        Err(Unavailable::Full) => wait(worker, pool, ask, tried, host::now()).await,
+    }
+}
+
+/// Picks a node unless one must be waited for. Nobody overtakes those who wait.
+pub(crate) fn pick_now(worker: &Worker, pool: &PoolName, ask: &Ask, tried: &Tried) -> Result<Taken, Unavailable> {
+    let pool = worker.pool(pool).ok_or(Unavailable::NoNode)?;
+    if !pool.live.queue.is_empty() {
+        return Err(Unavailable::Full);
+    }
+    pool.take(ask, tried, &mut worker.dice.borrow_mut())
+}
+
+async fn wait(worker: &Worker, name: &PoolName, ask: &Ask, tried: &Tried, since: Instant) -> Result<Taken, NoNode> {
+    let Some(pool) = worker.pool(name) else { return Err(NoNode::Unusable) };
+    let Ok(mut waiting) = pool.live.queue.wait(pool.pool.queue) else {
+        bump(&worker.counts().queue_full);
+        return Err(NoNode::QueueFull);
+    };
+    let deadline = since + pool.pool.queue_timeout;
+    let turn = async move {
+        loop {
+            (&mut waiting).await;
+            // Since then the view may have changed, and with it what this pool is.
+            let Some(pool) = worker.pool(name) else { return Err(NoNode::Unusable) };
+            match pool.take(ask, tried, &mut worker.dice.borrow_mut()) {
+                Ok(taken) => {
+                    waiting.served();
+                    return Ok(taken);
+                }
+                Err(Unavailable::NoNode) => return Err(NoNode::Unusable),
+                Err(Unavailable::Full) => waiting.again(),
+            }
+        }
+    };
+    tokio::time::timeout_at(deadline.into(), turn).await.unwrap_or_else(|_| {
+        bump(&worker.counts().timeouts_queue);
+        Err(NoNode::QueueTimeout)
+    })
+}

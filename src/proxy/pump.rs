@@ -1,0 +1,287 @@
+//! Moves bytes one way, from one connection to another, as fast as the slower of them: nothing is read while what was
+//! read before has not been written. Bodies, upgraded connections and TCP relays all go through it.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::buffer::Stock;
+use super::http::h1::body::{BodyFault, Decoder, Encoder, Step};
+use super::stream::Leg;
+
+/// Pieces up to this are copied behind what is to be written anyway; larger ones are written from where they were read.
+const COPY_BYTES_MAX: usize = 2 * 1024;
+/// Once so much is to be written, it is.
+const OUT_BYTES_MAX: usize = 16 * 1024;
+/// What a resting pump keeps of the memory for that.
+const OUT_KEPT_BYTES_MAX: usize = 2 * 1024;
+
+/// One direction of a relay.
+#[derive(Debug)]
+pub(crate) struct Pump {
+    decoder: Decoder,
+    encoder: Encoder,
+    /// To be written first: heads, framing, small pieces.
+    out: Vec<u8>,
+    out_written: usize,
+    /// To be written after `out`: so many bytes at the front of the source's buffer.
+    direct: usize,
+    /// A copy of the body so far, so that it can be sent again; `None` once it is too long or not wanted.
+    kept: Option<Vec<u8>>,
+    state: State,
+    /// Bytes of data that were taken from the source.
+    bytes_moved: u64,
+    /// Whether bytes of a body, or of its framing, were used up.
+    has_read: bool,
+    /// Bytes of any kind that were written.
+    bytes_written: u64,
+    /// What the pump last had to wait for.
+    waits_for: Side,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    Moving,
+    /// Everything was taken in, and not everything written.
+    Flushing,
+    Done,
+}
+
+/// A side of the relay.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Side {
+    Source,
+    Sink,
+}
+
+/// Why a pump stopped before its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PumpError {
+    /// Reading failed.
+    #[error("reading: {0}")]
+    Read(io::Error),
+    /// What was read is no body.
+    #[error(transparent)]
+    Body(#[from] BodyFault),
+    /// Writing failed.
+    #[error("writing: {0}")]
+    Write(io::Error),
+}
+
+impl Pump {
+    /// A pump that first writes what `begin` put into its buffer.
+    pub(crate) fn new(decoder: Decoder, encoder: Encoder) -> Self {
+        Self {
+            decoder,
+            encoder,
+            out: Vec::new(),
+            out_written: 0,
+            direct: 0,
+            kept: None,
+            state: State::Moving,
+            bytes_moved: 0,
+            has_read: false,
+            bytes_written: 0,
+            waits_for: Side::Source,
+        }
+    }
+
+    /// A pump of everything up to the end.
+    pub(crate) fn raw() -> Self {
+        Self::new(Decoder::UntilClose, Encoder::Plain)
+    }
+
+    /// Begins anew with the memory it has: `head` is written first.
+    pub(crate) fn restart(&mut self, decoder: Decoder, encoder: Encoder, head: impl FnOnce(&mut Vec<u8>)) {
+        let mut out = std::mem::take(&mut self.out);
+        out.clear();
+        head(&mut out);
+        *self = Self { out, ..Self::new(decoder, encoder) };
+    }
+
+    /// Keeps a copy of the body from here on, up to the bound that [`Pump::poll`] is given. `body` was taken before.
+    pub(crate) fn keep_body(&mut self, body: Vec<u8>) {
+        self.bytes_moved = body.len() as u64;
+        self.has_read = !body.is_empty();
+        self.kept = Some(body);
+    }
+
+    /// Gives back memory that only a large exchange needed.
+    pub(crate) fn rest(&mut self) {
+        self.kept = None;
+        if self.out.capacity() > OUT_KEPT_BYTES_MAX {
+            self.out = Vec::new();
+        }
+    }
+
+    /// The kept body.
+    pub(crate) fn take_kept(&mut self) -> Option<Vec<u8>> {
+        self.kept.take()
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// Whether all of the body was taken in, written or not.
+    pub(crate) fn is_taken_in(&self) -> bool {
+        self.state != State::Moving
+    }
+
+    /// Whether nothing of the body was looked at yet.
+    pub(crate) fn is_unread(&self) -> bool {
+        !self.has_read
+    }
+
+    pub(crate) fn bytes_moved(&self) -> u64 {
+        self.bytes_moved
+    }
+
+    /// Grows whenever anything moves.
+    pub(crate) fn progress(&self) -> u64 {
+        self.bytes_moved + self.bytes_written
+    }
+
+    pub(crate) fn waits_for(&self) -> Side {
+        self.waits_for
+    }
+
+    /// What is left of the body; the pump has nothing more to do then.
+    pub(crate) fn take_decoder(&mut self) -> Decoder {
+        std::mem::replace(&mut self.decoder, Decoder::Ended)
+    }
+
+    /// Moves what can be moved now. Ready once the body has ended and everything was written.
+    pub(crate) fn poll<A, B>(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Leg<A>,
+        to: &mut B,
+        stock: &Stock,
+        replay_bytes_max: usize,
+    ) -> Poll<Result<(), PumpError>>
+    where
+        A: AsyncRead + Unpin,
+        B: AsyncWrite + Unpin,
+    {
+        loop {
+            let mut wants_input = false;
+            while self.state == State::Moving && self.direct == 0 && self.out.len() < OUT_BYTES_MAX {
+                let mut trailers = Vec::new();
+                match self.decoder.step(from.input.filled(), &mut trailers)? {
+                    Step::Data { skip, len } => {
+                        from.input.consume(skip);
+                        self.has_read = true;
+                        self.take_data(from, len, replay_bytes_max);
+                    }
+                    Step::More { skip } => {
+                        from.input.consume(skip);
+                        self.has_read |= skip > 0;
+                        wants_input = true;
+                        break;
+                    }
+                    Step::End { skip } => {
+                        from.input.consume(skip);
+                        self.has_read |= skip > 0;
+                        if !trailers.is_empty() {
+                            // A body that is sent again has none.
+                            self.kept = None;
+                        }
+                        self.encoder.end(&trailers, &mut self.out);
+                        self.state = State::Flushing;
+                    }
+                }
+            }
+            if self.out_written < self.out.len() || self.direct > 0 {
+                self.waits_for = Side::Sink;
+                ready!(self.poll_write(cx, from, to)).map_err(PumpError::Write)?;
+                continue;
+            }
+            match self.state {
+                State::Done => return Poll::Ready(Ok(())),
+                State::Flushing => {
+                    self.waits_for = Side::Sink;
+                    ready!(Pin::new(&mut *to).poll_flush(cx)).map_err(PumpError::Write)?;
+                    self.state = State::Done;
+                }
+                State::Moving if wants_input => {
+                    // Nothing that was written may stay behind in a TLS layer while the source is silent.
+                    if let Poll::Ready(Err(error)) = Pin::new(&mut *to).poll_flush(cx) {
+                        return Poll::Ready(Err(PumpError::Write(error)));
+                    }
+                    self.waits_for = Side::Source;
+                    if self.bytes_moved >= COPY_BYTES_MAX as u64 {
+                        from.input.enlarge(stock);
+                    }
+                    if ready!(from.poll_fill(cx, stock)).map_err(PumpError::Read)? == 0 {
+                        self.decoder.end_of_input()?;
+                    }
+                }
+                State::Moving => {}
+            }
+        }
+    }
+
+    /// Takes `len` bytes of data that are at the front of the source's buffer.
+    fn take_data<A>(&mut self, from: &mut Leg<A>, len: usize, replay_bytes_max: usize) {
+        let data = &from.input.filled()[..len];
+        self.bytes_moved += len as u64;
+        if let Some(kept) = &mut self.kept {
+            if kept.len() + len <= replay_bytes_max {
+                kept.extend_from_slice(data);
+            } else {
+                self.kept = None;
+            }
+        }
+        if self.encoder == Encoder::Discard {
+            from.input.consume(len);
+            return;
+        }
+        self.encoder.before(len, &mut self.out);
+        if len <= COPY_BYTES_MAX {
+            self.out.extend_from_slice(data);
+            from.input.consume(len);
+            self.encoder.after(&mut self.out);
+        } else {
+            self.direct = len;
+        }
+    }
+
+    fn poll_write<A, B>(&mut self, cx: &mut Context<'_>, from: &mut Leg<A>, to: &mut B) -> Poll<io::Result<()>>
+    where
+        B: AsyncWrite + Unpin,
+    {
+        let first = &self.out[self.out_written..];
+        let written = if self.direct == 0 {
+            ready!(Pin::new(to).poll_write(cx, first))?
+        } else {
+            let second = &from.input.filled()[..self.direct];
+            if first.is_empty() {
+                ready!(Pin::new(to).poll_write(cx, second))?
+            } else {
+                ready!(Pin::new(to).poll_write_vectored(cx, &[IoSlice::new(first), IoSlice::new(second)]))?
+            }
+        };
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        self.bytes_written += written as u64;
+        let of_first = written.min(first.len());
+        self.out_written += of_first;
+        if self.out_written == self.out.len() {
+            self.out.clear();
+            self.out_written = 0;
+        }
+        let of_second = written - of_first;
+        if of_second > 0 {
+            from.input.consume(of_second);
+            self.direct -= of_second;
+            if self.direct == 0 {
+                self.encoder.after(&mut self.out);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}

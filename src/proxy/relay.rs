@@ -1,0 +1,121 @@
+//! Two connections joined: what comes from either goes to the other, until both have ended. TCP listeners and upgraded
+//! HTTP connections.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::alarm::Alarm;
+use super::buffer::Stock;
+use super::pump::{Pump, PumpError};
+use super::stream::{Abort, Leg};
+use crate::host;
+
+/// How a relay ended.
+#[derive(Debug)]
+pub(crate) enum RelayEnd {
+    /// Both sides said that they are done.
+    Closed,
+    /// A side broke off; the other was reset too, so that it cannot take this for an end.
+    Broken,
+    /// Nothing moved for the idle time.
+    Idle,
+}
+
+struct Direction {
+    pump: Pump,
+    state: DirectionState,
+    counted: u64,
+}
+
+#[derive(PartialEq)]
+enum DirectionState {
+    Moving,
+    ShuttingDown,
+    Closed,
+}
+
+impl Direction {
+    fn new() -> Self {
+        Self { pump: Pump::raw(), state: DirectionState::Moving, counted: 0 }
+    }
+
+    fn poll<A, B>(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Leg<A>,
+        to: &mut Leg<B>,
+        stock: &Stock,
+        count: &dyn Fn(u64),
+    ) -> Result<(), PumpError>
+    where
+        A: AsyncRead + Unpin,
+        B: AsyncWrite + Unpin,
+    {
+        if self.state == DirectionState::Moving {
+            let polled = self.pump.poll(cx, from, &mut to.io, stock, 0);
+            count(self.pump.bytes_moved() - self.counted);
+            self.counted = self.pump.bytes_moved();
+            match polled {
+                Poll::Ready(Ok(())) => self.state = DirectionState::ShuttingDown,
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => {}
+            }
+        }
+        if self.state == DirectionState::ShuttingDown {
+            match Pin::new(&mut to.io).poll_shutdown(cx) {
+                Poll::Ready(Ok(())) => self.state = DirectionState::Closed,
+                // The other side is gone altogether, which is no loss: everything was written to it.
+                Poll::Ready(Err(error)) if error.kind() == std::io::ErrorKind::NotConnected => {
+                    self.state = DirectionState::Closed;
+                }
+                Poll::Ready(Err(error)) => return Err(PumpError::Write(error)),
+                Poll::Pending => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Relays until both sides have ended, one breaks, or nothing moves for `idle`. `count_up` and `count_down` are told of
+/// bytes from `client` to `node` and back as they move.
+pub(crate) async fn relay<A, B>(
+    client: &mut Leg<A>,
+    node: &mut Leg<B>,
+    alarm: &mut Alarm,
+    idle: Duration,
+    stock: &Stock,
+    count_up: &dyn Fn(u64),
+    count_down: &dyn Fn(u64),
+) -> RelayEnd
+where
+    A: AsyncRead + AsyncWrite + Abort + Unpin,
+    B: AsyncRead + AsyncWrite + Abort + Unpin,
+{
+    let mut up = Direction::new();
+    let mut down = Direction::new();
+    let mut progress = 0;
+    alarm.set(host::now() + idle);
+    poll_fn(|cx| {
+        let moved =
+            up.poll(cx, client, node, stock, count_up).and_then(|()| down.poll(cx, node, client, stock, count_down));
+        if moved.is_err() {
+            client.io.abort_on_close();
+            node.io.abort_on_close();
+            return Poll::Ready(RelayEnd::Broken);
+        }
+        if up.state == DirectionState::Closed && down.state == DirectionState::Closed {
+            return Poll::Ready(RelayEnd::Closed);
+        }
+        let now_progress = up.pump.progress() + down.pump.progress();
+        if now_progress != progress {
+            progress = now_progress;
+            alarm.set(host::now() + idle);
+        }
+        alarm.poll(cx).map(|()| RelayEnd::Idle)
+    })
+    .await
+}

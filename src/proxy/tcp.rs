@@ -1,0 +1,82 @@
+//! A TCP connection: a node is picked, connected to (another one where that fails), and the two are relayed.
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
+
+use tokio::net::TcpStream;
+
+use super::alarm::Alarm;
+use super::connect::{ConnectError, connect};
+use super::counts::bump;
+use super::idle::NodeConnection;
+use super::listen::Bound;
+use super::pick::pick;
+use super::relay::{RelayEnd, relay};
+use super::settings::Tcp;
+use super::stream::{Abort, Leg};
+use super::worker::Worker;
+use crate::host;
+use crate::view::{Ask, Taken, Tried};
+
+/// Serves one client connection from its first byte to its last.
+pub(crate) async fn serve(worker: &Worker, bound: &Bound, settings: &Tcp, stream: TcpStream, client: SocketAddr) {
+    let Some((taken, connection)) = reach(worker, bound, client).await else {
+        // The client learns by a reset that nobody took its connection.
+        stream.abort_on_close();
+        return;
+    };
+    let node = taken.node();
+    bump(&node.live.counts.requests);
+    let mut client = Leg::new(stream);
+    let mut node_leg = Leg::new(connection.stream);
+    let mut alarm = Alarm::at(host::now() + settings.idle_timeout);
+    let count_up = |bytes| {
+        bound.counts.bytes_received.fetch_add(bytes, Relaxed);
+        node.live.counts.bytes_sent.fetch_add(bytes, Relaxed);
+    };
+    let count_down = |bytes| {
+        bound.counts.bytes_sent.fetch_add(bytes, Relaxed);
+        node.live.counts.bytes_received.fetch_add(bytes, Relaxed);
+    };
+    let end =
+        relay(&mut client, &mut node_leg, &mut alarm, settings.idle_timeout, &worker.stock, &count_up, &count_down)
+            .await;
+    if matches!(end, RelayEnd::Idle) {
+        bump(&worker.counts().timeouts_tcp_idle);
+    }
+}
+
+/// A node with an open connection, unless every try fails. Nothing was sent, so any connection may be tried elsewhere.
+async fn reach(worker: &Worker, bound: &Bound, client: SocketAddr) -> Option<(Taken, NodeConnection)> {
+    let ask = Ask { client: client.ip().to_canonical(), hash: None };
+    let mut tried = Tried::default();
+    let mut retries = 0;
+    loop {
+        let taken = pick(worker, &bound.listener.pool, &ask, &tried).await.ok()?;
+        let node = taken.node();
+        bump(&node.live.counts.connections);
+        match connect(node, taken.pool().pool.connect_timeout, &worker.shared.tls.plain).await {
+            Ok(connection) => return Some((taken, connection)),
+            Err(error) => {
+                note_connect_failure(worker, &taken, &error);
+                if retries >= taken.pool().pool.retries || taken.pool().live.try_retry().is_none() {
+                    return None;
+                }
+            }
+        }
+        retries += 1;
+        tried.add(&taken);
+    }
+}
+
+/// Counts a connection that could not be opened, and holds it against the node.
+pub(super) fn note_connect_failure(worker: &Worker, taken: &Taken, error: &ConnectError) {
+    let node = taken.node();
+    bump(&node.live.counts.connect_failures);
+    if matches!(error, ConnectError::Timeout(_)) {
+        bump(&worker.counts().timeouts_connect);
+        bump(&node.live.counts.timeouts);
+    }
+    tracing::debug!(node = %node.node.id, %error, "a connection to a node failed");
+    worker.suspect(node);
+}

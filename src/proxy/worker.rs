@@ -1,0 +1,320 @@
+//! One worker: a thread with its own runtime, its own sockets and its own connections to nodes. What its tasks share is
+//! theirs alone, so nothing here is locked or waited for.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::LocalOptions;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::spawn_local;
+use tokio::time::sleep;
+
+use super::buffer::Stock;
+use super::counts::{Counts, bump};
+use super::idle::IdleConnections;
+use super::listen::{self, Bound};
+use super::settings::{Protocol, Settings};
+use super::{http, tcp};
+use crate::balance::NodeLive;
+use crate::host::{self, Dice};
+use crate::model::{NodeId, PoolName};
+use crate::tls::ClientConfigs;
+use crate::view::{Cache, NodeView, PoolView, ViewCell};
+
+/// How often idle connections are looked through.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// Pause of an accept loop that the machine gave no more file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What every worker of a peer is given.
+#[derive(Clone)]
+pub struct Shared {
+    /// The settings of the data plane.
+    pub settings: Arc<Settings>,
+    /// The listeners, bound.
+    pub listeners: Arc<[Bound]>,
+    /// The picture of all nodes.
+    pub view: ViewCell,
+    /// What went wrong, by name.
+    pub counts: Arc<Counts>,
+    /// How TLS is spoken to nodes.
+    pub tls: Arc<ClientConfigs>,
+    /// Takes nodes whose connection was refused or reset, for a probe at once.
+    pub suspects: mpsc::Sender<NodeId>,
+    /// What the peer is about to do.
+    pub phase: watch::Receiver<Phase>,
+    /// How many workers run.
+    pub running: Arc<watch::Sender<usize>>,
+}
+
+/// What the peer is about to do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Phase {
+    /// It serves.
+    Serving,
+    /// It serves on and says with every answer that the connection ends.
+    Announcing,
+    /// It takes no new connection and ends those that are idle.
+    Draining,
+    /// It ends what is left.
+    Ending,
+}
+
+/// What the tasks of one worker share.
+pub(crate) struct Worker {
+    pub(crate) shared: Shared,
+    pub(crate) stock: Stock,
+    pub(crate) idle: RefCell<IdleConnections>,
+    pub(crate) dice: RefCell<Dice>,
+    /// Told once the peer drains.
+    pub(crate) drain: Notify,
+    phase: Cell<Phase>,
+    view: RefCell<Cache>,
+    sessions: Cell<usize>,
+    session_ended: Notify,
+    date: RefCell<DateCache>,
+}
+
+/// The `Date` of now, formatted once a second.
+struct DateCache {
+    text: String,
+    valid_until: Instant,
+}
+
+impl Worker {
+    fn new(shared: Shared) -> Self {
+        let now = host::now();
+        let phase = *shared.phase.borrow();
+        Self {
+            view: RefCell::new(shared.view.cache()),
+            stock: Stock::default(),
+            idle: RefCell::default(),
+            dice: RefCell::new(Dice::new()),
+            drain: Notify::new(),
+            phase: Cell::new(phase),
+            sessions: Cell::new(0),
+            session_ended: Notify::new(),
+            date: RefCell::new(DateCache { text: String::new(), valid_until: now }),
+            shared,
+        }
+    }
+
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.shared.counts
+    }
+
+    /// The pool of this name as it is now.
+    pub(crate) fn pool(&self, name: &PoolName) -> Option<Arc<PoolView>> {
+        self.view.borrow_mut().load().pool(name).map(Arc::clone)
+    }
+
+    /// Whether connections are kept for another request.
+    pub(crate) fn keeps_connections(&self) -> bool {
+        self.phase.get() == Phase::Serving
+    }
+
+    /// Whether idle connections end.
+    pub(crate) fn is_draining(&self) -> bool {
+        matches!(self.phase.get(), Phase::Draining | Phase::Ending)
+    }
+
+    /// Hard evidence against a node: it is passed over from now on, and probed at once. Where the channel is full the health
+    /// actor finds the suspicion by itself, a little later.
+    pub(crate) fn suspect(&self, node: &NodeView) {
+        if node.live.suspect() {
+            let _ = self.shared.suspects.try_send(node.node.id.clone());
+        }
+    }
+
+    /// Calls `use_date` with the value of a `Date` field.
+    pub(crate) fn with_date<T>(&self, now: Instant, use_date: impl FnOnce(&str) -> T) -> T {
+        let mut date = self.date.borrow_mut();
+        if date.text.is_empty() || now >= date.valid_until {
+            let wall = host::wall_now();
+            date.text = httpdate::fmt_http_date(wall);
+            let into_second = wall.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.subsec_nanos());
+            date.valid_until = now + Duration::from_secs(1) - Duration::from_nanos(u64::from(into_second));
+        }
+        use_date(&date.text)
+    }
+
+    /// Keeps a connection to a node for the next request.
+    pub(crate) fn keep_idle(&self, live: &Arc<NodeLive>, connection: super::idle::NodeConnection, now: Instant) {
+        if !self.is_draining() {
+            self.idle.borrow_mut().keep(live, connection, now, &self.shared.settings.idle);
+        }
+    }
+}
+
+/// Runs worker number `index` until the peer ends or nobody keeps it alive. Called on a thread of its own.
+pub(crate) fn run(index: usize, shared: Shared, is_alive: oneshot::Receiver<()>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            ended = serve(index, shared) => ended,
+            _ = is_alive => Ok(()),
+        }
+    });
+    // What is still open is cut: its time is over.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn serve(index: usize, shared: Shared) -> io::Result<()> {
+    let mut phase = shared.phase.clone();
+    let worker = Rc::new(Worker::new(shared));
+    let mut accepting = Vec::new();
+    for number in 0..worker.shared.listeners.len() {
+        if let Some(socket) = worker.shared.listeners[number].socket(index)? {
+            let listener = TcpListener::from_std(socket)?;
+            accepting.push(spawn_local(accept(Rc::clone(&worker), number, listener)));
+        }
+    }
+    spawn_local(sweep(Rc::clone(&worker)));
+    loop {
+        let now = *phase.borrow_and_update();
+        worker.phase.set(now);
+        match now {
+            Phase::Serving | Phase::Announcing => {}
+            Phase::Draining => {
+                worker.drain.notify_waiters();
+                let sessions_ended = async {
+                    for task in accepting.drain(..) {
+                        // An accept loop that panicked has ended too, which is all that is waited for.
+                        let _ = task.await;
+                    }
+                    while worker.sessions.get() > 0 {
+                        worker.session_ended.notified().await;
+                    }
+                };
+                tokio::select! {
+                    () = sessions_ended => return Ok(()),
+                    _ = phase.wait_for(|phase| *phase == Phase::Ending) => return Ok(()),
+                }
+            }
+            Phase::Ending => return Ok(()),
+        }
+        tokio::select! {
+            changed = phase.changed() => {
+                if changed.is_err() {
+                    return Ok(());
+                }
+            }
+            failed = accept_failed(&mut accepting) => return Err(io::Error::other(failed)),
+        }
+    }
+}
+
+/// Waits until one of the accept loops ends, which none does by itself while the peer serves.
+async fn accept_failed(accepting: &mut [tokio::task::JoinHandle<()>]) -> String {
+    std::future::poll_fn(|cx| {
+        for task in accepting.iter_mut() {
+            if let std::task::Poll::Ready(ended) = std::pin::Pin::new(task).poll(cx) {
+                return std::task::Poll::Ready(match ended {
+                    Ok(()) => "an accept loop ended".to_owned(),
+                    Err(error) => format!("an accept loop ended: {error}"),
+                });
+            }
+        }
+        std::task::Poll::Pending
+    })
+    .await
+}
+
+async fn accept(worker: Rc<Worker>, number: usize, listener: TcpListener) {
+    loop {
+        let accepted = {
+            let drained = worker.drain.notified();
+            if worker.is_draining() {
+                break;
+            }
+            tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = drained => break,
+            }
+        };
+        match accepted {
+            Ok((stream, client)) => begin(&worker, number, stream, client),
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(listener = %worker.shared.listeners[number].listener.name, %error,
+                    "no connection could be accepted; trying again");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    // What the kernel has completed already was promised to its client.
+    while let Some(Ok((stream, client))) = futures_now(listener.accept()).await {
+        begin(&worker, number, stream, client);
+    }
+}
+
+/// The result of `future` if it is there already.
+async fn futures_now<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|cx| {
+        std::task::Poll::Ready(match future.as_mut().poll(cx) {
+            std::task::Poll::Ready(output) => Some(output),
+            std::task::Poll::Pending => None,
+        })
+    })
+    .await
+}
+
+/// Whether the error concerns the connection that was to be accepted and not the listener (accept(2)).
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionReset, HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut,
+    };
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | TimedOut | HostUnreachable | NetworkUnreachable | NetworkDown
+    )
+}
+
+/// Counts a session in, and out when it is dropped, whatever ends it.
+struct Session {
+    worker: Rc<Worker>,
+    number: usize,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.worker.shared.listeners[self.number].counts.connections_open.fetch_sub(1, Relaxed);
+        self.worker.sessions.set(self.worker.sessions.get() - 1);
+        self.worker.session_ended.notify_one();
+    }
+}
+
+fn begin(worker: &Rc<Worker>, number: usize, stream: TcpStream, client: std::net::SocketAddr) {
+    let bound = &worker.shared.listeners[number];
+    bump(&bound.counts.connections_total);
+    let open = bound.counts.connections_open.fetch_add(1, Relaxed);
+    worker.sessions.set(worker.sessions.get() + 1);
+    let session = Session { worker: Rc::clone(worker), number };
+    if open >= u64::from(bound.listener.connections_max) {
+        bump(&bound.counts.connections_refused);
+        return;
+    }
+    listen::prepare(&stream);
+    spawn_local(async move {
+        let worker = &session.worker;
+        let bound = &worker.shared.listeners[session.number];
+        match &bound.listener.protocol {
+            Protocol::Http(settings) => http::session::serve(worker, bound, settings, stream, client).await,
+            Protocol::Tcp(settings) => tcp::serve(worker, bound, settings, stream, client).await,
+        }
+    });
+}
+
+async fn sweep(worker: Rc<Worker>) {
+    loop {
+        sleep(SWEEP_INTERVAL).await;
+        worker.idle.borrow_mut().sweep(host::now(), &worker.shared.settings.idle);
+    }
+}

@@ -1,0 +1,146 @@
+//! Every metric of a peer: its name, its meaning, its kind. What the numbers are is read at each scrape from the counts
+//! that the peer keeps anyway, so no number is counted twice.
+
+/// How a metric moves.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// It only grows while the peer runs. Its name ends in `_total`.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+}
+
+/// One metric.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Metric {
+    /// The name of its samples.
+    pub name: &'static str,
+    /// One sentence.
+    pub help: &'static str,
+    /// How it moves.
+    pub kind: Kind,
+    /// Its labels, in order.
+    pub labels: &'static [&'static str],
+}
+
+macro_rules! metrics {
+    ($($constant:ident = $kind:ident $name:literal [$($label:literal),*] $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub const $constant: Metric =
+                Metric { name: $name, help: $help, kind: Kind::$kind, labels: &[$($label),*] };
+        )*
+
+        /// All of them, in the order in which a scrape shows them.
+        pub const ALL: &[Metric] = &[$($constant),*];
+    };
+}
+
+metrics! {
+    BUILD_INFO = Gauge "evenkeel_build_info" ["version"]
+        "Always 1; its label says what runs.";
+    START_TIME = Gauge "evenkeel_start_time_seconds" []
+        "When the peer started, in seconds since 1970.";
+    READY = Gauge "evenkeel_ready" []
+        "1 while the peer is ready for traffic.";
+    CHILD_RESTARTS = Counter "evenkeel_child_restarts_total" ["child"]
+        "How often a part of the peer was started again.";
+    CHILD_GIVEN_UP = Gauge "evenkeel_child_given_up" ["child"]
+        "1 where a part of the peer failed too often and stays down.";
+
+    POOL_NODES = Gauge "evenkeel_pool_nodes" ["pool", "verdict"]
+        "Nodes of a pool by verdict.";
+    POOL_IN_FLIGHT = Gauge "evenkeel_pool_in_flight" ["pool"]
+        "Requests and connections between pick and end.";
+    POOL_WAITING = Gauge "evenkeel_pool_queue_waiting" ["pool"]
+        "Requests that wait for a place because every node is full.";
+    POOL_RETRIES = Counter "evenkeel_pool_retries_total" ["pool"]
+        "Requests that were sent again to another node.";
+    POOL_RETRIES_REFUSED = Counter "evenkeel_pool_retries_refused_total" ["pool"]
+        "Retries that the retry budget refused.";
+
+    NODE_UP = Gauge "evenkeel_node_up" ["pool", "node"]
+        "1 where the verdict is up or degraded, else 0.";
+    NODE_IN_FLIGHT = Gauge "evenkeel_node_in_flight" ["pool", "node"]
+        "Requests and connections at a node now.";
+    NODE_WEIGHT = Gauge "evenkeel_node_weight" ["pool", "node"]
+        "Weight as it was set.";
+    NODE_EFFECTIVE_WEIGHT = Gauge "evenkeel_node_effective_weight" ["pool", "node"]
+        "Weight after slow start, degradation and traffic evidence.";
+    NODE_HEALTH_SCORE = Gauge "evenkeel_node_health_score" ["pool", "node"]
+        "Health score, 50 to 100.";
+    NODE_LATENCY = Gauge "evenkeel_node_latency_seconds" ["pool", "node"]
+        "Moving average of the connect time of checks; absent until measured.";
+    NODE_RESPONSE = Gauge "evenkeel_node_response_seconds" ["pool", "node"]
+        "Moving average of the time to the head of an answer; absent until measured.";
+    NODE_REQUESTS = Counter "evenkeel_node_requests_total" ["pool", "node"]
+        "Requests sent and TCP connections relayed.";
+    NODE_ANSWERS = Counter "evenkeel_node_answers_total" ["pool", "node", "class"]
+        "Answers by class of their status.";
+    NODE_CONNECTIONS = Counter "evenkeel_node_connections_total" ["pool", "node"]
+        "Connections opened.";
+    NODE_CONNECT_FAILURES = Counter "evenkeel_node_connect_failures_total" ["pool", "node"]
+        "Connections that could not be opened.";
+    NODE_EXCHANGE_FAILURES = Counter "evenkeel_node_exchange_failures_total" ["pool", "node"]
+        "Exchanges that broke after they were sent.";
+    NODE_TIMEOUTS = Counter "evenkeel_node_timeouts_total" ["pool", "node"]
+        "Exchanges that ran into a time-out of the node's.";
+    NODE_BYTES_SENT = Counter "evenkeel_node_bytes_sent_total" ["pool", "node"]
+        "Bytes of bodies and relays to a node.";
+    NODE_BYTES_RECEIVED = Counter "evenkeel_node_bytes_received_total" ["pool", "node"]
+        "Bytes of bodies and relays from a node.";
+    NODE_CHECKS = Counter "evenkeel_node_checks_total" ["pool", "node"]
+        "Checks of a node by this peer.";
+
+    LISTENER_CONNECTIONS_OPEN = Gauge "evenkeel_listener_connections_open" ["listener"]
+        "Client connections open now.";
+    LISTENER_CONNECTIONS = Counter "evenkeel_listener_connections_total" ["listener"]
+        "Client connections accepted.";
+    LISTENER_CONNECTIONS_REFUSED = Counter "evenkeel_listener_connections_refused_total" ["listener"]
+        "Client connections closed at once because as many as allowed were open.";
+    LISTENER_REQUESTS = Counter "evenkeel_listener_requests_total" ["listener"]
+        "Requests whose head was read whole.";
+    LISTENER_REQUESTS_REFUSED = Counter "evenkeel_listener_requests_refused_total" ["listener"]
+        "Requests refused because they were malformed or not allowed.";
+    LISTENER_ANSWERS_OWN = Counter "evenkeel_listener_answers_own_total" ["listener"]
+        "Answers that the peer gave itself: 502, 503, 504 and refusals.";
+    LISTENER_BYTES_RECEIVED = Counter "evenkeel_listener_bytes_received_total" ["listener"]
+        "Bytes of bodies and relays from clients.";
+    LISTENER_BYTES_SENT = Counter "evenkeel_listener_bytes_sent_total" ["listener"]
+        "Bytes of bodies and relays to clients.";
+    LISTENER_UPGRADES = Counter "evenkeel_listener_upgrades_total" ["listener"]
+        "Upgraded connections (WebSockets) begun.";
+
+    TIMEOUTS = Counter "evenkeel_timeouts_total" ["timeout"]
+        "Time-outs that struck, each under the name of its setting.";
+    FAILURES = Counter "evenkeel_failures_total" ["kind"]
+        "What else went wrong between clients and nodes.";
+}
+
+/// The metric of each count that a listener keeps.
+pub const OF_LISTENER: &[(&str, Metric)] = &[
+    ("connections_open", LISTENER_CONNECTIONS_OPEN),
+    ("connections_total", LISTENER_CONNECTIONS),
+    ("connections_refused", LISTENER_CONNECTIONS_REFUSED),
+    ("requests_total", LISTENER_REQUESTS),
+    ("requests_refused", LISTENER_REQUESTS_REFUSED),
+    ("answers_own", LISTENER_ANSWERS_OWN),
+    ("bytes_received", LISTENER_BYTES_RECEIVED),
+    ("bytes_sent", LISTENER_BYTES_SENT),
+    ("upgrades_total", LISTENER_UPGRADES),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_conventions_of_prometheus_and_are_unique() {
+        for (at, metric) in ALL.iter().enumerate() {
+            assert!(metric.name.starts_with("evenkeel_"), "{}", metric.name);
+            assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
+            assert!(metric.help.ends_with('.'), "{}", metric.name);
+            assert!(ALL[..at].iter().all(|other| other.name != metric.name), "{} stands there twice", metric.name);
+        }
+    }
+}
