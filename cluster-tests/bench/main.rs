@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use cluster_tests::{need, report};
+use cluster_tests::{binary, need, report};
 
 use crate::contender::{Contender, Kind};
 use crate::measure::Measured;
@@ -82,7 +82,7 @@ fn main() -> ExitCode {
     let binary = arguments
         .only
         .contains(&Kind::Evenkeel)
-        .then(|| arguments.binary.clone().unwrap_or_else(|| cluster_tests::binary::build(true)));
+        .then(|| arguments.binary.clone().unwrap_or_else(|| binary::build(binary::Build::Release)));
     let machine = machine::describe(binary.as_deref());
     report::line(&machine::text(&machine));
     let Some(origin) = Origin::start(LOAD_CORE) else { return ExitCode::FAILURE };

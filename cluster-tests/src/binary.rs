@@ -12,9 +12,7 @@ const OVERRIDE: &str = "EVENKEEL_TEST_BINARY";
 /// The `evenkeel` binary, built when first asked for.
 pub fn evenkeel() -> PathBuf {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY
-        .get_or_init(|| std::env::var_os(OVERRIDE).map_or_else(|| build(!cfg!(debug_assertions)), PathBuf::from))
-        .clone()
+    BINARY.get_or_init(|| std::env::var_os(OVERRIDE).map_or_else(|| build(Build::LikeTests), PathBuf::from)).clone()
 }
 
 /// The `test-node` binary, which cargo built beside the tests.
@@ -24,22 +22,32 @@ pub fn test_node() -> PathBuf {
     near.expect("cargo builds test-node before the tests of its package")
 }
 
-/// Builds `evenkeel` and asks cargo where it is; `release` with everything a release gets.
-pub fn build(release: bool) -> PathBuf {
+/// How `evenkeel` is built.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Build {
+    /// With the profile of the tests, and with the features that the workspace gives its dependencies together: so most of it
+    /// was built already.
+    LikeTests,
+    /// As its users get it.
+    Release,
+}
+
+/// Builds `evenkeel` and asks cargo where it is.
+pub fn build(how: Build) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.current_dir(env!("CARGO_MANIFEST_DIR")).args([
         "build",
         "--quiet",
-        "--package",
-        "evenkeel",
         "--bin",
         "evenkeel",
         "--message-format=json",
     ]);
-    if release {
-        command.arg("--release");
-    }
+    match how {
+        Build::LikeTests if cfg!(debug_assertions) => command.arg("--workspace"),
+        Build::LikeTests => command.args(["--workspace", "--release"]),
+        Build::Release => command.args(["--package", "evenkeel", "--release"]),
+    };
     let output = command.output().expect("cargo runs");
     assert!(output.status.success(), "evenkeel does not build:\n{}", String::from_utf8_lossy(&output.stderr));
     let lines = String::from_utf8_lossy(&output.stdout);

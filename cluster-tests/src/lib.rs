@@ -14,6 +14,7 @@ pub mod node;
 pub mod pattern;
 pub mod peer;
 pub mod ports;
+pub mod postgres;
 pub mod process;
 pub mod procfs;
 pub mod raw;

@@ -31,3 +31,16 @@ pub fn missing(reason: &str) {
     assert!(!promised, "{reason}, and CI=true promises that it is");
     crate::report::line(&format!("skipped: {reason}"));
 }
+
+/// Raises this process's limit of open files to at least `count`; `false`, with a line that says so, where it may not.
+#[track_caller]
+pub fn open_files(count: u64) -> bool {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let enough = limit.maximum.is_none_or(|maximum| maximum >= count)
+        && rustix::process::setrlimit(rustix::process::Resource::Nofile, raised).is_ok();
+    if !enough {
+        missing(&format!("only {:?} open files are allowed, {count} are needed", limit.maximum));
+    }
+    enough
+}

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::process::{Process, Spawn};
-use crate::raw::{Answer, Raw};
+use crate::raw::{Answer, Broken, Raw};
 use crate::settings::Settings;
 use crate::{binary, wait};
 
@@ -60,6 +60,18 @@ impl Peer {
             spawn = spawn.env(name, value);
         }
         Self::run(spawn, tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    /// Starts a peer with this file and these variables.
+    #[track_caller]
+    pub fn start_file(toml: &str, variables: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = write_settings(folder.path(), toml);
+        let mut spawn = Spawn::new("evenkeel", &binary::evenkeel(), Signal::TERM).arg("run").arg("--config").arg(file);
+        for (name, value) in variables {
+            spawn = spawn.env(name, value);
+        }
+        Self::run(spawn, folder)
     }
 
     #[track_caller]
@@ -121,7 +133,19 @@ impl Peer {
     /// What the API answers to `GET path`.
     #[track_caller]
     pub fn ask(&self, path: &str) -> Answer {
-        Raw::connect(self.api).get(path)
+        let answer = self.try_ask(path);
+        answer.unwrap_or_else(|broken| panic!("GET {path} of the API: {broken:?}"))
+    }
+
+    /// The same while the API may be gone.
+    pub fn try_ask(&self, path: &str) -> Result<Answer, Broken> {
+        let mut raw = Raw::try_connect(self.api).map_err(|_| Broken::Closed)?;
+        raw.ask(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
+    }
+
+    /// Whether `/health` says that it wants no more traffic.
+    pub fn says_it_stops(&self) -> bool {
+        self.try_ask("/health").is_ok_and(|answer| answer.status == 503)
     }
 
     /// The JSON that the API answers to `GET path`.

@@ -275,7 +275,7 @@ fn codings() -> Vec<Row> {
         row("chunked twice", coding("chunked, chunked"), Refused(&[400]), "RFC 9112 6.1: MUST NOT"),
         row("two lines of chunked", post("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", "0\r\n\r\n"), Refused(&[400]), "RFC 9112 6.1"),
         row("two lines, the second identity", post("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity", "0\r\n\r\n"), Refused(&[400, 501]), "RFC 9112 6.3"),
-        row("an unknown coding", coding("xchunked"), Refused(&[501]), "RFC 9112 6.1"),
+        row("an unknown coding", coding("xchunked"), Refused(&[400, 501]), "RFC 9112 6.3: no end is known"),
         row("chunked with a parameter", coding("chunked;q=1"), Refused(&[400, 501]), "RFC 9112 7: chunked has none"),
         row("chunked in quotes", coding("\"chunked\""), Refused(&[400, 501]), "RFC 9112 7: a token"),
         row("chunked with a space within", coding("chunk ed"), Refused(&[400, 501]), "RFC 9112 7"),
