@@ -45,11 +45,13 @@ pub(crate) async fn pass_on(session: &mut Session<'_>, mut conversation: Convers
             worker.with_date(now, |date| forward::answer_head(request, answer, plan, date, out));
         });
     }
-    let passed = Passing { session, conversation: &mut conversation, progress: 0, progressed: now }.run().await;
+    let mut passing = Passing { session, conversation: &mut conversation, progress: 0, progressed: now };
+    let passed = passing.run().await;
+    let ended = passing.progressed;
     count(session, &conversation.taken);
     count_bytes(session, &conversation.taken);
     match passed {
-        Passed::Whole => end(session, conversation, plan).await,
+        Passed::Whole => end(session, conversation, plan, ended).await,
         Passed::Cut => {
             bump(&session.worker.counts().answers_cut);
             bump(&conversation.taken.node().live.counts.exchange_failures);
@@ -69,13 +71,13 @@ pub(crate) async fn pass_on(session: &mut Session<'_>, mut conversation: Convers
 }
 
 /// Keeps both connections where both can go on.
-async fn end(session: &mut Session<'_>, conversation: Conversation, plan: AnswerPlan) -> Next {
+async fn end(session: &mut Session<'_>, conversation: Conversation, plan: AnswerPlan, ended: Instant) -> Next {
     let upload_done = session.upload.is_done();
     let Conversation { leg, address, opened, taken, .. } = conversation;
     // Bytes behind an answer belong to no request: whatever they are, nobody else may get them.
     if upload_done && session.answer.persistent && leg.input.is_empty() {
         let connection = NodeConnection { stream: leg.io, address, opened };
-        session.worker.keep_idle(&taken.node().live, connection, session.began);
+        session.worker.keep_idle(&taken.node().live, connection, ended);
     }
     drop(taken);
     if !plan.persistent {
@@ -85,7 +87,8 @@ async fn end(session: &mut Session<'_>, conversation: Conversation, plan: Answer
         return Next::Request;
     }
     // The answer came before the body was all sent, and the body is of no more use.
-    let decoder = session.upload.take_decoder();
+    let Session { upload, client, .. } = session;
+    let decoder = upload.abandon(client);
     if session.drain_body(decoder).await { Next::Request } else { Next::Close }
 }
 
