@@ -144,6 +144,11 @@ impl Pump {
         self.bytes_moved
     }
 
+    /// Bytes of any kind that were written.
+    pub(crate) fn bytes_written(&self) -> u64 {
+        self.bytes_written
+    }
+
     /// Grows whenever anything moves.
     pub(crate) fn progress(&self) -> u64 {
         self.bytes_moved + self.bytes_written

@@ -10,8 +10,9 @@ use tokio::io::AsyncWriteExt;
 
 use super::exchange::{Conversation, Next};
 use super::forward::{self, AnswerPlan};
-use super::h1::body::{Decoder, Encoder};
+use super::h1::body::{BodyFault, Decoder, Encoder};
 use super::picture::Length;
+use super::reply::Reply;
 use super::session::Session;
 use crate::host;
 use crate::proxy::counts::bump;
@@ -22,8 +23,8 @@ use crate::view::Taken;
 /// How passing an answer on ended.
 enum Passed {
     Whole,
-    /// The node broke off in the middle.
-    Cut,
+    /// The node broke off in the middle, or what came is no body.
+    Cut(PumpError),
     /// The client took no more.
     ClientGone,
     /// Neither side moved.
@@ -52,9 +53,16 @@ pub(crate) async fn pass_on(session: &mut Session<'_>, mut conversation: Convers
     count_bytes(session, &conversation.taken);
     match passed {
         Passed::Whole => end(session, conversation, plan, ended).await,
-        Passed::Cut => {
-            bump(&session.worker.counts().answers_cut);
+        Passed::Cut(error) => {
+            let is_malformed = matches!(error, PumpError::Body(fault) if fault != BodyFault::Cut);
+            let counts = session.worker.counts();
+            bump(if is_malformed { &counts.answers_malformed } else { &counts.answers_cut });
             bump(&conversation.taken.node().live.counts.exchange_failures);
+            tracing::debug!(node = %conversation.taken.node().node.id, %error, "an answer broke off");
+            if session.download.bytes_written() == 0 {
+                session.reply(if is_malformed { Reply::MALFORMED } else { Reply::BROKEN }, false).await;
+                return Next::Close;
+            }
             // A client that was told a length, or reads chunks, sees by itself that the end is missing.
             let shows = plan.encoder == Encoder::Chunked || matches!(session.answer.length, Length::Counted(_));
             if shows { Next::Close } else { Next::Abort }
@@ -150,7 +158,7 @@ impl Passing<'_, '_> {
         match download.poll(cx, leg, &mut client.io, &worker.stock, 0) {
             Poll::Ready(Ok(())) => return Poll::Ready(Passed::Whole),
             Poll::Ready(Err(PumpError::Write(_))) => return Poll::Ready(Passed::ClientGone),
-            Poll::Ready(Err(_)) => return Poll::Ready(Passed::Cut),
+            Poll::Ready(Err(error)) => return Poll::Ready(Passed::Cut(error)),
             Poll::Pending => {}
         }
         let idle_timeout = self.session.settings.stream_idle_timeout;
