@@ -39,8 +39,8 @@ fn layer_of(folder: &str) -> Option<u8> {
 fn faults_of(file: &str, text: &str) -> Vec<String> {
     let folder = match file.split_once('/') {
         Some((folder, _)) => folder,
-        None if matches!(file, "lib.rs" | "main.rs") => "",
-        None => return vec![format!("src/{file}: only lib.rs and main.rs lie outside of a folder")],
+        None if matches!(file, "lib.rs" | "main.rs" | "start.rs") => "",
+        None => return vec![format!("src/{file}: only lib.rs, main.rs and start.rs lie outside of a folder")],
     };
     let Some(layer) = (if folder.is_empty() { Some(TOP) } else { layer_of(folder) }) else {
         return vec![format!("src/{file}: {folder}/ has no layer; it is not in the table")];
@@ -410,7 +410,10 @@ fn paths_downward_and_within_a_folder_are_fine() {
 #[test]
 fn a_folder_or_file_outside_of_the_table_is_found() {
     assert_eq!(faults_of("utils/mod.rs", ""), ["src/utils/mod.rs: utils/ has no layer; it is not in the table"]);
-    assert_eq!(faults_of("errors.rs", ""), ["src/errors.rs: only lib.rs and main.rs lie outside of a folder"]);
+    assert_eq!(
+        faults_of("errors.rs", ""),
+        ["src/errors.rs: only lib.rs, main.rs and start.rs lie outside of a folder"]
+    );
 }
 
 #[test]

@@ -13,6 +13,7 @@ use serde_json::json;
 use super::error::ApiError;
 use super::list::Params;
 use super::pools::{NodeTally, PoolShown};
+use super::router::Asked;
 use super::timestamp::rfc3339;
 use crate::host;
 use crate::model::{ListenerName, PeerId, PoolName, RegionName};
@@ -41,12 +42,12 @@ pub(super) async fn summary(State(handles): State<Handles>, uri: Uri) -> Result<
 }
 
 /// `GET /api/health/detailed`
-pub(super) async fn detailed(State(handles): State<Handles>, uri: Uri) -> Result<Response, ApiError> {
+pub(super) async fn detailed(State(asked): State<Asked>, uri: Uri) -> Result<Response, ApiError> {
+    let Asked { handles, started } = asked;
     Params::of(&uri, &[])?;
     let (view, children) = (handles.view.load(), handles.children.children());
     let health = Health::of(&handles, &view, &children);
     let uptime = host::now().saturating_duration_since(handles.started);
-    let wall_now = host::wall_now();
     let mut pools: Vec<_> = view.pools().map(|pool| PoolShown::of(pool, &handles)).collect();
     pools.sort_by(|a, b| a.name().cmp(b.name()));
     let listeners = handles.listeners.iter().map(|listener| ListenerShown {
@@ -58,13 +59,13 @@ pub(super) async fn detailed(State(handles): State<Handles>, uri: Uri) -> Result
     });
     let detailed = Detailed {
         peer: PeerShown { id: &handles.id, region: &handles.region, version: env!("CARGO_PKG_VERSION") },
-        started_at: rfc3339(wall_now.checked_sub(uptime).unwrap_or(wall_now)),
+        started_at: rfc3339(started),
         uptime_seconds: uptime.as_secs(),
         listeners: listeners.collect(),
         pools,
         counts: handles.counts.all().into_iter().collect(),
         children: &children,
-        as_of: rfc3339(wall_now),
+        as_of: rfc3339(host::wall_now()),
         health: &health,
     };
     Ok((health.status.code(), Json(detailed)).into_response())

@@ -16,9 +16,8 @@ use super::error::ApiError;
 use super::list::Params;
 use super::nodes::CLASSES;
 use super::pools::NodeTally;
-use crate::host;
+use super::router::Asked;
 use crate::model::Verdict;
-use crate::peer::Handles;
 use crate::peer::supervise::ChildState;
 use crate::telemetry::metrics::{self, Kind, Metric};
 use crate::view::{NodeView, PoolView};
@@ -27,10 +26,10 @@ use crate::view::{NodeView, PoolView};
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// `GET /metrics`
-pub(super) async fn scrape(State(handles): State<Handles>, uri: Uri) -> Result<Response, ApiError> {
+pub(super) async fn scrape(State(asked): State<Asked>, uri: Uri) -> Result<Response, ApiError> {
     Params::of(&uri, &[])?;
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Collected(handles)));
+    registry.register_collector(Box::new(Collected(asked)));
     let mut page = String::new();
     // Writing to a String cannot fail.
     let _ = text::encode(&mut page, &registry);
@@ -41,7 +40,7 @@ pub(super) async fn scrape(State(handles): State<Handles>, uri: Uri) -> Result<R
 const UNLABELLED: [&str; 0] = [];
 
 #[derive(Debug)]
-struct Collected(Handles);
+struct Collected(Asked);
 
 type Written = Result<(), std::fmt::Error>;
 
@@ -56,11 +55,10 @@ impl Collector for Collected {
 
 impl Collected {
     fn peer(&self, page: &mut Page<'_>) -> Written {
-        let handles = &self.0;
+        let Asked { handles, started } = &self.0;
         page.all(metrics::BUILD_INFO, [([env!("CARGO_PKG_VERSION")], 1.0)])?;
-        let uptime = host::now().saturating_duration_since(handles.started);
-        let since_1970 = host::wall_now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        page.all(metrics::START_TIME, [(UNLABELLED, since_1970.saturating_sub(uptime).as_secs_f64())])?;
+        let since_1970 = started.duration_since(UNIX_EPOCH).unwrap_or_default();
+        page.all(metrics::START_TIME, [(UNLABELLED, since_1970.as_secs_f64())])?;
         page.all(metrics::READY, [(UNLABELLED, flag(handles.readiness.check().is_ok()))])?;
         let children = handles.children.children();
         page.all(metrics::CHILD_RESTARTS, children.iter().map(|of| ([of.name.as_str()], count(of.restarts))))?;
@@ -69,7 +67,7 @@ impl Collected {
     }
 
     fn pools_and_nodes(&self, page: &mut Page<'_>) -> Written {
-        let view = self.0.view.load();
+        let view = self.0.handles.view.load();
         let mut pools: Vec<_> = view.pools().map(Arc::as_ref).collect();
         pools.sort_by(|a: &&PoolView, b| a.pool.name.cmp(&b.pool.name));
         let by_verdict = pools.iter().flat_map(|pool| {
@@ -106,13 +104,13 @@ impl Collected {
 
     fn listeners(&self, page: &mut Page<'_>) -> Written {
         for (name, metric) in metrics::OF_LISTENER {
-            let listeners = self.0.listeners.iter().filter_map(|listener| {
+            let listeners = self.0.handles.listeners.iter().filter_map(|listener| {
                 let value = listener.counts.all().into_iter().find(|(of, _)| of == name)?.1;
                 Some(([listener.name.as_str()], count(value)))
             });
             page.all(*metric, listeners)?;
         }
-        let counts = self.0.counts.all();
+        let counts = self.0.handles.counts.all();
         let timeouts =
             counts.iter().filter_map(|(name, value)| Some(([name.strip_prefix("timeouts_")?], count(*value))));
         page.all(metrics::TIMEOUTS, timeouts)?;

@@ -1,10 +1,10 @@
 //! Every path, and the layers that all requests pass: whose host they name, how large and how slow they may be.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{FromRef, Request};
 use axum::http::{HeaderMap, StatusCode, Uri, header, uri::Authority};
 use axum::middleware::{Next, from_fn, map_response};
 use axum::response::Response;
@@ -14,14 +14,32 @@ use tower_http::timeout::TimeoutLayer;
 
 use super::error::{ApiError, shape};
 use super::{health, metrics, nodes, pools};
+use crate::host;
 use crate::model::limits::API_BODY_BYTES_MAX;
 use crate::peer::Handles;
 
 /// How long one answer may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What handlers answer from.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) handles: Handles,
+    /// When the peer started, by the wall clock. Read once, so that it stays the same from answer to answer.
+    pub(super) started: SystemTime,
+}
+
+impl FromRef<Asked> for Handles {
+    fn from_ref(asked: &Asked) -> Self {
+        asked.handles.clone()
+    }
+}
+
 /// The whole API of a peer.
 pub(super) fn router(handles: Handles) -> Router {
+    let uptime = host::now().saturating_duration_since(handles.started);
+    let wall_now = host::wall_now();
+    let asked = Asked { handles, started: wall_now.checked_sub(uptime).unwrap_or(wall_now) };
     let router = routes().into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods));
     router
         .fallback(no_path)
@@ -29,10 +47,10 @@ pub(super) fn router(handles: Handles) -> Router {
         .layer(RequestBodyLimitLayer::new(API_BODY_BYTES_MAX))
         .layer(from_fn(own_host_only))
         .layer(map_response(async |response: Response| shape(response)))
-        .with_state(handles)
+        .with_state(asked)
 }
 
-fn routes() -> [(&'static str, MethodRouter<Handles>); 8] {
+fn routes() -> [(&'static str, MethodRouter<Asked>); 8] {
     [
         ("/health", get(health::ready)),
         ("/api/health", get(health::summary)),

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::queue::Queue;
 
 /// One share of the moving averages that a new sample gets: 1/8, as TCP smooths its round trip (RFC 6298 section 2).
-const AVERAGE_SHIFT: u64 = 3;
+const AVERAGE_SHIFT: u32 = 3;
 
 /// A value that shares its cache lines with nothing else. 64 bytes is the line of x86-64 and of most arm64 cores.
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ struct Picking {
     /// A connection to it was refused or reset and no probe has answered since.
     suspect: AtomicBool,
     /// Moving average of the time to the head of an answer, in µs; 0: never measured.
-    response_us: AtomicU64,
+    response_us: AtomicU32,
 }
 
 /// Totals of one node since the peer started.
@@ -74,17 +74,6 @@ impl NodeLive {
         self.picking.in_flight.load(Relaxed)
     }
 
-    /// Takes a place unless `max` are taken.
-    pub(super) fn try_enter(&self, max: u32) -> bool {
-        self.picking.in_flight.fetch_update(SeqCst, Relaxed, |count| (count < max).then_some(count + 1)).is_ok()
-    }
-
-    /// Gives a place back. Sequentially consistent, as is the look at the waiting line that follows: either whoever lines
-    /// up meanwhile is seen there, or it sees this place (`queue.rs`).
-    fn leave(&self) {
-        self.picking.in_flight.fetch_sub(1, SeqCst);
-    }
-
     /// Whether a connection failed and no probe has answered since. Such a node is passed over while others are left.
     pub fn is_suspect(&self) -> bool {
         self.picking.suspect.load(Relaxed)
@@ -95,27 +84,28 @@ impl NodeLive {
         !self.picking.suspect.swap(true, Relaxed)
     }
 
-    /// A probe answered.
-    pub fn clear_suspicion(&self) {
-        self.picking.suspect.store(false, Relaxed);
+    /// A probe answered; true where it was suspected, and then whoever waits for a place may try this node again
+    /// ([`Queue::wake_all`]).
+    pub fn clear_suspicion(&self) -> bool {
+        self.picking.suspect.swap(false, Relaxed)
     }
 
     /// Moving average of the time to the head of an answer; `None` before the first.
     pub fn response_time(&self) -> Option<Duration> {
         match self.response_us() {
             0 => None,
-            us => Some(Duration::from_micros(us)),
+            us => Some(Duration::from_micros(us.into())),
         }
     }
 
     /// The same in µs; 0: never measured.
-    pub(super) fn response_us(&self) -> u64 {
+    pub(super) fn response_us(&self) -> u32 {
         self.picking.response_us.load(Relaxed)
     }
 
     /// Adds one measured time to the average. Two workers at once may lose one sample, which an average bears.
     pub fn note_response_time(&self, time: Duration) {
-        let sample = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).clamp(1, u64::from(u32::MAX));
+        let sample = u32::try_from(time.as_micros()).unwrap_or(u32::MAX).max(1);
         let old = self.response_us();
         let new = if old == 0 { sample } else { (old - (old >> AVERAGE_SHIFT) + (sample >> AVERAGE_SHIFT)).max(1) };
         self.picking.response_us.store(new, Relaxed);
@@ -150,6 +140,27 @@ impl PoolLive {
         self.in_flight.load(Relaxed)
     }
 
+    /// Takes a place at `node` unless `places` are taken. Whoever took one gives it back once, by [`Self::leave`];
+    /// `view::Taken` sees to that. No guard here: it would have to count references to both, and counts that all
+    /// workers write are what a pick costs most.
+    pub(crate) fn try_enter(&self, node: &NodeLive, places: u32) -> bool {
+        let in_flight = &node.picking.in_flight;
+        // Never above `places`, not even for a moment: whoever looked in that moment would go to wait beside a free place.
+        let entered = in_flight.fetch_update(SeqCst, Relaxed, |count| (count < places).then_some(count + 1)).is_ok();
+        if entered {
+            self.in_flight.fetch_add(1, Relaxed);
+        }
+        entered
+    }
+
+    /// Gives a place back and lets in whoever waits longest, if anybody does. Sequentially consistent, as is the look at
+    /// the waiting line: either whoever lines up meanwhile is seen there, or it sees this place (`queue.rs`).
+    pub(crate) fn leave(&self, node: &NodeLive) {
+        node.picking.in_flight.fetch_sub(1, SeqCst);
+        self.in_flight.fetch_sub(1, Relaxed);
+        self.queue.wake_one();
+    }
+
     /// Asks the budget for one more try: at most 20 % of the requests in flight, and 3 more, are retries at any time
     /// (as Envoy and linkerd have it), so that retries cannot multiply an overload.
     pub fn try_retry(self: &Arc<Self>) -> Option<RetryPermit> {
@@ -171,28 +182,64 @@ impl Drop for RetryPermit {
     }
 }
 
-/// A place at a node, counted from pick to end. Dropping it lets the next one in: whoever waits longest, if anybody does.
-#[derive(Debug)]
-pub struct Place {
-    node: Arc<NodeLive>,
-    pool: Arc<PoolLive>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Place {
-    /// A place at `node`, unless `max` are taken.
-    pub fn try_take(node: &Arc<NodeLive>, pool: &Arc<PoolLive>, max: u32) -> Option<Self> {
-        if !node.try_enter(max) {
-            return None;
-        }
-        pool.in_flight.fetch_add(1, Relaxed);
-        Some(Self { node: Arc::clone(node), pool: Arc::clone(pool) })
+    #[test]
+    fn no_node_gets_more_than_its_places_however_many_ask() {
+        let (node, pool) = (NodeLive::default(), PoolLive::default());
+        let most = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..20_000 {
+                        if pool.try_enter(&node, 2) {
+                            most.fetch_max(node.in_flight(), Relaxed);
+                            pool.leave(&node);
+                        }
+                    }
+                });
+            }
+        });
+        assert!((1..=2).contains(&most.load(Relaxed)));
+        assert_eq!((node.in_flight(), pool.in_flight()), (0, 0));
     }
-}
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.node.leave();
-        self.pool.in_flight.fetch_sub(1, Relaxed);
-        self.pool.queue.wake_one();
+    #[test]
+    fn retries_stay_within_a_fifth_of_what_is_in_flight_and_three_more() {
+        let (node, pool) = (NodeLive::default(), Arc::new(PoolLive::default()));
+        for _ in 0..10 {
+            assert!(pool.try_enter(&node, 100));
+        }
+        let granted: Vec<RetryPermit> = std::iter::from_fn(|| pool.try_retry()).collect();
+        assert_eq!(granted.len(), 5);
+        drop(granted);
+        assert!(pool.try_retry().is_some(), "permits come back");
+        assert_eq!((pool.retries.load(Relaxed), pool.retries_refused.load(Relaxed)), (6, 1));
+    }
+
+    #[test]
+    fn the_response_time_follows_what_is_measured_and_can_be_forgotten() {
+        let node = NodeLive::default();
+        assert_eq!(node.response_time(), None);
+        node.note_response_time(Duration::from_millis(8));
+        assert_eq!(node.response_time(), Some(Duration::from_millis(8)));
+        node.note_response_time(Duration::from_millis(16));
+        assert_eq!(node.response_time(), Some(Duration::from_millis(9)));
+        node.note_response_time(Duration::from_secs(u64::MAX));
+        assert!(node.response_time() > Some(Duration::from_secs(500)));
+        node.forget_response_time();
+        assert_eq!(node.response_time(), None);
+    }
+
+    #[test]
+    fn a_suspicion_is_news_once() {
+        let node = NodeLive::default();
+        assert!(node.suspect());
+        assert!(!node.suspect());
+        assert!(node.clear_suspicion());
+        assert!(!node.clear_suspicion());
+        assert!(node.suspect());
     }
 }

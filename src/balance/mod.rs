@@ -11,6 +11,6 @@ mod rotate;
 pub mod score;
 pub mod weight;
 
-pub use live::{NodeCounts, NodeLive, OwnLines, Place, PoolLive, RetryPermit};
+pub use live::{NodeCounts, NodeLive, OwnLines, PoolLive, RetryPermit};
 pub use picker::{Candidate, NoPlace, Picker};
 pub use queue::{Queue, QueueFull, Waiting};

@@ -1,4 +1,4 @@
-//! One of several candidates by a strategy, with a place at it. Whatever a strategy needs is prepared when the view is
+//! One of several candidates by a strategy, and a place taken at it. Whatever a strategy needs is prepared when the view is
 //! made; a pick reads that and the live counts, and allocates nothing.
 //!
 //! A strategy proposes a few times. Where all it proposed is full or not to be used, which is rare, all candidates are
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::draw::Draw;
 use super::least;
-use super::live::{NodeLive, Place, PoolLive};
+use super::live::{NodeLive, PoolLive};
 use super::maglev::Maglev;
 use super::rotate::Rotation;
 use super::score::Score;
@@ -93,7 +93,7 @@ struct Seat {
     places: u32,
     /// Chance to be drawn, among all shares.
     share: f32,
-    /// What one request in flight weighs here: mean effective weight ÷ this one's.
+    /// What one request in flight weighs here: mean share ÷ this one's.
     load_per_request: f32,
     /// Of its checks; the mean of the others where it was never measured.
     latency_ms: f32,
@@ -104,14 +104,16 @@ struct Seat {
 enum Kernel {
     Rotate(Rotation),
     Draw(Draw),
-    /// The least of all up to `exact_max` candidates, above it of `draws`.
-    Least {
-        cost: Cost,
-        table: Draw,
-        draws: usize,
-        exact_max: usize,
-    },
+    Least { cost: Cost, table: Draw, among: Among },
     Hash(Maglev),
+}
+
+/// Among whom the least is sought.
+#[derive(Clone, Copy, Debug)]
+enum Among {
+    Two,
+    /// All up to [`EXACT_MAX`] candidates, [`DRAWS`] of more.
+    All,
 }
 
 /// What the least is sought of.
@@ -119,10 +121,8 @@ enum Kernel {
 enum Cost {
     /// Nothing: chance decides by share.
     Nothing,
-    /// Requests in flight, by weight.
+    /// Requests in flight, by share.
     Load,
-    /// The same, by weight and score.
-    LoadByScore,
     /// The best score, whatever the weight.
     Score,
     /// Latency of checks × (1 + load).
@@ -139,14 +139,13 @@ impl Picker {
     pub fn new(strategy: Strategy, exact: bool, candidates: Vec<Candidate>) -> Self {
         let shares: Vec<f64> = candidates.iter().map(|one| share(strategy, exact, one)).collect();
         let keys = || candidates.iter().map(|one| one.key).collect::<Vec<u64>>();
-        let least = |cost| Kernel::Least { cost, table: Draw::new(&shares), draws: DRAWS, exact_max: EXACT_MAX };
-        let better_of_two = |cost| Kernel::Least { cost, table: Draw::new(&shares), draws: 2, exact_max: 0 };
+        let least = |cost| Kernel::Least { cost, table: Draw::new(&shares), among: Among::All };
+        let better_of_two = |cost| Kernel::Least { cost, table: Draw::new(&shares), among: Among::Two };
         let kernel = match strategy {
             Strategy::RoundRobin => Kernel::Rotate(Rotation::new(&shares)),
             Strategy::Random | Strategy::Weighted | Strategy::WeightedLatency => Kernel::Draw(Draw::new(&shares)),
             Strategy::HealthScore if exact => least(Cost::Score),
-            Strategy::HealthScore => better_of_two(Cost::LoadByScore),
-            Strategy::PowerOfTwo => better_of_two(Cost::Load),
+            Strategy::HealthScore | Strategy::PowerOfTwo => better_of_two(Cost::Load),
             Strategy::LeastConnections => least(Cost::Load),
             Strategy::LeastLatency => least(Cost::Latency),
             Strategy::LeastResponseTime => least(Cost::ResponseTime),
@@ -158,24 +157,25 @@ impl Picker {
 
     /// Whether it was prepared for just this.
     pub fn is_for(&self, strategy: Strategy, exact: bool, candidates: &[Candidate]) -> bool {
-        let by_latency =
-            matches!(strategy, Strategy::HealthScore | Strategy::LeastLatency | Strategy::LeastResponseTime)
-                || strategy == Strategy::WeightedLatency;
+        let by_latency = matches!(
+            strategy,
+            Strategy::HealthScore | Strategy::LeastLatency | Strategy::LeastResponseTime | Strategy::WeightedLatency
+        );
         self.strategy == strategy
             && self.exact == exact
             && self.candidates.len() == candidates.len()
             && self.candidates.iter().zip(candidates).all(|(mine, theirs)| mine.is(theirs, by_latency))
     }
 
-    /// Picks a candidate that `may` be used, by its key and its counts, and takes a place at it. `hash` is what hashing
-    /// strategies go by.
-    pub fn take(
+    /// Picks a candidate that `may` be used, by its key and its counts, and takes a place at it, which the caller gives
+    /// back by [`PoolLive::leave`]. `hash` is what hashing strategies go by.
+    pub(crate) fn take(
         &self,
-        pool: &Arc<PoolLive>,
+        pool: &PoolLive,
         hash: u64,
         dice: &mut Dice,
         may: impl Fn(u64, &NodeLive) -> bool,
-    ) -> Result<(usize, Place), NoPlace> {
+    ) -> Result<usize, NoPlace> {
         if self.seats.is_empty() {
             return Err(NoPlace::Nobody);
         }
@@ -183,7 +183,7 @@ impl Picker {
         let proposed = match &self.kernel {
             Kernel::Rotate(rotation) => pick.first_of((0..PROPOSALS_MAX).map_while(|_| rotation.next(&pool.cursor))),
             Kernel::Draw(table) => pick.first_of((0..PROPOSALS_MAX).map_while(|_| table.draw(dice))),
-            Kernel::Least { cost, table, draws, exact_max } => pick.least(*cost, table, *draws, *exact_max, dice),
+            Kernel::Least { cost, table, among } => pick.least(*cost, table, *among, dice),
             Kernel::Hash(maglev) => pick.uncrowded(maglev.walk(hash).take(WALK_MAX)),
         };
         let last_resort = match self.kernel {
@@ -198,7 +198,7 @@ impl Picker {
 /// One pick under way.
 struct Pick<'a, May> {
     seats: &'a [Seat],
-    pool: &'a Arc<PoolLive>,
+    pool: &'a PoolLive,
     may: May,
 }
 
@@ -208,21 +208,18 @@ impl<May: Fn(u64, &NodeLive) -> bool> Pick<'_, May> {
         (self.may)(seat.key, &seat.live)
     }
 
-    /// A place there, if it may be used and has one.
-    fn take(&self, index: usize) -> Option<(usize, Place)> {
+    /// Takes a place there, if it may be used and has one.
+    fn enter(&self, index: usize) -> bool {
         let seat = &self.seats[index];
-        if !self.may(index) {
-            return None;
-        }
-        Place::try_take(&seat.live, self.pool, seat.places).map(|place| (index, place))
+        self.may(index) && self.pool.try_enter(&seat.live, seat.places)
     }
 
-    fn first_of(&self, mut proposals: impl Iterator<Item = usize>) -> Option<(usize, Place)> {
-        proposals.find_map(|index| self.take(index))
+    fn first_of(&self, mut proposals: impl Iterator<Item = usize>) -> Option<usize> {
+        proposals.find(|&index| self.enter(index))
     }
 
     /// The first that is not crowded; if all are, the first that has a place at all.
-    fn uncrowded(&self, proposals: impl Iterator<Item = usize>) -> Option<(usize, Place)> {
+    fn uncrowded(&self, proposals: impl Iterator<Item = usize>) -> Option<usize> {
         let mean = f64::from(self.pool.in_flight()) / self.seats.len() as f64;
         let mut crowded = None;
         for index in proposals {
@@ -233,38 +230,36 @@ impl<May: Fn(u64, &NodeLive) -> bool> Pick<'_, May> {
                 if crowded.is_none() && in_flight < seat.places && self.may(index) {
                     crowded = Some(index);
                 }
-            } else if let Some(taken) = self.take(index) {
-                return Some(taken);
+            } else if self.enter(index) {
+                return Some(index);
             }
         }
-        crowded.and_then(|index| self.take(index))
+        crowded.filter(|&index| self.enter(index))
     }
 
     /// The least of a few drawn; `None` where the caller is to look at all.
-    fn least(
-        &self,
-        cost: Cost,
-        table: &Draw,
-        draws: usize,
-        exact_max: usize,
-        dice: &mut Dice,
-    ) -> Option<(usize, Place)> {
-        if matches!(cost, Cost::ResponseTime) && dice.below(EXPLORE_ONE_IN) == 0 {
-            return table.draw(dice).and_then(|index| self.take(index));
+    fn least(&self, cost: Cost, table: &Draw, among: Among, dice: &mut Dice) -> Option<usize> {
+        if matches!(cost, Cost::ResponseTime)
+            && dice.below(EXPLORE_ONE_IN) == 0
+            && let Some(explored) = table.draw(dice).filter(|&index| self.enter(index))
+        {
+            return Some(explored);
         }
-        if self.seats.len() <= exact_max {
-            return None;
-        }
-        let least = least::of_draws(table, draws, PROPOSALS_MAX, dice, |index| {
+        let cost = |index: usize| {
             let seat = &self.seats[index];
             let in_flight = seat.live.in_flight();
-            (in_flight < seat.places && self.may(index)).then(|| seat.cost(cost, in_flight))
-        })?;
-        self.take(least)
+            if in_flight < seat.places && self.may(index) { seat.cost(cost, in_flight) } else { f32::INFINITY }
+        };
+        let least = match among {
+            Among::Two => least::of_draws::<2>(table, dice, cost),
+            Among::All if self.seats.len() > EXACT_MAX => least::of_draws::<DRAWS>(table, dice, cost),
+            Among::All => None,
+        };
+        least.filter(|&index| self.enter(index))
     }
 
     /// The least of all that may be used and have a place.
-    fn any(&self, cost: Cost, dice: &mut Dice) -> Result<(usize, Place), NoPlace> {
+    fn any(&self, cost: Cost, dice: &mut Dice) -> Result<usize, NoPlace> {
         let mut full = false;
         for _ in 0..LOOKS_MAX {
             full = false;
@@ -273,29 +268,24 @@ impl<May: Fn(u64, &NodeLive) -> bool> Pick<'_, May> {
                 dice,
                 |index| self.seats[index].share,
                 |index| {
-                    if !self.may(index) {
-                        return None;
-                    }
                     let seat = &self.seats[index];
                     let in_flight = seat.live.in_flight();
-                    let room = in_flight < seat.places;
-                    full |= !room;
-                    room.then(|| seat.cost(cost, in_flight))
+                    let (may, room) = (self.may(index), in_flight < seat.places);
+                    full |= may & !room;
+                    if may & room { seat.cost(cost, in_flight) } else { f32::INFINITY }
                 },
             );
             match least {
                 None => return Err(if full { NoPlace::Full } else { NoPlace::Nobody }),
-                Some(index) => match self.take(index) {
-                    Some(taken) => return Ok(taken),
-                    // Somebody took the last place there in between.
-                    None => full = true,
-                },
+                Some(index) if self.enter(index) => return Ok(index),
+                // Somebody took the last place there in between.
+                Some(_) => full = true,
             }
         }
         // So many are after the same few places that the best is always gone: the first that can be had.
         let start = dice.below(self.seats.len());
         let mut all = (start..self.seats.len()).chain(0..start);
-        all.find_map(|index| self.take(index)).ok_or(if full { NoPlace::Full } else { NoPlace::Nobody })
+        all.find(|&index| self.enter(index)).ok_or(if full { NoPlace::Full } else { NoPlace::Nobody })
     }
 }
 
@@ -305,7 +295,6 @@ impl Seat {
         match cost {
             Cost::Nothing => 0.0,
             Cost::Load => load,
-            Cost::LoadByScore => load / self.score.at(in_flight),
             Cost::Score => -self.score.at(in_flight),
             Cost::Latency => self.latency_ms * (1.0 + load),
             Cost::ResponseTime => match self.live.response_us() {
@@ -324,6 +313,7 @@ fn share(strategy: Strategy, exact: bool, one: &Candidate) -> f64 {
         Strategy::WeightedLatency => {
             one.effective_weight * (200.0 - one.latency.map_or(LATENCY_MS_MIN, milliseconds)).max(1.0)
         }
+        // Without the connections: they are what the two drawn are compared by, and would count twice.
         Strategy::HealthScore if !exact => one.effective_weight * f64::from(Score::of(one.latency).at(0)),
         _ => one.effective_weight,
     }
@@ -331,7 +321,7 @@ fn share(strategy: Strategy, exact: bool, one: &Candidate) -> f64 {
 
 #[expect(clippy::cast_possible_truncation, reason = "what is compared in a pick needs no more than 24 bits")]
 fn seats(candidates: &[Candidate], shares: &[f64]) -> Vec<Seat> {
-    let mean_weight = mean(candidates.iter().map(|one| one.effective_weight)).unwrap_or(1.0);
+    let mean_share = mean(shares.iter().copied()).unwrap_or(1.0);
     let mean_latency_ms = mean(candidates.iter().filter_map(|one| one.latency).map(milliseconds));
     let latency_ms = |one: &Candidate| one.latency.map(milliseconds).or(mean_latency_ms).unwrap_or(LATENCY_MS_MIN);
     candidates
@@ -342,7 +332,7 @@ fn seats(candidates: &[Candidate], shares: &[f64]) -> Vec<Seat> {
             key: one.key,
             places: one.places,
             share: share as f32,
-            load_per_request: (mean_weight / one.effective_weight) as f32,
+            load_per_request: (mean_share / share) as f32,
             latency_ms: latency_ms(one).max(LATENCY_MS_MIN) as f32,
             score: Score::of(one.latency),
         })

@@ -5,6 +5,9 @@
 //! goes on to the next behind, and whoever had it stands where it stood. So nobody overtakes, no place lies idle while
 //! somebody waits who could use it, and one place wakes one request.
 //!
+//! A request that finds the line not empty, or every node full, does in order: `wait`; then until it is served or its time
+//! is over, await the [`Waiting`], load the view anew, try to take; on success [`Waiting::served`], else [`Waiting::again`].
+//!
 //! No wake-up is lost: [`Queue::wait`] raises the count of the line before it looks for a place, whoever gives one back
 //! does so before it looks at that count, and both are sequentially consistent. Hence also the first turn, which every
 //! request gets after it lined up.
@@ -83,7 +86,7 @@ impl Queue {
             line.give_turn(ticket);
         }
         self.0.length.store(line.waiting.len(), Ordering::SeqCst);
-        // Between the count and the look at the nodes that follows, against `Place::drop`.
+        // Between the count and the look at the nodes that follows, against `PoolLive::leave`.
         fence(Ordering::SeqCst);
         Ok(Waiting { queue: Arc::clone(&self.0), ticket })
     }
@@ -242,3 +245,6 @@ fn wake(waker: Option<Waker>) {
         waker.wake();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -236,6 +236,7 @@ fn escaped(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 
@@ -271,6 +272,46 @@ web-2  web   default  10.0.0.1:80  unknown  admitted     1.0   98.5        -    
         assert!(shown.contains("ams-1  default  degraded  yes    1h 2m   0.1.0"), "{shown}");
         assert!(shown.contains("\n  no node of pool web is usable\n"), "{shown}");
         assert!(shown.contains("view  running         0  -"), "{shown}");
+    }
+
+    #[tokio::test]
+    async fn a_long_list_is_asked_for_page_by_page_and_a_refusal_is_told_in_its_own_words() {
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ask = |pool: Option<&str>| Ask {
+            api: server.local_addr().unwrap().to_string().parse().unwrap(),
+            pool: pool.map(str::to_owned),
+            json: true,
+        };
+        let answers = async {
+            let mut asked = Vec::new();
+            for (status, body) in [
+                ("200 OK", json!({"items": [1, 2], "next": "b c"})),
+                ("200 OK", json!({"items": [3], "next": null, "missing_peers": []})),
+                (
+                    "404 Not Found",
+                    json!({"error": {"code": "unknown_pool", "message": "no such pool", "hint": "look"}}),
+                ),
+            ] {
+                let (mut stream, _) = server.accept().await.unwrap();
+                let mut head = vec![0; 4_096];
+                let length = stream.read(&mut head).await.unwrap();
+                asked.push(String::from_utf8_lossy(&head[..length]).lines().next().unwrap().to_owned());
+                let body = body.to_string();
+                let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+            asked
+        };
+        let questions = async {
+            let whole = list(&ask(None), "/api/v1/nodes", "").await.unwrap();
+            let refused = list(&ask(None), "/api/v1/nodes", "pool=x&").await.unwrap_err();
+            (whole, refused)
+        };
+        let (asked, (whole, refused)) = tokio::join!(answers, questions);
+        assert_eq!(whole, json!({"items": [1, 2, 3], "next": null, "missing_peers": []}));
+        assert!(matches!(refused, Failure::Failed { what, hint } if what == "no such pool" && hint == "look"));
+        let asked: Vec<_> = asked.iter().map(|line| line.split(' ').nth(1).unwrap()).collect();
+        assert_eq!(asked, ["/api/v1/nodes?", "/api/v1/nodes?after=b%20c", "/api/v1/nodes?pool=x&"]);
     }
 
     #[test]

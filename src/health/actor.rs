@@ -230,9 +230,11 @@ impl<T: From<Output> + Send + 'static> State<T> {
                 match done {
                     Done::Node(index, answer) => {
                         if let Some(node) = self.watch.answered(index, answer, self.now)
-                            && let Some((_, found)) = self.view.load().node(&node)
+                            && let Some((pool, found)) = self.view.load().node(&node)
+                            && found.live.clear_suspicion()
                         {
-                            found.live.clear_suspicion();
+                            // Whoever waits for a place may have one here now.
+                            pool.live.queue.wake_all();
                         }
                     }
                     Done::Name(number, answer) => self.watch.name_answered(number, answer, self.now),

@@ -21,6 +21,8 @@ use crate::view::{self, ViewActor, ViewCell};
 
 /// Readiness waits so long for the first check of every node: a peer that cannot reach some serves the others.
 const FIRST_ROUND_MAX: Duration = Duration::from_secs(1);
+/// What was found is in the view within a few of these.
+const VIEW_PAUSE: Duration = Duration::from_millis(2);
 /// What workers found suspicious and health has not looked at yet.
 const SUSPECTS_MAX: usize = 1_024;
 /// Workers cut what is left within this time once they are told.
@@ -103,7 +105,7 @@ impl Peer {
         }
 
         let readiness = Readiness::default();
-        cluster.runtime.spawn(become_ready(readiness.clone(), is_checked));
+        cluster.runtime.spawn(become_ready(readiness.clone(), is_checked, view.clone()));
         let bound = listeners.iter().map(bound_listener).collect();
         Ok(Self {
             handles: Handles {
@@ -239,10 +241,18 @@ fn worker_child(index: usize, shared: proxy::Shared) -> ChildSpec {
     ChildSpec::new(format!("proxy-{index}"), move || (WorkerActor, (index, shared.clone()))).critical()
 }
 
-/// Ready once every node was checked once, or the wait for it is over.
-async fn become_ready(readiness: Readiness, mut is_checked: watch::Receiver<bool>) {
-    // Over time or without a health actor: either way the wait is over.
-    let _ = timeout(FIRST_ROUND_MAX, is_checked.wait_for(|checked| *checked)).await;
+/// Ready once routing knows what the first check of every node found, or the wait for it is over.
+async fn become_ready(readiness: Readiness, mut is_checked: watch::Receiver<bool>, view: ViewCell) {
+    let known = async {
+        // Without a health actor the wait is over by time.
+        if is_checked.wait_for(|checked| *checked).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        while !view.load().is_checked() {
+            tokio::time::sleep(VIEW_PAUSE).await;
+        }
+    };
+    let _ = timeout(FIRST_ROUND_MAX, known).await;
     readiness.set_checked();
 }
 

@@ -57,7 +57,10 @@ async fn wait(worker: &Worker, name: &PoolName, ask: &Ask, tried: &Tried, since:
                     waiting.served();
                     return Ok(taken);
                 }
-                Err(Unavailable::NoNode) => return Err(NoNode::Unusable),
+                Err(Unavailable::NoNode) => {
+                    bump(&worker.counts().no_node);
+                    return Err(NoNode::Unusable);
+                }
                 Err(Unavailable::Full) => waiting.again(),
             }
         }

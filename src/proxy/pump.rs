@@ -116,6 +116,11 @@ impl Pump {
         }
     }
 
+    /// Whether all of the body so far was kept.
+    pub(crate) fn has_kept(&self) -> bool {
+        self.kept.is_some()
+    }
+
     /// The kept body.
     pub(crate) fn take_kept(&mut self) -> Option<Vec<u8>> {
         self.kept.take()
@@ -139,6 +144,11 @@ impl Pump {
         self.bytes_moved
     }
 
+    /// Bytes of any kind that were written.
+    pub(crate) fn bytes_written(&self) -> u64 {
+        self.bytes_written
+    }
+
     /// Grows whenever anything moves.
     pub(crate) fn progress(&self) -> u64 {
         self.bytes_moved + self.bytes_written
@@ -148,8 +158,11 @@ impl Pump {
         self.waits_for
     }
 
-    /// What is left of the body; the pump has nothing more to do then.
-    pub(crate) fn take_decoder(&mut self) -> Decoder {
+    /// Gives up in the middle and says what is left of the body. What was taken in of it leaves the source's buffer, so that
+    /// nobody can take it for the beginning of something else.
+    pub(crate) fn abandon<A>(&mut self, from: &mut Leg<A>) -> Decoder {
+        from.input.consume(std::mem::take(&mut self.direct));
+        self.state = State::Done;
         std::mem::replace(&mut self.decoder, Decoder::Ended)
     }
 

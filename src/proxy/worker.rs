@@ -249,21 +249,14 @@ async fn accept(worker: Rc<Worker>, number: usize, listener: TcpListener) {
         }
     }
     // What the kernel has completed already was promised to its client.
-    while let Some(Ok((stream, client))) = futures_now(listener.accept()).await {
-        begin(&worker, number, stream, client);
+    let Ok(listener) = listener.into_std() else { return };
+    while let Ok((stream, client)) = listener.accept() {
+        if stream.set_nonblocking(true).is_ok()
+            && let Ok(stream) = TcpStream::from_std(stream)
+        {
+            begin(&worker, number, stream, client);
+        }
     }
-}
-
-/// The result of `future` if it is there already.
-async fn futures_now<F: Future>(future: F) -> Option<F::Output> {
-    let mut future = std::pin::pin!(future);
-    std::future::poll_fn(|cx| {
-        std::task::Poll::Ready(match future.as_mut().poll(cx) {
-            std::task::Poll::Ready(output) => Some(output),
-            std::task::Poll::Pending => None,
-        })
-    })
-    .await
 }
 
 /// Whether the error concerns the connection that was to be accepted and not the listener (accept(2)).

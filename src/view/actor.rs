@@ -151,3 +151,101 @@ fn tell(old: &View, new: &View) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Catalog, Health, Node, NodeId, Observation, Pool};
+    use crate::view::first;
+
+    fn catalog() -> Catalog {
+        let mut pool = Pool::new("p".parse().unwrap());
+        for id in ["a", "b"] {
+            pool.nodes.push(Node::new(id.parse().unwrap(), "192.0.2.1:80".parse().unwrap()));
+        }
+        Catalog::new(vec![pool]).unwrap()
+    }
+
+    fn observed(id: &str, vote: Health) -> Event {
+        let observation = Observation { vote: Some(vote), ..Observation::default() };
+        Event::Observed { node: id.parse().unwrap(), observation }
+    }
+
+    async fn until(cell: &ViewCell, what: &str, holds: impl Fn(&View) -> bool) {
+        let seen = async {
+            while !holds(&cell.load()) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), seen).await.unwrap_or_else(|_| panic!("never: {what}"));
+    }
+
+    fn verdict_of(view: &View, id: &str) -> Verdict {
+        view.node(&id.parse::<NodeId>().unwrap()).unwrap().1.state.verdict
+    }
+
+    fn start() -> (mpsc::Sender<Event>, Arguments) {
+        let cell = ViewCell::default();
+        cell.store(Arc::new(first(&catalog(), host::now())));
+        let (events, inbox) = channel();
+        (events, Arguments { cell, inbox })
+    }
+
+    #[tokio::test]
+    async fn what_is_observed_is_published_and_outlives_the_actor() {
+        let (events, arguments) = start();
+        let cell = arguments.cell.clone();
+        let (actor, task) = Actor::spawn(None, ViewActor, arguments.clone()).await.unwrap();
+        events.send(observed("a", Health::Up)).await.unwrap();
+        until(&cell, "a is up", |view| verdict_of(view, "a") == Verdict::Up).await;
+        actor.kill();
+        task.await.unwrap();
+
+        // Nobody is there to read it yet.
+        events.send(observed("b", Health::Degraded)).await.unwrap();
+        let (_actor, task) = Actor::spawn(None, ViewActor, arguments).await.unwrap();
+        until(&cell, "b is degraded", |view| verdict_of(view, "b") == Verdict::Degraded).await;
+        assert_eq!(verdict_of(&cell.load(), "a"), Verdict::Up);
+
+        // With nobody left to observe, it ends.
+        drop(events);
+        tokio::time::timeout(Duration::from_secs(10), task).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_change_of_what_may_be_picked_lets_those_who_wait_try_again() {
+        let (events, arguments) = start();
+        let pool = Arc::clone(arguments.cell.load().pools().next().unwrap());
+        let mut waiting = pool.live.queue.wait(1).unwrap();
+        (&mut waiting).await;
+        waiting.again();
+        let (actor, task) = Actor::spawn(None, ViewActor, arguments).await.unwrap();
+        events.send(observed("a", Health::Up)).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(10), &mut waiting).await.unwrap();
+        actor.stop(None);
+        tokio::time::timeout(Duration::from_secs(10), task).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_flood_is_gathered_into_few_views_and_nothing_of_it_is_lost() {
+        let (events, arguments) = start();
+        let cell = arguments.cell.clone();
+        let (actor, task) = Actor::spawn(None, ViewActor, arguments).await.unwrap();
+        let started = host::now();
+        let mut views = 0;
+        let mut last = cell.load();
+        for round in 0..10_000_u64 {
+            let health = if round % 2 == 0 { Health::Up } else { Health::Down };
+            events.send(observed("a", health)).await.unwrap();
+            let view = cell.load();
+            views += u128::from(!Arc::ptr_eq(&view, &last));
+            last = view;
+        }
+        events.send(observed("b", Health::Up)).await.unwrap();
+        until(&cell, "b is up", |view| verdict_of(view, "b") == Verdict::Up).await;
+        assert_eq!(verdict_of(&cell.load(), "a"), Verdict::Down, "the last word counts");
+        assert!(views <= started.elapsed().as_millis() / PACE_MIN.as_millis() + 2, "{views} views");
+        actor.stop(None);
+        task.await.unwrap();
+    }
+}

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::picture::{NodeView, PoolView};
-use crate::balance::{Candidate, NoPlace, NodeLive, Picker, Place, hash};
+use crate::balance::{Candidate, NoPlace, NodeLive, Picker, hash};
 use crate::host::Dice;
 use crate::model::{Panic, Pool, Strategy};
 
@@ -42,7 +42,6 @@ pub enum Unavailable {
 pub struct Taken {
     pool: Arc<PoolView>,
     index: usize,
-    _place: Place,
 }
 
 impl Taken {
@@ -54,6 +53,12 @@ impl Taken {
     /// Its pool.
     pub fn pool(&self) -> &Arc<PoolView> {
         &self.pool
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.pool.live.leave(&self.node().live);
     }
 }
 
@@ -110,9 +115,7 @@ impl PoolView {
         may: impl Fn(u64, &NodeLive) -> bool,
     ) -> Option<Result<Taken, Unavailable>> {
         match tier.picker.take(&self.live, hash, dice, may) {
-            Ok((candidate, place)) => {
-                Some(Ok(Taken { pool: Arc::clone(self), index: tier.positions[candidate] as usize, _place: place }))
-            }
+            Ok(candidate) => Some(Ok(Taken { pool: Arc::clone(self), index: tier.positions[candidate] as usize })),
             Err(NoPlace::Full) => Some(Err(Unavailable::Full)),
             Err(NoPlace::Nobody) => None,
         }

@@ -11,3 +11,6 @@ pub use actor::{Arguments, Inbox, Turn, ViewActor, channel};
 pub use build::{Changes, Event, first};
 pub use choose::{Ask, Taken, Tried, Unavailable};
 pub use picture::{Cache, Local, NodeState, NodeView, PoolView, Run, View, ViewCell};
+
+#[cfg(test)]
+mod tests;

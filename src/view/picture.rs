@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::choose::Tiers;
 use crate::balance::score::{Band, Score};
 use crate::balance::{NodeLive, PoolLive};
-use crate::model::{Admin, Health, Node, NodeId, Observation, Pool, PoolName, Verdict};
+use crate::model::{Admin, CheckKind, Health, Node, NodeId, Observation, Pool, PoolName, Verdict};
 
 /// One peer's picture of everything it may send traffic to.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +29,13 @@ pub(super) struct Index {
 }
 
 impl View {
+    /// Whether something is known of every node that is checked.
+    pub fn is_checked(&self) -> bool {
+        self.pools.iter().filter(|pool| pool.pool.check.kind != CheckKind::None).all(|pool| {
+            pool.nodes.iter().all(|node| node.node.admin == Admin::Disabled || node.observation.checks_total > 0)
+        })
+    }
+
     /// The pool of this name.
     pub fn pool(&self, name: &PoolName) -> Option<&Arc<PoolView>> {
         self.pools.get(*self.index.pools.get(name)?)

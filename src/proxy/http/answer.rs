@@ -10,8 +10,9 @@ use tokio::io::AsyncWriteExt;
 
 use super::exchange::{Conversation, Next};
 use super::forward::{self, AnswerPlan};
-use super::h1::body::{Decoder, Encoder};
+use super::h1::body::{BodyFault, Decoder, Encoder};
 use super::picture::Length;
+use super::reply::Reply;
 use super::session::Session;
 use crate::host;
 use crate::proxy::counts::bump;
@@ -22,8 +23,8 @@ use crate::view::Taken;
 /// How passing an answer on ended.
 enum Passed {
     Whole,
-    /// The node broke off in the middle.
-    Cut,
+    /// The node broke off in the middle, or what came is no body.
+    Cut(PumpError),
     /// The client took no more.
     ClientGone,
     /// Neither side moved.
@@ -45,14 +46,23 @@ pub(crate) async fn pass_on(session: &mut Session<'_>, mut conversation: Convers
             worker.with_date(now, |date| forward::answer_head(request, answer, plan, date, out));
         });
     }
-    let passed = Passing { session, conversation: &mut conversation, progress: 0, progressed: now }.run().await;
+    let mut passing = Passing { session, conversation: &mut conversation, progress: 0, progressed: now };
+    let passed = passing.run().await;
+    let ended = passing.progressed;
     count(session, &conversation.taken);
     count_bytes(session, &conversation.taken);
     match passed {
-        Passed::Whole => end(session, conversation, plan).await,
-        Passed::Cut => {
-            bump(&session.worker.counts().answers_cut);
+        Passed::Whole => end(session, conversation, plan, ended).await,
+        Passed::Cut(error) => {
+            let is_malformed = matches!(error, PumpError::Body(fault) if fault != BodyFault::Cut);
+            let counts = session.worker.counts();
+            bump(if is_malformed { &counts.answers_malformed } else { &counts.answers_cut });
             bump(&conversation.taken.node().live.counts.exchange_failures);
+            tracing::debug!(node = %conversation.taken.node().node.id, %error, "an answer broke off");
+            if session.download.bytes_written() == 0 {
+                session.reply(if is_malformed { Reply::MALFORMED } else { Reply::BROKEN }, false).await;
+                return Next::Close;
+            }
             // A client that was told a length, or reads chunks, sees by itself that the end is missing.
             let shows = plan.encoder == Encoder::Chunked || matches!(session.answer.length, Length::Counted(_));
             if shows { Next::Close } else { Next::Abort }
@@ -69,13 +79,13 @@ pub(crate) async fn pass_on(session: &mut Session<'_>, mut conversation: Convers
 }
 
 /// Keeps both connections where both can go on.
-async fn end(session: &mut Session<'_>, conversation: Conversation, plan: AnswerPlan) -> Next {
+async fn end(session: &mut Session<'_>, conversation: Conversation, plan: AnswerPlan, ended: Instant) -> Next {
     let upload_done = session.upload.is_done();
     let Conversation { leg, address, opened, taken, .. } = conversation;
     // Bytes behind an answer belong to no request: whatever they are, nobody else may get them.
     if upload_done && session.answer.persistent && leg.input.is_empty() {
         let connection = NodeConnection { stream: leg.io, address, opened };
-        session.worker.keep_idle(&taken.node().live, connection, session.began);
+        session.worker.keep_idle(&taken.node().live, connection, ended);
     }
     drop(taken);
     if !plan.persistent {
@@ -85,7 +95,8 @@ async fn end(session: &mut Session<'_>, conversation: Conversation, plan: Answer
         return Next::Request;
     }
     // The answer came before the body was all sent, and the body is of no more use.
-    let decoder = session.upload.take_decoder();
+    let Session { upload, client, .. } = session;
+    let decoder = upload.abandon(client);
     if session.drain_body(decoder).await { Next::Request } else { Next::Close }
 }
 
@@ -147,7 +158,7 @@ impl Passing<'_, '_> {
         match download.poll(cx, leg, &mut client.io, &worker.stock, 0) {
             Poll::Ready(Ok(())) => return Poll::Ready(Passed::Whole),
             Poll::Ready(Err(PumpError::Write(_))) => return Poll::Ready(Passed::ClientGone),
-            Poll::Ready(Err(_)) => return Poll::Ready(Passed::Cut),
+            Poll::Ready(Err(error)) => return Poll::Ready(Passed::Cut(error)),
             Poll::Pending => {}
         }
         let idle_timeout = self.session.settings.stream_idle_timeout;

@@ -85,14 +85,12 @@ pub(crate) async fn run(session: &mut Session<'_>) -> Next {
                     upload_broken: false,
                 };
                 let sent = send::send(session, &mut conversation, &replay).await;
-                replay = Replay::after(session);
                 match sent {
                     Sent::Switched => return answer::switch(session, conversation).await,
                     Sent::Answered => {
-                        let is_unavailable = matches!(session.answer.status, 502 | 503);
-                        let may_retry = is_unavailable
+                        let may_retry = matches!(session.answer.status, 502 | 503)
                             && retries < conversation.taken.pool().pool.retries
-                            && retry::decide(Failure::Unavailable, &session.request.method, replay.is_whole())
+                            && retry::decide(Failure::Unavailable, &session.request.method, Replay::is_kept(session))
                                 == Again::OtherNode;
                         if !may_retry {
                             return answer::pass_on(session, conversation).await;
@@ -106,6 +104,7 @@ pub(crate) async fn run(session: &mut Session<'_>) -> Next {
                             return answer::pass_on(session, conversation).await;
                         };
                         answer::count(session, &conversation.taken);
+                        replay = Replay::after(session);
                         tried = tried_next;
                         permit = Some(granted);
                         retries += 1;
@@ -124,6 +123,7 @@ pub(crate) async fn run(session: &mut Session<'_>) -> Next {
                         return Next::Abort;
                     }
                     Sent::Failed(failure, reply) => {
+                        replay = Replay::after(session);
                         let Conversation { taken: failed, .. } = conversation;
                         taken = failed;
                         (failure, reply)
@@ -182,8 +182,11 @@ impl Replay {
         if session.request.length == Length::None || session.upload.is_unread() {
             return Self::Whole;
         }
-        match (session.upload.take_kept(), session.request.length) {
-            (Some(kept), _) if session.upload.is_taken_in() => Self::Kept(kept, Decoder::Ended),
+        let is_taken_in = session.upload.is_taken_in();
+        let kept = session.upload.take_kept();
+        session.upload.abandon(&mut session.client);
+        match (kept, session.request.length) {
+            (Some(kept), _) if is_taken_in => Self::Kept(kept, Decoder::Ended),
             (Some(kept), Length::Counted(length)) => {
                 let left = length - kept.len() as u64;
                 Self::Kept(kept, Decoder::new(Length::Counted(left)))
@@ -191,6 +194,14 @@ impl Replay {
             // The framing of a chunked body is half read: it is sent again only once all of it was there.
             _ => Self::Lost,
         }
+    }
+
+    /// Whether [`Replay::after`] would find all of the request.
+    fn is_kept(session: &Session<'_>) -> bool {
+        let Session { request, upload, .. } = session;
+        request.length == Length::None
+            || upload.is_unread()
+            || upload.has_kept() && (upload.is_taken_in() || matches!(request.length, Length::Counted(_)))
     }
 
     fn is_whole(&self) -> bool {

@@ -277,8 +277,11 @@ impl Sending<'_, '_> {
     fn time_is_over(&mut self) -> Option<Sent> {
         let counts = self.session.worker.counts();
         if !matches!(self.upload, Upload::Running) {
+            let live = &self.conversation.taken.node().live;
             bump(&counts.timeouts_response);
-            bump(&self.conversation.taken.node().live.counts.timeouts);
+            bump(&live.counts.timeouts);
+            // A node that never answers must not look like one that was never measured.
+            live.note_response_time(self.response_timeout);
             return Some(Sent::Failed(Failure::Timeout, Reply::TIMEOUT));
         }
         let now = host::now();

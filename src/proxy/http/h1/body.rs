@@ -5,7 +5,7 @@
 
 use std::io::Write;
 
-use crate::model::limits::{CHUNK_EXTENSION_BYTES_MAX, TRAILER_BYTES_MAX};
+use crate::model::limits::{CHUNK_EXTENSION_BYTES_MAX, HEAD_FIELDS_MAX, TRAILER_BYTES_MAX};
 use crate::proxy::http::fields::{Known, is_token};
 use crate::proxy::http::picture::Length;
 
@@ -29,6 +29,7 @@ pub(crate) enum Decoder {
 pub(crate) struct Chunked {
     state: ChunkState,
     trailers: Vec<u8>,
+    trailer_fields: usize,
 }
 
 #[derive(Debug, Default)]
@@ -162,6 +163,10 @@ impl Chunked {
                     skip += line.len() + 2;
                     if line.is_empty() {
                         return Ok(Step::End { skip });
+                    }
+                    self.trailer_fields += 1;
+                    if self.trailer_fields > HEAD_FIELDS_MAX {
+                        return Err(BodyFault::TrailerTooLong);
                     }
                     check_trailer(line)?;
                     self.trailers.extend_from_slice(line);
@@ -305,6 +310,7 @@ mod tests {
         use BodyFault::{Chunk, Cut, ExtensionTooLong, Trailer, TrailerTooLong};
         let long_extension = format!("5;{}\r\nhello\r\n0\r\n\r\n", "x".repeat(300));
         let long_trailers = format!("0\r\n{}\r\n", "X-A: 1\r\n".repeat(2_000));
+        let many_trailers = format!("0\r\n{}\r\n", "X: 1\r\n".repeat(101));
         let long_line = format!("0\r\nX-A: {}\r\n\r\n", "1".repeat(9_000));
         let rows: &[(&[u8], BodyFault)] = &[
             (b"5\nhello\r\n0\r\n\r\n", Chunk),
@@ -328,6 +334,7 @@ mod tests {
             (b"0\r\n X: 1\r\n\r\n", Trailer),
             (long_extension.as_bytes(), ExtensionTooLong),
             (long_trailers.as_bytes(), TrailerTooLong),
+            (many_trailers.as_bytes(), TrailerTooLong),
             (long_line.as_bytes(), TrailerTooLong),
             (b"5\r\nhel", Cut),
             (b"5\r\nhello\r\n0\r\n", Cut),

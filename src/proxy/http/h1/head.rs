@@ -187,7 +187,11 @@ fn take_target(target: &[u8], head: &mut RequestHead) -> Result<(), Refusal> {
             return Err(Refusal::bad("malformed request target"));
         }
         head.authority.extend_from_slice(authority);
-        if !path.starts_with(b"/") {
+        // OPTIONS without a path asks about the server as a whole (RFC 9112 section 3.2.4).
+        let is_of_server = path.is_empty() && head.method == Method::Options;
+        if is_of_server {
+            head.target.push(b'*');
+        } else if !path.starts_with(b"/") {
             head.target.push(b'/');
         }
         head.target.extend_from_slice(path);
@@ -357,6 +361,7 @@ mod tests {
             ("GET HTTP://y.example HTTP/1.1\nHost: x\n\n", "/", "y.example"),
             ("GET http://y.example?q HTTP/1.1\nHost: x\n\n", "/?q", "y.example"),
             ("OPTIONS * HTTP/1.1\nHost: x\n\n", "*", "x"),
+            ("OPTIONS http://y.example:80 HTTP/1.1\nHost: x\n\n", "*", "y.example:80"),
             ("GET / HTTP/1.1\nHost: [::1]:8080\n\n", "/", "[::1]:8080"),
             ("GET / HTTP/1.0\n\n", "/", ""),
             ("\n\nGET / HTTP/1.1\nHost: x\n\n", "/", "x"),
