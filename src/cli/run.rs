@@ -10,6 +10,7 @@ use super::outcome::Failure;
 use super::signals::Signals;
 use crate::Running;
 use crate::config::{self, Flags, Sources};
+use crate::host;
 use crate::peer::Handles;
 use crate::telemetry::log;
 
@@ -19,6 +20,17 @@ pub(super) fn run(args: Run) -> Result<(), Failure> {
     let loaded =
         config::load(&Sources::of_process(config, flags)).map_err(|faults| Failure::Settings(faults.to_string()))?;
     log::init(&loaded.settings.log).map_err(|error| Failure::new(error, "this is a fault of Evenkeel's; report it"))?;
+    let descriptors_max = host::raise_descriptor_limit();
+    let connections_max: u64 =
+        loaded.settings.peer.proxy.listeners.iter().map(|listener| u64::from(listener.connections_max)).sum();
+    // Each client connection may take one more towards a node.
+    if let Some(max) = descriptors_max.filter(|&max| max < 2 * connections_max) {
+        tracing::warn!(
+            descriptors_max = max,
+            connections_max,
+            "the limit of open files is below twice the connections that listeners take; raise LimitNOFILE or ulimit -n"
+        );
+    }
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
