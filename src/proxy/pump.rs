@@ -108,12 +108,14 @@ impl Pump {
         self.kept = Some(body);
     }
 
-    /// Gives back memory that only a large exchange needed.
+    /// Forgets the exchange that has ended, and gives back memory that only a large one needed.
     pub(crate) fn rest(&mut self) {
-        self.kept = None;
-        if self.out.capacity() > OUT_KEPT_BYTES_MAX {
-            self.out = Vec::new();
+        let mut out = std::mem::take(&mut self.out);
+        out.clear();
+        if out.capacity() > OUT_KEPT_BYTES_MAX {
+            out = Vec::new();
         }
+        *self = Self { out, ..Self::new(Decoder::Ended, Encoder::Plain) };
     }
 
     /// Whether all of the body so far was kept.
@@ -296,5 +298,94 @@ impl Pump {
             }
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::task::Waker;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+    use crate::proxy::http::picture::Length;
+
+    /// Pumps `input`, which arrives over a connection that holds `width` bytes at a time, and returns what comes out.
+    async fn pump(mut pump: Pump, input: Vec<u8>, width: usize) -> (Result<(), PumpError>, Vec<u8>) {
+        let (mut writer, source) = duplex(width);
+        let (mut sink, mut reader) = duplex(width);
+        let write = async move {
+            // A pump that refuses what it reads takes no more of it.
+            let _ = writer.write_all(&input).await;
+        };
+        let mut out = Vec::new();
+        let read = async { reader.read_to_end(&mut out).await.unwrap() };
+        let work = async {
+            let stock = Stock::default();
+            let mut from = Leg::new(source);
+            let result = poll_fn(|cx| pump.poll(cx, &mut from, &mut sink, &stock, 0)).await;
+            drop((from, sink));
+            result
+        };
+        let ((), result, _) = tokio::join!(write, work, read);
+        (result, out)
+    }
+
+    fn chunked(data: &[u8], size: usize) -> Vec<u8> {
+        let mut input = Vec::new();
+        for chunk in data.chunks(size) {
+            input.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+            input.extend_from_slice(chunk);
+            input.extend_from_slice(b"\r\n");
+        }
+        input.extend_from_slice(b"0\r\nX-Sum: 1\r\n\r\n");
+        input
+    }
+
+    fn data() -> Vec<u8> {
+        (0..200_000_u32).map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect()
+    }
+
+    #[tokio::test]
+    async fn a_body_comes_out_as_it_went_in_however_narrow_the_way() {
+        for (size, width) in [(1, 4_096), (1_000, 7), (3_000, 64), (70_000, 1_000), (200_000, 1 << 20)] {
+            let plain = Pump::new(Decoder::new(Length::Chunked), Encoder::Plain);
+            let (result, out) = pump(plain, chunked(&data(), size), width).await;
+            result.unwrap();
+            assert!(out == data(), "chunks of {size} through {width}");
+
+            let again = Pump::new(Decoder::new(Length::Chunked), Encoder::Chunked);
+            let (_, out) = pump(again, chunked(&data(), size), width).await;
+            let (result, out) = pump(Pump::new(Decoder::new(Length::Chunked), Encoder::Plain), out, width).await;
+            result.unwrap();
+            assert!(out == data(), "chunks of {size} through {width}, twice");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_ends_early_or_is_none_is_not_taken_for_whole() {
+        let cut = Pump::new(Decoder::new(Length::Counted(10)), Encoder::Plain);
+        assert!(matches!(pump(cut, b"short".to_vec(), 64).await.0, Err(PumpError::Body(BodyFault::Cut))));
+        let wrong = Pump::new(Decoder::new(Length::Chunked), Encoder::Plain);
+        assert!(matches!(pump(wrong, b"5\r\nhello!".to_vec(), 64).await.0, Err(PumpError::Body(BodyFault::Chunk))));
+    }
+
+    #[test]
+    fn an_abandoned_body_leaves_nothing_of_itself_in_front_of_what_follows() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let _inside = runtime.enter();
+        let stock = Stock::default();
+        let (mut writer, source): (DuplexStream, DuplexStream) = duplex(1 << 20);
+        let (mut sink, _reader) = duplex(16);
+        let mut from = Leg::new(source);
+        let mut cx = Context::from_waker(Waker::noop());
+        let input = [vec![b'x'; 5_000], b"GET /next".to_vec()].concat();
+        assert!(Pin::new(&mut writer).poll_write(&mut cx, &input).is_ready());
+
+        let mut pump = Pump::new(Decoder::new(Length::Counted(5_000)), Encoder::Plain);
+        assert!(pump.poll(&mut cx, &mut from, &mut sink, &stock, 0).is_pending(), "the sink takes 16 bytes");
+        let left = pump.abandon(&mut from);
+        assert_eq!((left.remaining(), from.input.filled()), (Some(0), &b"GET /next"[..]));
     }
 }

@@ -20,7 +20,7 @@ use crate::proxy::idle::NodeConnection;
 use crate::proxy::pick::{NoNode, pick, pick_now};
 use crate::proxy::stream::{Leg, NodeStream};
 use crate::proxy::tcp::note_connect_failure;
-use crate::view::{Ask, Taken, Tried};
+use crate::view::{Ask, Taken, Tried, Unavailable};
 
 /// Pause before a request is sent again, unless the node was just not there: from, and up to.
 const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(250));
@@ -147,14 +147,17 @@ pub(crate) async fn run(session: &mut Session<'_>) -> Next {
                 }
                 tried.add(&taken);
                 drop(taken);
+                // Where there is no other node the client need not wait to hear so.
+                let next = match pick_now(session.worker, pool_name, &ask, &tried) {
+                    Err(Unavailable::Full) => pick(session.worker, pool_name, &ask, &tried).await.ok(),
+                    next => next.ok(),
+                };
+                let Some(next) = next else { return refuse(session, reply).await };
                 if failure != Failure::Connect || retries > 0 {
                     pause(session).await;
                 }
                 retries += 1;
-                taken = match pick(session.worker, pool_name, &ask, &tried).await {
-                    Ok(taken) => taken,
-                    Err(_) => return refuse(session, reply).await,
-                };
+                taken = next;
             }
         }
     }
