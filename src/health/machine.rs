@@ -13,6 +13,9 @@ use crate::model::{Check, CheckKind, Health, Observation};
 const FAST: Duration = Duration::from_millis(250);
 /// How long after it went down a node is expected back.
 const FAST_FOR: Duration = Duration::from_secs(60);
+/// Time between two checks of a node that is down for longer: with two quick ones behind it a node has traffic within a second
+/// of coming back, however long it was away.
+const DOWN: Duration = Duration::from_millis(500);
 /// Time between two checks while results contradict the vote, and after a check that says nothing.
 const CHANGING: Duration = Duration::from_secs(1);
 /// Times between checks vary by this part of themselves to either side, so that checks of many nodes and peers spread.
@@ -219,7 +222,7 @@ impl Machine {
             Some(Health::Up | Health::Degraded) if self.streak < 0 => CHANGING,
             Some(Health::Up | Health::Degraded) => return self.periodic.then_some(self.interval),
             Some(Health::Down) if expected_back => FAST,
-            Some(Health::Down) => self.interval,
+            Some(Health::Down) => DOWN,
             // Nobody uses it yet, so nobody must wait for it.
             None if self.streak < 0 => FAST,
             None => CHANGING,

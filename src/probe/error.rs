@@ -82,7 +82,7 @@ impl ProbeError {
     }
 
     /// A connection that could not be opened.
-    pub(super) fn of_connect(error: &io::Error) -> Self {
+    pub fn of_connect(error: &io::Error) -> Self {
         use io::ErrorKind as Kind;
         use rustix::io::Errno;
         let own = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];

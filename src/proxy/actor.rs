@@ -1,5 +1,5 @@
-//! One actor a worker: it starts the thread, and fails when the thread does, so that it is started again. The sockets stay
-//! open meanwhile, and the other workers go on.
+//! One actor a worker: it starts the thread, and fails when the thread does, so that it is started again. The other workers
+//! go on meanwhile and get its connections.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
@@ -48,6 +48,10 @@ impl Actor for WorkerActor {
                 Ok(Err(error)) => Err(error.to_string()),
                 Err(_) => Err("the worker panicked".to_owned()),
             };
+            // While others serve, no connection may wait for this one. At the end of the peer all are closed anyway.
+            for listener in shared.listeners.iter() {
+                listener.close_of(index);
+            }
             drop(running);
             // Nobody waits where the actor is gone already.
             let _ = ended.send(result);

@@ -34,6 +34,13 @@ impl Alarm {
         }
     }
 
+    /// Moves the deadline, unless it is earlier already.
+    pub(crate) fn bring_forward(&mut self, deadline: Instant) {
+        if deadline < self.deadline {
+            self.set(deadline);
+        }
+    }
+
     /// Ready once the deadline is over.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {

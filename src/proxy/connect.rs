@@ -11,8 +11,10 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::idle::NodeConnection;
+use super::listen;
 use super::stream::NodeStream;
 use crate::host;
+use crate::probe::ProbeError;
 use crate::tls;
 use crate::view::NodeView;
 
@@ -21,7 +23,10 @@ use crate::view::NodeView;
 pub(crate) enum ConnectError {
     /// Nobody listens there, or nothing leads there, or it was reset at once.
     #[error("{0}")]
-    Refused(io::Error),
+    Failed(io::Error),
+    /// This peer is out of descriptors, ports or memory, which says nothing about the node.
+    #[error("this peer could not connect: {0}")]
+    Own(io::Error),
     /// `connect_timeout` is over.
     #[error("no connection within {} ms", .0.as_millis())]
     Timeout(Duration),
@@ -39,16 +44,19 @@ pub(crate) async fn connect(
     connect_timeout: Duration,
     tls: &Arc<ClientConfig>,
 ) -> Result<NodeConnection, ConnectError> {
-    timeout(connect_timeout, connect_any(node, tls)).await.unwrap_or(Err(ConnectError::Timeout(connect_timeout)))
-}
-
-async fn connect_any(node: &NodeView, tls: &Arc<ClientConfig>) -> Result<NodeConnection, ConnectError> {
     let mut last = ConnectError::NoAddress;
-    for &address in &node.addresses {
-        match connect_one(node, address, tls).await {
-            Ok(stream) => return Ok(NodeConnection { stream, address, opened: host::now() }),
-            Err(error) => last = error,
+    let mut time_left = connect_timeout;
+    for (index, &address) in node.addresses.iter().enumerate() {
+        // An address that leads nowhere must not use up the time of those behind it.
+        let others = u32::try_from(node.addresses.len() - index - 1).unwrap_or(u32::MAX);
+        let share = time_left / (others + 1);
+        let began = host::now();
+        match timeout(share, connect_one(node, address, tls)).await {
+            Ok(Ok(stream)) => return Ok(NodeConnection { stream, address, opened: host::now() }),
+            Ok(Err(error)) => last = error,
+            Err(_) => last = ConnectError::Timeout(connect_timeout),
         }
+        time_left = time_left.saturating_sub(host::now().saturating_duration_since(began));
     }
     Err(last)
 }
@@ -58,7 +66,10 @@ async fn connect_one(
     address: SocketAddr,
     tls: &Arc<ClientConfig>,
 ) -> Result<NodeStream, ConnectError> {
-    let stream = TcpStream::connect(address).await.map_err(ConnectError::Refused)?;
+    let stream = TcpStream::connect(address).await.map_err(|error| {
+        if ProbeError::of_connect(&error).is_own() { ConnectError::Own(error) } else { ConnectError::Failed(error) }
+    })?;
+    listen::keep_alive(&stream);
     // Heads and small bodies go out at once. Best effort, as it only costs time.
     let _ = stream.set_nodelay(true);
     if !node.node.address.tls {

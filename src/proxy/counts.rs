@@ -69,6 +69,8 @@ counts! {
         timeouts_response,
         /// A request waited longer than `queue_timeout` for a place.
         timeouts_queue,
+        /// Connections to nodes that this peer could not open for lack of descriptors, ports or memory.
+        connects_own_fault,
         /// Requests that found `queue` others waiting.
         queue_full,
         /// Requests for which no node could be used.

@@ -51,7 +51,8 @@ impl IdleConnections {
             let is_good = idle < settings.idle_timeout
                 && now.saturating_duration_since(connection.opened) < settings.age_max
                 && node.addresses.contains(&connection.address)
-                && !connection.stream.is_stale();
+                && !connection.stream.is_stale()
+                && (is_replayable || !connection.stream.is_stale_now());
             if is_good && (is_replayable || idle < FRESH) {
                 return Some(connection);
             }
@@ -84,7 +85,7 @@ impl IdleConnections {
             shelf.connections.retain_mut(|(connection, since)| {
                 now.saturating_duration_since(*since) < settings.idle_timeout
                     && now.saturating_duration_since(connection.opened) < settings.age_max
-                    && !connection.stream.is_stale()
+                    && !connection.stream.is_stale_now()
             });
         }
         self.nodes.retain(|_, shelf| !shelf.connections.is_empty());

@@ -1,9 +1,9 @@
-//! Listening sockets: bound once for the life of the peer, one a worker, so that the kernel spreads connections over
-//! workers and a worker that is started again finds the connections that waited for it.
+//! Listening sockets: bound when the peer starts, one a worker, so that the kernel spreads connections over workers. The
+//! socket of a worker that fails goes with it, or the kernel would go on giving connections to nobody.
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol as SocketProtocol, SockRef, Socket, TcpKeepalive, Type};
@@ -46,19 +46,46 @@ pub struct Bound {
     pub address: SocketAddr,
     /// What it counts.
     pub counts: Arc<ListenerCounts>,
-    sockets: Mutex<Vec<std::net::TcpListener>>,
+    sockets: Mutex<Sockets>,
+}
+
+#[derive(Debug)]
+enum Sockets {
+    /// By worker. `None`: the worker failed, and the socket with it; the kernel spreads over the others meanwhile.
+    Open(Vec<Option<std::net::TcpListener>>),
+    /// The peer takes no more connections.
+    Closed,
 }
 
 impl Bound {
-    /// The socket of one worker; `None` once the listener is closed.
+    fn sockets(&self) -> MutexGuard<'_, Sockets> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The socket of one worker, bound anew where it went with the worker; `None` once the listener is closed.
     pub(crate) fn socket(&self, worker: usize) -> io::Result<Option<std::net::TcpListener>> {
-        let sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
-        sockets.get(worker).map(std::net::TcpListener::try_clone).transpose()
+        let mut sockets = self.sockets();
+        let Sockets::Open(sockets) = &mut *sockets else { return Ok(None) };
+        let Some(socket) = sockets.get_mut(worker) else { return Ok(None) };
+        let bound = match socket.take() {
+            Some(bound) => bound,
+            None => listening(self.address)?,
+        };
+        socket.insert(bound).try_clone().map(Some)
+    }
+
+    /// Closes the socket of a worker that failed: the kernel would go on giving it connections that nobody takes.
+    pub(crate) fn close_of(&self, worker: usize) {
+        if let Sockets::Open(sockets) = &mut *self.sockets()
+            && let Some(socket) = sockets.get_mut(worker)
+        {
+            *socket = None;
+        }
     }
 
     /// Closes the peer's own hold on the sockets; each worker closes its own.
     pub(crate) fn close(&self) {
-        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        *self.sockets() = Sockets::Closed;
     }
 }
 
@@ -74,16 +101,22 @@ fn bind_one(listener: &Listener, workers: usize) -> Result<Bound, BindError> {
         if listener.address.port() != 0 { socket(listener.address, false).map(drop) } else { Ok(()) }
     };
     probe_in_use().map_err(fail)?;
-    let mut sockets: Vec<std::net::TcpListener> = Vec::with_capacity(workers);
+    let mut sockets = Vec::with_capacity(workers);
     let mut address = listener.address;
     for _ in 0..workers {
-        let bound = socket(address, true).map_err(fail)?;
-        bound.listen(BACKLOG).map_err(fail)?;
-        let bound = std::net::TcpListener::from(bound);
+        let bound = listening(address).map_err(fail)?;
         address = bound.local_addr().map_err(fail)?;
-        sockets.push(bound);
+        sockets.push(Some(bound));
     }
-    Ok(Bound { listener: listener.clone(), address, counts: Arc::default(), sockets: Mutex::new(sockets) })
+    let sockets = Mutex::new(Sockets::Open(sockets));
+    Ok(Bound { listener: listener.clone(), address, counts: Arc::default(), sockets })
+}
+
+/// A socket that shares its port with those of the other workers.
+fn listening(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = socket(address, true)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 fn socket(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
@@ -101,6 +134,12 @@ fn socket(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
 pub(crate) fn prepare(stream: &tokio::net::TcpStream) {
     // Best effort, as it only costs time or memory.
     let _ = stream.set_nodelay(true);
+    keep_alive(stream);
+}
+
+/// Has the kernel ask after silence whether the other side is still there.
+pub(crate) fn keep_alive(stream: &tokio::net::TcpStream) {
+    // Best effort: without it a side that vanished is noticed by the idle time.
     let _ = SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
 }
 
@@ -136,6 +175,11 @@ mod tests {
             assert_eq!(socket.local_addr().unwrap(), bound[0].address);
         }
         assert!(bound[0].socket(2).unwrap().is_none());
+        bound[0].close_of(1);
+        let anew = bound[0].socket(1).unwrap().unwrap();
+        assert_eq!(anew.local_addr().unwrap(), bound[0].address, "a worker that is started again listens again");
+        bound[0].close();
+        assert!(bound[0].socket(0).unwrap().is_none());
     }
 
     #[test]

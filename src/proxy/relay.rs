@@ -67,6 +67,10 @@ impl Direction {
             }
             match polled {
                 Poll::Ready(Ok(())) => self.state = DirectionState::ShuttingDown,
+                // A TLS node that ends without saying so: what it sent still belongs to the client.
+                Poll::Ready(Err(PumpError::Read(error))) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                    self.state = DirectionState::ShuttingDown;
+                }
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => {}
             }

@@ -1,9 +1,11 @@
 //! A connection with what was read from it and not yet used.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -18,11 +20,17 @@ pub(crate) enum NodeStream {
 }
 
 impl NodeStream {
-    /// Whether an idle connection was closed, or said something that nobody asked for. Asks the runtime, not the kernel.
+    /// Whether an idle connection was closed, or said something that nobody asked for, as far as the runtime has heard.
     pub(crate) fn is_stale(&mut self) -> bool {
         let mut byte = [0; 1];
         let mut context = Context::from_waker(Waker::noop());
         Pin::new(self).poll_read(&mut context, &mut ReadBuf::new(&mut byte)).is_ready()
+    }
+
+    /// The same, asked of the kernel: a system call, for when being wrong costs a request.
+    pub(crate) fn is_stale_now(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit(); 1];
+        !matches!(SockRef::from(self.tcp()).peek(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     fn tcp(&self) -> &TcpStream {

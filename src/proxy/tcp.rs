@@ -51,6 +51,8 @@ async fn reach(worker: &Worker, bound: &Bound, client: SocketAddr) -> Option<(Ta
     let ask = Ask { client: client.ip().to_canonical(), hash: None };
     let mut tried = Tried::default();
     let mut retries = 0;
+    // Held while the try that it allows is under way, and no longer.
+    let mut permit = None;
     loop {
         let taken = pick(worker, &bound.listener.pool, &ask, &tried).await.ok()?;
         let node = taken.node();
@@ -59,9 +61,11 @@ async fn reach(worker: &Worker, bound: &Bound, client: SocketAddr) -> Option<(Ta
             Ok(connection) => return Some((taken, connection)),
             Err(error) => {
                 note_connect_failure(worker, &taken, &error);
-                if retries >= taken.pool().pool.retries || taken.pool().live.try_retry().is_none() {
+                drop(permit.take());
+                if retries >= taken.pool().pool.retries {
                     return None;
                 }
+                permit = Some(taken.pool().live.try_retry()?);
             }
         }
         retries += 1;
@@ -72,6 +76,11 @@ async fn reach(worker: &Worker, bound: &Bound, client: SocketAddr) -> Option<(Ta
 /// Counts a connection that could not be opened, and holds it against the node.
 pub(super) fn note_connect_failure(worker: &Worker, taken: &Taken, error: &ConnectError) {
     let node = taken.node();
+    if matches!(error, ConnectError::Own(_)) {
+        tracing::warn!(node = %node.node.id, %error, "the node is not to blame; look at LimitNOFILE and at free ports");
+        bump(&worker.counts().connects_own_fault);
+        return;
+    }
     bump(&node.live.counts.connect_failures);
     if matches!(error, ConnectError::Timeout(_)) {
         bump(&worker.counts().timeouts_connect);

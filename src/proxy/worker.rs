@@ -131,6 +131,12 @@ impl Worker {
         }
     }
 
+    /// Soft evidence against a node: it is probed at once, and used as before until the probe says otherwise.
+    pub(crate) fn ask_for_probe(&self, node: &NodeView) {
+        // Where the channel is full there are probes enough.
+        let _ = self.shared.suspects.try_send(node.node.id.clone());
+    }
+
     /// Calls `use_date` with the value of a `Date` field.
     pub(crate) fn with_date<T>(&self, now: Instant, use_date: impl FnOnce(&str) -> T) -> T {
         let mut date = self.date.borrow_mut();

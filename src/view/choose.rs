@@ -96,11 +96,11 @@ impl PoolView {
                 return settled;
             }
         }
-        if self.pool.panic == Panic::Open {
-            for tier in [usable, backup, rest] {
-                if let Some(settled) = self.take_of(tier, hash, dice, untried) {
-                    return settled;
-                }
+        // A suspicion is a reason to look, not a verdict: until the probe has failed such a node is better than none.
+        let last: &[_] = if self.pool.panic == Panic::Open { &[usable, backup, rest] } else { &[usable, backup] };
+        for tier in last {
+            if let Some(settled) = self.take_of(tier, hash, dice, untried) {
+                return settled;
             }
         }
         Err(Unavailable::NoNode)

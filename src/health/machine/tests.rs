@@ -102,13 +102,13 @@ fn a_node_goes_down_after_fall_in_a_row_and_comes_back_after_rise() {
 }
 
 #[test]
-fn after_a_minute_a_dead_node_is_asked_at_the_interval_and_once_it_answers_fast_again() {
+fn after_a_minute_a_dead_node_is_asked_every_half_second_and_once_it_answers_fast_again() {
     told(
         &tcp(),
         "refused 60s refused refused good good",
         "refused: down, streak -1, next 250 ms
-         refused: down, streak -2, next 5000 ms
-         refused: down, streak -3, next 5000 ms
+         refused: down, streak -2, next 500 ms
+         refused: down, streak -3, next 500 ms
          good: down, streak 1, next 250 ms
          good: up, streak 2, next 5000 ms",
     );

@@ -13,7 +13,7 @@ use super::forward::{self, AnswerPlan};
 use super::h1::body::{BodyFault, Decoder, Encoder};
 use super::picture::Length;
 use super::reply::Reply;
-use super::session::Session;
+use super::session::{HALF_CLOSED_TIMEOUT, REPLY_TIMEOUT, Session};
 use crate::host;
 use crate::proxy::counts::bump;
 use crate::proxy::idle::NodeConnection;
@@ -46,11 +46,14 @@ pub(crate) async fn pass_on(session: &mut Session<'_>, mut conversation: Convers
             worker.with_date(now, |date| forward::answer_head(request, answer, plan, date, out));
         });
     }
-    let mut passing = Passing { session, conversation: &mut conversation, progress: 0, progressed: now };
+    let mut passing =
+        Passing { session, conversation: &mut conversation, progress: 0, progressed: now, client_ended: false };
     let passed = passing.run().await;
     let ended = passing.progressed;
+    let client_ended = passing.client_ended;
     count(session, &conversation.taken);
     count_bytes(session, &conversation.taken);
+    session.request.persistent &= !client_ended;
     match passed {
         Passed::Whole => end(session, conversation, plan, ended).await,
         Passed::Cut(error) => {
@@ -81,14 +84,15 @@ pub(crate) async fn pass_on(session: &mut Session<'_>, mut conversation: Convers
 /// Keeps both connections where both can go on.
 async fn end(session: &mut Session<'_>, conversation: Conversation, plan: AnswerPlan, ended: Instant) -> Next {
     let upload_done = session.upload.is_done();
-    let Conversation { leg, address, opened, taken, .. } = conversation;
+    let Conversation { mut leg, address, opened, taken, .. } = conversation;
+    leg.input.release(&session.worker.stock);
     // Bytes behind an answer belong to no request: whatever they are, nobody else may get them.
     if upload_done && session.answer.persistent && leg.input.is_empty() {
         let connection = NodeConnection { stream: leg.io, address, opened };
         session.worker.keep_idle(&taken.node().live, connection, ended);
     }
     drop(taken);
-    if !plan.persistent {
+    if !plan.persistent || !session.request.persistent {
         return Next::Close;
     }
     if upload_done {
@@ -105,7 +109,8 @@ pub(crate) async fn switch(session: &mut Session<'_>, conversation: Conversation
     let mut out = Vec::with_capacity(256);
     forward::switching_head(&session.answer, &mut out);
     count(session, &conversation.taken);
-    if session.client.io.write_all(&out).await.is_err() {
+    let written = tokio::time::timeout(REPLY_TIMEOUT, session.client.io.write_all(&out)).await;
+    if !matches!(written, Ok(Ok(()))) {
         bump(&session.worker.counts().clients_gone);
         return Next::Abort;
     }
@@ -137,6 +142,7 @@ struct Passing<'s, 'a> {
     conversation: &'s mut Conversation,
     progress: u64,
     progressed: Instant,
+    client_ended: bool,
 }
 
 impl Passing<'_, '_> {
@@ -161,7 +167,19 @@ impl Passing<'_, '_> {
             Poll::Ready(Err(error)) => return Poll::Ready(Passed::Cut(error)),
             Poll::Pending => {}
         }
+        // A client that went away must not hold its node's place until the node says something.
+        if upload.is_done() && !self.client_ended && client.input.is_empty() {
+            match client.poll_fill(cx, &worker.stock) {
+                Poll::Ready(Ok(0)) => {
+                    self.client_ended = true;
+                    self.progressed = host::now();
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(Passed::ClientGone),
+                Poll::Ready(Ok(_)) | Poll::Pending => {}
+            }
+        }
         let idle_timeout = self.session.settings.stream_idle_timeout;
+        let idle_timeout = if self.client_ended { idle_timeout.min(HALF_CLOSED_TIMEOUT) } else { idle_timeout };
         loop {
             let progress = self.session.upload.progress() + self.session.download.progress();
             if progress != self.progress {
@@ -173,7 +191,7 @@ impl Passing<'_, '_> {
                 return Poll::Pending;
             }
             if host::now() >= self.progressed + idle_timeout {
-                return Poll::Ready(Passed::Idle);
+                return Poll::Ready(if self.client_ended { Passed::ClientGone } else { Passed::Idle });
             }
         }
     }

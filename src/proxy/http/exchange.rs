@@ -1,8 +1,13 @@
 //! One request and its answer: a node is picked, the request is sent, the answer comes back, and where that fails another
 //! node is asked, as `retry` allows. Both bodies stream, at the same time if need be.
 
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
 
 use super::answer;
 use super::h1::body::Decoder;
@@ -14,12 +19,14 @@ use super::send::{self, Sent};
 use super::session::{DRAIN_BYTES_MAX, Session};
 use crate::balance::RetryPermit;
 use crate::host;
+use crate::model::limits::RELAY_BUFFER_BYTES;
 use crate::proxy::connect::{ConnectError, connect};
 use crate::proxy::counts::bump;
 use crate::proxy::idle::NodeConnection;
 use crate::proxy::pick::{NoNode, pick, pick_now};
 use crate::proxy::stream::{Leg, NodeStream};
 use crate::proxy::tcp::note_connect_failure;
+use crate::proxy::worker::Worker;
 use crate::view::{Ask, Taken, Tried, Unavailable};
 
 /// Pause before a request is sent again, unless the node was just not there: from, and up to.
@@ -52,6 +59,9 @@ pub(crate) struct Conversation {
 /// Carries out the exchange whose head `session` has read.
 pub(crate) async fn run(session: &mut Session<'_>) -> Next {
     session.began = host::now();
+    if session.request.max_forwards == Some(0) {
+        return refuse(session, Reply::OPTIONS).await;
+    }
     let pool_name = &session.bound.listener.pool;
     let client: IpAddr = session.origin.client.ip();
     let hash = session.worker.pool(pool_name).and_then(|pool| hash_key::of(&session.request, &pool.pool));
@@ -60,9 +70,17 @@ pub(crate) async fn run(session: &mut Session<'_>) -> Next {
     let mut retries = 0;
     let mut permit: Option<RetryPermit> = None;
     let mut replay = Replay::Whole;
-    let mut taken = match pick(session.worker, pool_name, &ask, &tried).await {
-        Ok(taken) => taken,
-        Err(no_node) => return refuse(session, reply_of(no_node)).await,
+    let first = {
+        let Session { worker, client, .. } = &mut *session;
+        while_client_stays(client, worker, pick(worker, pool_name, &ask, &tried)).await
+    };
+    let mut taken = match first {
+        Some(Ok(taken)) => taken,
+        Some(Err(no_node)) => return refuse(session, reply_of(no_node)).await,
+        None => {
+            bump(&session.worker.counts().clients_gone);
+            return Next::Abort;
+        }
     };
     let mut fresh_only = false;
     loop {
@@ -71,6 +89,7 @@ pub(crate) async fn run(session: &mut Session<'_>) -> Next {
                 note_connect_failure(session.worker, &taken, &error);
                 let reply = match error {
                     ConnectError::Timeout(_) => Reply::CONNECT_TIMEOUT,
+                    ConnectError::Own(_) => Reply::NO_NODE,
                     _ => Reply::NOT_REACHED,
                 };
                 (Failure::Connect, reply)
@@ -99,6 +118,7 @@ pub(crate) async fn run(session: &mut Session<'_>) -> Next {
                         tried_next.add(&conversation.taken);
                         // Only where another node can take it is this answer given up.
                         let next = pick_now(session.worker, pool_name, &ask, &tried_next).ok();
+                        drop(permit.take());
                         let granted = next.is_some().then(|| conversation.taken.pool().live.try_retry()).flatten();
                         let (Some(next), Some(granted)) = (next, granted) else {
                             return answer::pass_on(session, conversation).await;
@@ -161,6 +181,30 @@ pub(crate) async fn run(session: &mut Session<'_>) -> Next {
             }
         }
     }
+}
+
+/// The result of `work`, unless the client goes away before: who waits in line for nobody only holds up the others. Nothing was
+/// sent for it yet, so a client that ended its side counts as gone.
+async fn while_client_stays<T>(
+    client: &mut Leg<TcpStream>,
+    worker: &Worker,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(Some(done));
+        }
+        while client.input.len() < RELAY_BUFFER_BYTES {
+            match client.poll_fill(cx, &worker.stock) {
+                Poll::Ready(Ok(count)) if count > 0 => {}
+                Poll::Ready(_) => return Poll::Ready(None),
+                Poll::Pending => break,
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 fn reply_of(no_node: NoNode) -> Reply {
@@ -244,7 +288,7 @@ async fn open(session: &Session<'_>, taken: &Taken, fresh_only: bool) -> Result<
     if !fresh_only {
         let is_replayable = session.request.method.is_idempotent();
         let settings = &session.worker.shared.settings.idle;
-        let idle = session.worker.idle.borrow_mut().take(node, session.began, is_replayable, settings);
+        let idle = session.worker.idle.borrow_mut().take(node, host::now(), is_replayable, settings);
         if let Some(connection) = idle {
             return Ok((connection, true));
         }

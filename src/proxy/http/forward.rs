@@ -62,6 +62,7 @@ pub(crate) fn request_head(
                 true
             }
             Known::Via => true,
+            Known::MaxForwards => head.max_forwards.is_none(),
             // The chain of a believed sender is written below, with this peer's link added.
             Known::Forwarded | Known::XForwardedFor => false,
             Known::XForwardedHost | Known::XForwardedProto | Known::XForwarded | Known::XRealIp => origin.trusted,
@@ -70,6 +71,9 @@ pub(crate) fn request_head(
         if passes {
             write_field(field.name, field.value, out);
         }
+    }
+    if let Some(more) = head.max_forwards {
+        write_all(out, format_args!("Max-Forwards: {}\r\n", more.saturating_sub(1)));
     }
     write_framing(head, has_length, out);
     write_upgrade(head, out);

@@ -84,6 +84,8 @@ pub(crate) struct RequestHead {
     pub(crate) persistent: bool,
     /// The client offers to change the protocol, and may.
     pub(crate) upgrade: bool,
+    /// How many more proxies an OPTIONS may pass (RFC 9110 section 7.6.2).
+    pub(crate) max_forwards: Option<u32>,
     /// The client waits for 100 before it sends the body.
     pub(crate) expects_continue: bool,
 }

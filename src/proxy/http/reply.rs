@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::picture::{Method, Refusal};
+use super::picture::{Method, Refusal, RequestHead};
 
 /// An answer of this peer's own.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -14,6 +14,9 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
+    /// To OPTIONS that was to come no further than here (RFC 9110 section 7.6.2).
+    pub(crate) const OPTIONS: Self =
+        Self { status: 200, reason: "this is as far as it was to go", retry_after_s: None };
     pub(crate) const NO_NODE: Self = Self { status: 503, reason: "no node is available", retry_after_s: Some(1) };
     pub(crate) const FULL: Self = Self { status: 503, reason: "all nodes are busy", retry_after_s: Some(1) };
     pub(crate) const NOT_REACHED: Self =
@@ -32,7 +35,7 @@ impl Reply {
     pub(crate) const BODY_MALFORMED: Self = Self { status: 400, reason: "malformed request body", retry_after_s: None };
 
     /// Writes the whole answer.
-    pub(crate) fn write(self, method: &Method, persistent: bool, date: &str, out: &mut Vec<u8>) {
+    pub(crate) fn write(self, request: &RequestHead, persistent: bool, date: &str, out: &mut Vec<u8>) {
         let body = format!("{} {}: {}\n", self.status, reason_phrase(self.status), self.reason);
         let mut head = || -> std::io::Result<()> {
             write!(out, "HTTP/1.1 {} {}\r\nDate: {date}\r\n", self.status, reason_phrase(self.status))?;
@@ -40,18 +43,20 @@ impl Reply {
             if let Some(seconds) = self.retry_after_s {
                 write!(out, "Retry-After: {seconds}\r\n")?;
             }
-            if self.status == 405 {
+            if matches!(self.status, 200 | 405) {
                 out.extend_from_slice(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
             }
             if !persistent {
                 out.extend_from_slice(b"Connection: close\r\n");
+            } else if request.is_http10 {
+                out.extend_from_slice(b"Connection: keep-alive\r\n");
             }
             out.extend_from_slice(b"\r\n");
             Ok(())
         };
         let written = head();
         debug_assert!(written.is_ok(), "a Vec takes everything");
-        if *method != Method::Head {
+        if request.method != Method::Head {
             out.extend_from_slice(body.as_bytes());
         }
     }
@@ -66,6 +71,7 @@ impl From<Refusal> for Reply {
 /// The phrase of RFC 9110 section 15.
 fn reason_phrase(status: u16) -> &'static str {
     match status {
+        200 => "OK",
         400 => "Bad Request",
         405 => "Method Not Allowed",
         408 => "Request Timeout",

@@ -15,7 +15,7 @@ use super::h1::head::{self, HeadScan, Scanned};
 use super::picture::Length;
 use super::reply::Reply;
 use super::retry::Failure;
-use super::session::Session;
+use super::session::{HALF_CLOSED_TIMEOUT, Session};
 use crate::host;
 use crate::model::HostSent;
 use crate::model::limits::{INTERIM_ANSWERS_MAX, REPLAY_BYTES_MAX};
@@ -43,7 +43,16 @@ pub(crate) async fn send(session: &mut Session<'_>, conversation: &mut Conversat
     let started = host::now();
     let mut sending = Sending {
         response_timeout: conversation.taken.pool().pool.response_timeout,
-        clock: BodyClock { rate_from: started, progressed: started, progress: 0 },
+        clock: BodyClock {
+            rate_from: started,
+            held_up_since: None,
+            continue_by: session
+                .request
+                .expects_continue
+                .then(|| started + conversation.taken.pool().pool.response_timeout),
+            progressed: started,
+            progress: 0,
+        },
         upload: Upload::Running,
         scan: HeadScan::default(),
         has_heard: false,
@@ -53,7 +62,11 @@ pub(crate) async fn send(session: &mut Session<'_>, conversation: &mut Conversat
         session,
         conversation,
     };
-    let sent = poll_fn(|cx| sending.poll(cx)).await;
+    let mut sent = poll_fn(|cx| sending.poll(cx)).await;
+    if !sending.interim.is_empty() && !matches!(sent, Sent::Answered | Sent::Switched) {
+        // Half of an interim answer is with the client: nothing that follows could be told from it.
+        sent = Sent::ClientGone;
+    }
     sending.settle(&sent);
     sent
 }
@@ -90,6 +103,10 @@ fn begin_upload(session: &mut Session<'_>, conversation: &Conversation, replay: 
 struct BodyClock {
     /// When its rate began to count.
     rate_from: Instant,
+    /// Since when the node, and not the client, holds it up.
+    held_up_since: Option<Instant>,
+    /// By when the node must have said 100, while the client waits for that.
+    continue_by: Option<Instant>,
     progressed: Instant,
     progress: u64,
 }
@@ -106,9 +123,22 @@ impl BodyClock {
         Some(self.rate_from + session.settings.body_rate_grace + Duration::from_millis(earned_ms))
     }
 
+    /// Bytes moved, or another side holds the body up. Time that the node takes is not the client's.
+    fn moved(&mut self, progress: u64, waits_for: Side, now: Instant) {
+        if progress != self.progress {
+            self.progress = progress;
+            self.progressed = now;
+        }
+        if let Some(since) = self.held_up_since.take() {
+            self.rate_from += now.saturating_duration_since(since);
+        }
+        self.held_up_since = (waits_for == Side::Sink).then_some(now);
+    }
+
     fn deadline(&self, session: &Session<'_>) -> Instant {
         let idle = self.idle_deadline(session);
         match session.upload.waits_for() {
+            Side::Source if self.continue_by.is_some() => self.continue_by.unwrap_or(idle),
             Side::Source => self.rate_deadline(session).map_or(idle, |rate| rate.min(idle)),
             Side::Sink => idle,
         }
@@ -176,10 +206,13 @@ impl Sending<'_, '_> {
                 return Some(Sent::ClientFault(Reply::BODY_MALFORMED));
             }
             Poll::Pending => {
+                let waits_for = upload.waits_for();
+                if !upload.is_unread() {
+                    self.clock.continue_by = None;
+                }
                 let progress = upload.progress();
-                if progress != self.clock.progress {
-                    self.clock.progress = progress;
-                    self.clock.progressed = host::now();
+                if progress != self.clock.progress || (waits_for == Side::Sink) != self.clock.held_up_since.is_some() {
+                    self.clock.moved(progress, waits_for, host::now());
                 }
                 let deadline = self.clock.deadline(self.session);
                 self.session.alarm.set(deadline);
@@ -236,7 +269,14 @@ impl Sending<'_, '_> {
     fn pass_on_interim(&mut self) {
         if self.session.answer.status == 100 {
             // From here on the client is to send.
-            self.clock.rate_from = host::now();
+            let now = host::now();
+            self.clock.rate_from = now;
+            self.clock.progressed = now;
+            self.clock.continue_by = None;
+            let deadline = self.clock.deadline(self.session);
+            if matches!(self.upload, Upload::Running) {
+                self.session.alarm.set(deadline);
+            }
             if !self.session.request.expects_continue {
                 return;
             }
@@ -266,7 +306,10 @@ impl Sending<'_, '_> {
         }
         // A client that resets wants no answer. One that merely ended its side may still read.
         match self.session.client.poll_fill(cx, &self.session.worker.stock) {
-            Poll::Ready(Ok(0)) => self.client_ended = true,
+            Poll::Ready(Ok(0)) => {
+                self.client_ended = true;
+                self.session.alarm.bring_forward(host::now() + HALF_CLOSED_TIMEOUT);
+            }
             Poll::Ready(Err(_)) => return Some(Sent::ClientGone),
             Poll::Ready(Ok(_)) | Poll::Pending => {}
         }
@@ -275,6 +318,9 @@ impl Sending<'_, '_> {
 
     /// The alarm rang: for whom. `None` where it is set anew.
     fn time_is_over(&mut self) -> Option<Sent> {
+        if self.client_ended || !self.interim.is_empty() {
+            return Some(Sent::ClientGone);
+        }
         let counts = self.session.worker.counts();
         if !matches!(self.upload, Upload::Running) {
             let live = &self.conversation.taken.node().live;
@@ -286,6 +332,11 @@ impl Sending<'_, '_> {
         }
         let now = host::now();
         match self.session.upload.waits_for() {
+            Side::Source if self.clock.continue_by.is_some_and(|deadline| now >= deadline) => {
+                bump(&counts.timeouts_response);
+                bump(&self.conversation.taken.node().live.counts.timeouts);
+                Some(Sent::Failed(Failure::Timeout, Reply::TIMEOUT))
+            }
             Side::Source if self.clock.rate_deadline(self.session).is_some_and(|deadline| now >= deadline) => {
                 bump(&counts.timeouts_body_rate);
                 Some(Sent::ClientFault(Reply::BODY_TIMEOUT))
@@ -299,11 +350,7 @@ impl Sending<'_, '_> {
                 bump(&self.conversation.taken.node().live.counts.timeouts);
                 Some(Sent::Failed(Failure::Timeout, Reply::TIMEOUT))
             }
-            side => {
-                if side == Side::Sink {
-                    // The node holds the body up: that time is not the client's.
-                    self.clock.rate_from = now;
-                }
+            _ => {
                 let deadline = self.clock.deadline(self.session);
                 self.session.alarm.set(deadline);
                 None
@@ -338,9 +385,9 @@ impl Sending<'_, '_> {
             (Sent::Failed(Failure::StaleConnection, _), _) => {}
             (Sent::Failed(failure, _), _) => {
                 bump(&node.live.counts.exchange_failures);
-                // A fresh connection that breaks without a word is as hard as one that is refused.
+                // A connection that stood and broke is no proof, or one bad request could take every node out: a probe decides.
                 if *failure == Failure::Broken && !self.has_heard {
-                    self.session.worker.suspect(node);
+                    self.session.worker.ask_for_probe(node);
                 }
             }
             _ => {}

@@ -29,7 +29,11 @@ use crate::proxy::worker::Worker;
 /// How long a client may take to read the last answer before its connection is closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long this peer tries to write an answer of its own.
-const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client that has ended its side is served while nothing moves: it may still read, and most likely it is gone.
+pub(crate) const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a fresh connection may take to say what it wants once the peer drains.
+const DRAIN_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes that are read and dropped so that a client that still sends gets its answer and not a reset.
 const CLOSE_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of an unread body that are read and dropped to keep the connection (RFC 9112 section 9.3).
@@ -133,6 +137,7 @@ impl Session<'_> {
         let waits_from = host::now();
         let idle = if is_first { self.settings.head_timeout } else { self.settings.keep_alive_timeout };
         let mut has_begun = is_first;
+        let mut is_hurried = false;
         self.alarm.set(waits_from + idle);
         poll_fn(|cx| {
             loop {
@@ -160,8 +165,6 @@ impl Session<'_> {
                             return Poll::Ready(HeadRead::Refused(head::too_long(input.filled())));
                         }
                     }
-                } else if self.worker.is_draining() || drained.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(HeadRead::End);
                 }
                 if self.alarm.poll(cx).is_ready() {
                     let is_idle = self.client.input.is_empty();
@@ -177,7 +180,19 @@ impl Session<'_> {
                         }
                         return Poll::Ready(HeadRead::End);
                     }
-                    Poll::Pending => return Poll::Pending,
+                    Poll::Pending if !self.client.input.is_empty() || is_hurried => return Poll::Pending,
+                    Poll::Pending => {
+                        // Nothing has come: only now may a connection be taken for idle.
+                        if !self.worker.is_draining() && drained.as_mut().poll(cx).is_pending() {
+                            return Poll::Pending;
+                        }
+                        if !is_first {
+                            return Poll::Ready(HeadRead::End);
+                        }
+                        // Whoever has just come was accepted, and is served if it asks soon.
+                        is_hurried = true;
+                        self.alarm.bring_forward(host::now() + DRAIN_HEAD_TIMEOUT);
+                    }
                 }
             }
         })
@@ -194,8 +209,8 @@ impl Session<'_> {
     pub(crate) async fn reply(&mut self, reply: Reply, persistent: bool) -> bool {
         bump(&self.bound.counts.answers_own);
         let mut out = Vec::with_capacity(512);
-        let method = &self.request.method;
-        self.worker.with_date(host::now(), |date| reply.write(method, persistent, date, &mut out));
+        let request = &self.request;
+        self.worker.with_date(host::now(), |date| reply.write(request, persistent, date, &mut out));
         let written = tokio::time::timeout(REPLY_TIMEOUT, self.client.io.write_all(&out)).await;
         matches!(written, Ok(Ok(())))
     }

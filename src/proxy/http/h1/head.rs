@@ -112,6 +112,7 @@ pub(crate) fn request(bytes: &[u8], head: &mut RequestHead) -> Result<(), Refusa
     take_target(target.as_bytes(), head)?;
     head.length = framing::of_request(head)?;
     take_connection(head);
+    take_max_forwards(head)?;
     take_expectation(head)
 }
 
@@ -260,6 +261,20 @@ fn take_connection(head: &mut RequestHead) {
         && head.length == super::super::picture::Length::None
         && list(head.fields.values(Known::Upgrade)).next().is_some()
         && list(head.fields.values(Known::Upgrade)).all(|protocol| !protocol.eq_ignore_ascii_case(b"h2c"));
+}
+
+/// `Max-Forwards` (RFC 9110 section 7.6.2), which means something with OPTIONS and TRACE alone.
+fn take_max_forwards(head: &mut RequestHead) -> Result<(), Refusal> {
+    head.max_forwards = None;
+    if head.method != Method::Options {
+        return Ok(());
+    }
+    for value in head.fields.values(Known::MaxForwards) {
+        let number = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        let number = number.and_then(|text| text.parse().ok()).filter(|_| head.max_forwards.is_none());
+        head.max_forwards = Some(number.ok_or(Refusal::bad("malformed Max-Forwards"))?);
+    }
+    Ok(())
 }
 
 fn take_expectation(head: &mut RequestHead) -> Result<(), Refusal> {
