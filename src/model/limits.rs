@@ -28,6 +28,8 @@ pub const CHUNK_EXTENSION_BYTES_MAX: usize = 256;
 pub const INTERIM_ANSWERS_MAX: usize = 16;
 /// Bytes that the relay moves at once in one direction.
 pub const RELAY_BUFFER_BYTES: usize = 64 * 1024;
+/// Bytes that the relay moves at once where both sides keep up with it.
+pub const BULK_BUFFER_BYTES: usize = 256 * 1024;
 /// Bytes of a request body kept so that an idempotent request can be sent again.
 pub const REPLAY_BYTES_MAX: usize = 64 * 1024;
 /// Checks of nodes under way at the same time.

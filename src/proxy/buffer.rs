@@ -4,12 +4,33 @@
 
 use std::cell::RefCell;
 
-use crate::model::limits::RELAY_BUFFER_BYTES;
+use crate::model::limits::{BULK_BUFFER_BYTES, RELAY_BUFFER_BYTES};
 
-/// What a buffer begins with; enough for nearly every head.
-const SMALL_BYTES: usize = 8 * 1024;
 /// Empty buffers of each size that a worker keeps.
-const STOCK_MAX: usize = 64;
+const STOCK_MAX: [usize; 3] = [64, 64, 16];
+
+/// How large a buffer is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Size {
+    /// What a buffer begins with; enough for nearly every head.
+    Small,
+    /// For bodies, and for heads that are too large for a small one.
+    Large,
+    /// For bodies that come and go as fast as they can be moved: fewer system calls a byte. Never held by one that waits.
+    Bulk,
+}
+
+impl Size {
+    const ALL: [Self; 3] = [Self::Small, Self::Large, Self::Bulk];
+
+    fn bytes(self) -> usize {
+        match self {
+            Self::Small => 8 * 1024,
+            Self::Large => RELAY_BUFFER_BYTES,
+            Self::Bulk => BULK_BUFFER_BYTES,
+        }
+    }
+}
 
 /// Bytes in the order in which they arrived: `[start..end]` of `bytes` are not yet used.
 #[derive(Debug, Default)]
@@ -48,7 +69,7 @@ impl Buffer {
     /// [`RELAY_BUFFER_BYTES`] unused bytes are there.
     pub(crate) fn room(&mut self, stock: &Stock) -> &mut [u8] {
         if self.bytes.is_empty() {
-            self.bytes = stock.small();
+            self.bytes = stock.take(Size::Small);
         }
         if self.end == self.bytes.len() {
             if self.start > 0 {
@@ -56,7 +77,7 @@ impl Buffer {
                 self.end -= self.start;
                 self.start = 0;
             } else if self.bytes.len() < RELAY_BUFFER_BYTES {
-                let mut large = stock.large();
+                let mut large = stock.take(Size::Large);
                 large[..self.end].copy_from_slice(&self.bytes[..self.end]);
                 stock.give_back(std::mem::replace(&mut self.bytes, large));
             }
@@ -64,12 +85,17 @@ impl Buffer {
         &mut self.bytes[self.end..]
     }
 
-    /// Room for much at once, for bodies: an empty small buffer is changed for a large one.
-    pub(crate) fn enlarge(&mut self, stock: &Stock) {
-        if self.is_empty() && self.bytes.len() < RELAY_BUFFER_BYTES {
-            let large = stock.large();
-            stock.give_back(std::mem::replace(&mut self.bytes, large));
+    /// Changes an empty buffer for one of this size.
+    pub(crate) fn resize(&mut self, size: Size, stock: &Stock) {
+        if self.is_empty() && self.bytes.len() != size.bytes() {
+            let other = stock.take(size);
+            stock.give_back(std::mem::replace(&mut self.bytes, other));
         }
+    }
+
+    /// Whether there is no room left.
+    pub(crate) fn is_full(&self) -> bool {
+        self.end == self.bytes.len() && self.start == 0
     }
 
     /// Notes that the first `count` bytes of the room were written.
@@ -89,27 +115,18 @@ impl Buffer {
 /// A worker's empty buffers.
 #[derive(Debug, Default)]
 pub(crate) struct Stock {
-    small: RefCell<Vec<Vec<u8>>>,
-    large: RefCell<Vec<Vec<u8>>>,
+    shelves: [RefCell<Vec<Vec<u8>>>; 3],
 }
 
 impl Stock {
-    fn small(&self) -> Vec<u8> {
-        self.small.borrow_mut().pop().unwrap_or_else(|| vec![0; SMALL_BYTES])
-    }
-
-    fn large(&self) -> Vec<u8> {
-        self.large.borrow_mut().pop().unwrap_or_else(|| vec![0; RELAY_BUFFER_BYTES])
+    fn take(&self, size: Size) -> Vec<u8> {
+        self.shelves[size as usize].borrow_mut().pop().unwrap_or_else(|| vec![0; size.bytes()])
     }
 
     fn give_back(&self, bytes: Vec<u8>) {
-        let shelf = match bytes.len() {
-            SMALL_BYTES => &self.small,
-            RELAY_BUFFER_BYTES => &self.large,
-            _ => return,
-        };
-        let mut shelf = shelf.borrow_mut();
-        if shelf.len() < STOCK_MAX {
+        let Some(size) = Size::ALL.into_iter().find(|size| size.bytes() == bytes.len()) else { return };
+        let mut shelf = self.shelves[size as usize].borrow_mut();
+        if shelf.len() < STOCK_MAX[size as usize] {
             shelf.push(bytes);
         }
     }
@@ -159,8 +176,8 @@ mod tests {
         assert_eq!(buffer.filled(), b"x", "a buffer with bytes in it is kept");
         buffer.consume(1);
         buffer.release(&stock);
-        assert_eq!(stock.small.borrow().len(), 1);
+        assert_eq!(stock.shelves[0].borrow().len(), 1);
         buffer.room(&stock);
-        assert_eq!(stock.small.borrow().len(), 0);
+        assert_eq!(stock.shelves[0].borrow().len(), 0);
     }
 }

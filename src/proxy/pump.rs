@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::buffer::Stock;
+use super::buffer::{Size, Stock};
 use super::http::h1::body::{BodyFault, Decoder, Encoder, Step};
 use super::stream::Leg;
 
@@ -15,6 +15,8 @@ use super::stream::Leg;
 const COPY_BYTES_MAX: usize = 2 * 1024;
 /// Once so much is to be written, it is.
 const OUT_BYTES_MAX: usize = 16 * 1024;
+/// After so many reads in a row that filled the buffer, with a sink that kept up, a larger one is used.
+const BULK_READS: u8 = 2;
 /// What a resting pump keeps of the memory for that.
 const OUT_KEPT_BYTES_MAX: usize = 2 * 1024;
 
@@ -37,6 +39,8 @@ pub(crate) struct Pump {
     has_read: bool,
     /// Bytes of any kind that were written.
     bytes_written: u64,
+    /// Reads in a row that filled the buffer and whose bytes the sink took at once.
+    full_reads: u8,
     /// What the pump last had to wait for.
     waits_for: Side,
 }
@@ -84,6 +88,7 @@ impl Pump {
             bytes_moved: 0,
             has_read: false,
             bytes_written: 0,
+            full_reads: 0,
             waits_for: Side::Source,
         }
     }
@@ -211,7 +216,13 @@ impl Pump {
             }
             if self.out_written < self.out.len() || self.direct > 0 {
                 self.waits_for = Side::Sink;
-                ready!(self.poll_write(cx, from, to)).map_err(PumpError::Write)?;
+                match self.poll_write(cx, from, to) {
+                    Poll::Ready(written) => written.map_err(PumpError::Write)?,
+                    Poll::Pending => {
+                        self.full_reads = 0;
+                        return Poll::Pending;
+                    }
+                }
                 continue;
             }
             match self.state {
@@ -227,12 +238,15 @@ impl Pump {
                         return Poll::Ready(Err(PumpError::Write(error)));
                     }
                     self.waits_for = Side::Source;
-                    if self.bytes_moved >= COPY_BYTES_MAX as u64 {
-                        from.input.enlarge(stock);
+                    if self.full_reads >= BULK_READS {
+                        from.input.resize(Size::Bulk, stock);
+                    } else if self.bytes_moved >= COPY_BYTES_MAX as u64 {
+                        from.input.resize(Size::Large, stock);
                     }
                     if ready!(from.poll_fill(cx, stock)).map_err(PumpError::Read)? == 0 {
                         self.decoder.end_of_input()?;
                     }
+                    self.full_reads = if from.input.is_full() { self.full_reads.saturating_add(1) } else { 0 };
                 }
                 State::Moving => {}
             }
