@@ -7,7 +7,7 @@ use tokio::runtime;
 
 use super::args::Run;
 use super::outcome::Failure;
-use super::signals::Signals;
+use super::signals::{Hangups, Signals};
 use crate::Running;
 use crate::config::{self, Flags, Sources};
 use crate::host;
@@ -43,28 +43,34 @@ pub(super) fn run(args: Run) -> Result<(), Failure> {
 async fn until_signalled(settings: config::Settings) -> Result<(), Failure> {
     // Before the start, so that a signal during it is not lost.
     let mut signals = Signals::take()?;
+    tokio::spawn(Hangups::take()?.refuse());
     let running = crate::start(settings)
         .await
         .map_err(|error| Failure::new(format_args!("the peer did not start: {error}"), "nothing of it runs now"))?;
     let handles = running.handles();
-    announce(handles, running.api_address())?;
+    say(&addresses(handles, running.api_address()));
     tracing::info!(peer = %handles.id, region = %handles.region, "started");
     tokio::select! {
-        () = handles.readiness.settled() => writeln!(io::stdout(), "ready")?,
+        () = handles.readiness.settled() => say("ready\n"),
         () = signals.next() => return end(running, signals).await,
     }
     signals.next().await;
     end(running, signals).await
 }
 
-/// Says where this peer listens, a line an address, for people and for scripts that chose port 0.
-fn announce(handles: &Handles, api: SocketAddr) -> io::Result<()> {
+/// Where this peer listens, a line an address, for people and for scripts that chose port 0.
+fn addresses(handles: &Handles, api: SocketAddr) -> String {
+    let listeners = handles.listeners.iter();
+    let lines = listeners.map(|of| format!("listening {} {}://{}\n", of.name, of.protocol, of.address));
+    lines.chain([format!("api http://{api}\n")]).collect()
+}
+
+/// Says it on standard output. Whoever reads that may have read enough (`| head -1`), and clients are served all the same.
+fn say(text: &str) {
     let mut out = io::stdout().lock();
-    for listener in handles.listeners.iter() {
-        writeln!(out, "listening {} {}://{}", listener.name, listener.protocol, listener.address)?;
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        tracing::warn!(%error, "standard output cannot be written; the peer goes on, and its API says what was to be said");
     }
-    writeln!(out, "api http://{api}")?;
-    out.flush()
 }
 
 async fn end(running: Running, mut signals: Signals) -> Result<(), Failure> {

@@ -1,4 +1,4 @@
-//! SIGTERM and Ctrl-C.
+//! SIGTERM and Ctrl-C, which end the process; and SIGHUP, which does not.
 
 use std::io;
 
@@ -21,6 +21,23 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// SIGHUP, by which other servers are told to read their settings anew. Left alone it would end the process.
+pub(super) struct Hangups(Signal);
+
+impl Hangups {
+    /// Takes over SIGHUP, on the runtime that this is called on.
+    pub(super) fn take() -> io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Says of each that nothing comes of it.
+    pub(super) async fn refuse(mut self) {
+        while self.0.recv().await.is_some() {
+            tracing::warn!("reload is not available in this version; restart to read settings anew");
         }
     }
 }
