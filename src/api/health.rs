@@ -19,6 +19,7 @@ use crate::host;
 use crate::model::{ListenerName, PeerId, PoolName, RegionName};
 use crate::peer::supervise::{ChildState, ChildStatus};
 use crate::peer::{Handles, NotReady};
+use crate::proxy::FailureCounts;
 use crate::view::View;
 
 /// `GET /health`: for whoever sends traffic to this peer.
@@ -55,7 +56,7 @@ pub(super) async fn detailed(State(asked): State<Asked>, uri: Uri) -> Result<Res
         address: listener.address,
         protocol: listener.protocol,
         pool: &listener.pool,
-        counts: listener.counts.all().into_iter().collect(),
+        counts: listener.counts.all().collect(),
     });
     let detailed = Detailed {
         peer: PeerShown { id: &handles.id, region: &handles.region, version: env!("CARGO_PKG_VERSION") },
@@ -63,12 +64,21 @@ pub(super) async fn detailed(State(asked): State<Asked>, uri: Uri) -> Result<Res
         uptime_seconds: uptime.as_secs(),
         listeners: listeners.collect(),
         pools,
-        counts: handles.counts.all().into_iter().collect(),
+        counts: failures(&handles),
         children: &children,
         as_of: rfc3339(host::wall_now()),
         health: &health,
     };
     Ok((health.status.code(), Json(detailed)).into_response())
+}
+
+/// What went wrong with the traffic of all listeners together.
+fn failures(handles: &Handles) -> BTreeMap<&'static str, u64> {
+    let mut sums: BTreeMap<_, _> = FailureCounts::default().all().collect();
+    for (name, value) in handles.listeners.iter().flat_map(|listener| listener.failures.all()) {
+        *sums.entry(name).or_default() += value;
+    }
+    sums
 }
 
 /// How well it is. Greater is worse.

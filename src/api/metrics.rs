@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
 use super::error::ApiError;
 use super::list::Params;
@@ -105,19 +105,29 @@ impl Collected {
     fn listeners(&self, page: &mut Page<'_>) -> Written {
         for (name, metric) in metrics::OF_LISTENER {
             let listeners = self.0.handles.listeners.iter().filter_map(|listener| {
-                let value = listener.counts.all().into_iter().find(|(of, _)| of == name)?.1;
+                let value = listener.counts.all().find(|(of, _)| of == name)?.1;
                 Some(([listener.name.as_str()], count(value)))
             });
             page.all(*metric, listeners)?;
         }
-        let counts = self.0.handles.counts.all();
-        let timeouts =
-            counts.iter().filter_map(|(name, value)| Some(([name.strip_prefix("timeouts_")?], count(*value))));
+        let listeners = &self.0.handles.listeners;
+        let failures: Vec<_> =
+            listeners.iter().flat_map(|of| of.failures.all().map(move |(name, n)| (of, name, n))).collect();
+        let timeouts = failures.iter().filter_map(|(of, name, value)| {
+            let timeout = name.strip_prefix("timeouts_")?;
+            // A label without a value is the same as none.
+            let pool = if BEFORE_A_POOL.contains(&timeout) { "" } else { of.pool.as_str() };
+            Some(([of.name.as_str(), pool, timeout], count(*value)))
+        });
         page.all(metrics::TIMEOUTS, timeouts)?;
-        let others = counts.iter().filter(|(name, _)| !name.starts_with("timeouts_"));
-        page.all(metrics::FAILURES, others.map(|(name, value)| ([*name], count(*value))))
+        let others = failures.iter().filter(|(_, name, _)| !name.starts_with("timeouts_"));
+        let others = others.map(|(of, kind, value)| ([of.name.as_str(), of.pool.as_str(), *kind], count(*value)));
+        page.all(metrics::FAILURES, others)
     }
 }
+
+/// Time-outs that strike while it is not known yet which pool a request is for.
+const BEFORE_A_POOL: [&str; 2] = ["head", "keep_alive"];
 
 /// A metric and how it is read.
 type Read<From, To> = (Metric, fn(&From) -> To);
@@ -156,9 +166,13 @@ impl Page<'_> {
             Kind::Counter => MetricType::Counter,
             Kind::Gauge => MetricType::Gauge,
         };
-        // The encoder itself puts `_total` behind the name of a counter.
-        let name = metric.name.strip_suffix("_total").unwrap_or(metric.name);
-        let mut family = self.0.encode_descriptor(name, metric.help, None, kind)?;
+        // The encoder itself puts the unit behind the name, and `_total` behind that of a counter.
+        let (stem, unit) = metric.stem();
+        let unit = unit.map(|unit| match unit {
+            metrics::Unit::Bytes => Unit::Bytes,
+            metrics::Unit::Seconds => Unit::Seconds,
+        });
+        let mut family = self.0.encode_descriptor(stem, metric.help, unit.as_ref(), kind)?;
         for (values, value) in samples {
             let labels: Vec<_> = metric.labels.iter().copied().zip(values.iter().map(AsRef::as_ref)).collect();
             if labels.is_empty() {

@@ -86,8 +86,8 @@ fn empty() -> Handles {
             protocol: "http",
             pool: "web".parse().unwrap(),
             counts: Arc::default(),
+            failures: Arc::default(),
         }]),
-        counts: Arc::default(),
         children: Board::default(),
         readiness: Readiness::default(),
     }
@@ -325,6 +325,7 @@ async fn a_child_given_up_degrades_and_a_critical_one_makes_unhealthy() {
 #[tokio::test]
 async fn the_detailed_report_shows_peer_children_listeners_and_pools() {
     let handles = handles();
+    handles.listeners[0].failures.no_node.store(3, Relaxed);
     let (status, report) = json_of(&handles, "/api/health/detailed").await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(report["peer"], json!({"id": "ams-1", "region": "default", "version": env!("CARGO_PKG_VERSION")}));
@@ -335,13 +336,18 @@ async fn the_detailed_report_shows_peer_children_listeners_and_pools() {
     assert_eq!(listener["counts"]["requests_total"], 0);
     assert_eq!(report["pools"][1]["nodes"]["down"], 1);
     assert_eq!(report["counts"]["timeouts_connect"], 0);
+    assert_eq!(report["counts"]["no_node"], 3);
     assert!(report["uptime_seconds"].is_u64());
 }
 
 #[tokio::test]
 async fn a_scrape_shows_every_metric_and_no_other() {
     let handles = handles();
-    handles.counts.timeouts_head.store(5, Relaxed);
+    let front = &handles.listeners[0];
+    front.failures.timeouts_head.store(5, Relaxed);
+    front.failures.timeouts_connect.store(4, Relaxed);
+    front.failures.no_node.store(3, Relaxed);
+    front.counts.bytes_sent.store(2, Relaxed);
     let view = handles.view.load();
     let (_, node) = view.node(&"web-1".parse().unwrap()).unwrap();
     node.live.note_response_time(Duration::from_millis(2));
@@ -366,7 +372,13 @@ async fn a_scrape_shows_every_metric_and_no_other() {
         "evenkeel_node_answers_total{pool=\"web\",node=\"web-1\",class=\"2xx\"} 11.0",
         "evenkeel_node_latency_seconds{pool=\"web\",node=\"web-1\"} 0.0015",
         "evenkeel_pool_nodes{pool=\"web\",verdict=\"unknown\"} 1.0",
-        "evenkeel_timeouts_total{timeout=\"head\"} 5.0",
+        "evenkeel_timeouts_total{listener=\"front\",pool=\"\",timeout=\"head\"} 5.0",
+        "evenkeel_timeouts_total{listener=\"front\",pool=\"web\",timeout=\"connect\"} 4.0",
+        "evenkeel_failures_total{listener=\"front\",pool=\"web\",kind=\"no_node\"} 3.0",
+        "evenkeel_listener_sent_bytes_total{listener=\"front\"} 2.0",
+        "evenkeel_node_received_bytes_total{pool=\"web\",node=\"web-1\"} 0.0",
+        "# UNIT evenkeel_listener_sent_bytes bytes",
+        "# UNIT evenkeel_node_latency_seconds seconds",
         "evenkeel_child_restarts_total{child=\"view\"} 0.0",
         "evenkeel_listener_requests_total{listener=\"front\"} 0.0",
     ] {
@@ -377,7 +389,7 @@ async fn a_scrape_shows_every_metric_and_no_other() {
 
 #[test]
 fn every_count_of_a_listener_is_a_metric() {
-    let counted: Vec<_> = crate::proxy::ListenerCounts::default().all().into_iter().map(|(name, _)| name).collect();
+    let counted: Vec<_> = crate::proxy::ListenerCounts::default().all().map(|(name, _)| name).collect();
     let shown: Vec<_> = crate::telemetry::metrics::OF_LISTENER.iter().map(|(name, _)| *name).collect();
     assert_eq!(counted, shown);
 }

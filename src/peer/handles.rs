@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use crate::model::{ListenerName, PeerId, PoolName, RegionName};
-use crate::proxy::{self, Counts};
+use crate::proxy::{FailureCounts, ListenerCounts};
 use crate::view::ViewCell;
 
 /// A running peer, to be asked.
@@ -23,8 +23,6 @@ pub struct Handles {
     pub started: Instant,
     /// Its listeners, bound.
     pub listeners: Arc<[BoundListener]>,
-    /// What the data plane counted.
-    pub counts: Arc<Counts>,
     /// Its children and how they fare.
     pub children: super::supervise::Board,
     /// Whether it is ready, and if not why.
@@ -43,7 +41,9 @@ pub struct BoundListener {
     /// The pool behind it.
     pub pool: PoolName,
     /// What it counted.
-    pub counts: Arc<proxy::ListenerCounts>,
+    pub counts: Arc<ListenerCounts>,
+    /// What went wrong with its traffic.
+    pub failures: Arc<FailureCounts>,
 }
 
 /// Whether a peer is ready for traffic: listeners bound, every node checked once or 1 s over, not draining.

@@ -85,7 +85,6 @@ impl Peer {
         let (first_round, is_checked) = watch::channel(false);
         let (phase, _) = watch::channel(Phase::Serving);
         let running = Arc::new(watch::channel(0).0);
-        let counts = Arc::default();
 
         supervisor.add(view_child(view.clone(), inbox)).await?;
         let health = health_child(catalog, view.clone(), events, suspect_inbox, first_round, tls.clone());
@@ -93,7 +92,6 @@ impl Peer {
         let shared = proxy::Shared {
             listeners: Arc::clone(&listeners),
             view: view.clone(),
-            counts: Arc::clone(&counts),
             tls: Arc::new(tls),
             suspects,
             phase: phase.subscribe(),
@@ -114,7 +112,6 @@ impl Peer {
                 view,
                 started,
                 listeners: bound,
-                counts,
                 children: board,
                 readiness,
             },
@@ -266,5 +263,6 @@ fn bound_listener(bound: &Bound) -> BoundListener {
         },
         pool: bound.listener.pool.clone(),
         counts: Arc::clone(&bound.counts),
+        failures: Arc::clone(&bound.failures),
     }
 }

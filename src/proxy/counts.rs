@@ -1,4 +1,4 @@
-//! What the data plane counted since the peer started. Written by workers with relaxed adds, read by `/metrics`.
+//! What each listener counted since the peer started. Written by workers with relaxed adds, read by `/metrics`.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -17,8 +17,8 @@ macro_rules! counts {
 
         impl $name {
             /// Every count under its name, in order.
-            pub fn all(&self) -> Vec<(&'static str, u64)> {
-                vec![$((stringify!($field), self.$field.load(Relaxed)),)*]
+            pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($field), self.$field.load(Relaxed)),)*].into_iter()
             }
         }
     };
@@ -49,8 +49,8 @@ counts! {
 }
 
 counts! {
-    /// Of the data plane, by what went wrong. Each time-out has its own name.
-    Counts {
+    /// Of one listener, what went wrong with its traffic. Each time-out has its own name.
+    FailureCounts {
         /// A client took longer than `head_timeout` to send a head.
         timeouts_head,
         /// A connection waited longer than `keep_alive_timeout` for its next request.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol as SocketProtocol, SockRef, Socket, TcpKeepalive, Type};
 
-use super::counts::ListenerCounts;
+use super::counts::{FailureCounts, ListenerCounts};
 use super::settings::{Listener, Settings};
 
 /// Connections that the kernel completes before the worker takes them.
@@ -46,6 +46,8 @@ pub struct Bound {
     pub address: SocketAddr,
     /// What it counts.
     pub counts: Arc<ListenerCounts>,
+    /// What went wrong with its traffic.
+    pub failures: Arc<FailureCounts>,
     sockets: Mutex<Sockets>,
 }
 
@@ -109,7 +111,7 @@ fn bind_one(listener: &Listener, workers: usize) -> Result<Bound, BindError> {
         sockets.push(Some(bound));
     }
     let sockets = Mutex::new(Sockets::Open(sockets));
-    Ok(Bound { listener: listener.clone(), address, counts: Arc::default(), sockets })
+    Ok(Bound { listener: listener.clone(), address, counts: Arc::default(), failures: Arc::default(), sockets })
 }
 
 /// A socket that shares its port with those of the other workers.

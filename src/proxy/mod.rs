@@ -18,7 +18,7 @@ mod tcp;
 mod worker;
 
 pub use actor::WorkerActor;
-pub use counts::{Counts, ListenerCounts};
+pub use counts::{FailureCounts, ListenerCounts};
 pub use listen::{BindError, Bound, bind};
 pub use settings::{Cidr, CidrError, Http, Idle, Listener, Protocol, Settings, Tcp};
 pub use worker::{Phase, Shared};

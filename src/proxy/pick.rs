@@ -1,8 +1,7 @@
 //! Finding a node for a request or connection, and waiting in line where every node is full.
 
-use std::time::Instant;
-
 use super::counts::bump;
+use super::listen::Bound;
 use super::worker::Worker;
 use crate::host;
 use crate::model::PoolName;
@@ -19,15 +18,21 @@ pub(crate) enum NoNode {
     QueueTimeout,
 }
 
-/// Picks a node of the pool as it is now, waiting for a place if need be.
-pub(crate) async fn pick(worker: &Worker, pool: &PoolName, ask: &Ask, tried: &Tried) -> Result<Taken, NoNode> {
+/// Picks a node of the pool as it is now, waiting for a place if need be; for traffic of the listener `bound`.
+pub(crate) async fn pick(
+    worker: &Worker,
+    bound: &Bound,
+    pool: &PoolName,
+    ask: &Ask,
+    tried: &Tried,
+) -> Result<Taken, NoNode> {
     match pick_now(worker, pool, ask, tried) {
         Ok(taken) => Ok(taken),
         Err(Unavailable::NoNode) => {
-            bump(&worker.counts().no_node);
+            bump(&bound.failures.no_node);
             Err(NoNode::Unusable)
         }
-        Err(Unavailable::Full) => wait(worker, pool, ask, tried, host::now()).await,
+        Err(Unavailable::Full) => wait(worker, bound, pool, ask, tried).await,
     }
 }
 
@@ -40,13 +45,13 @@ pub(crate) fn pick_now(worker: &Worker, pool: &PoolName, ask: &Ask, tried: &Trie
     pool.take(ask, tried, &mut worker.dice.borrow_mut())
 }
 
-async fn wait(worker: &Worker, name: &PoolName, ask: &Ask, tried: &Tried, since: Instant) -> Result<Taken, NoNode> {
+async fn wait(worker: &Worker, bound: &Bound, name: &PoolName, ask: &Ask, tried: &Tried) -> Result<Taken, NoNode> {
     let Some(pool) = worker.pool(name) else { return Err(NoNode::Unusable) };
     let Ok(mut waiting) = pool.live.queue.wait(pool.pool.queue) else {
-        bump(&worker.counts().queue_full);
+        bump(&bound.failures.queue_full);
         return Err(NoNode::QueueFull);
     };
-    let deadline = since + pool.pool.queue_timeout;
+    let deadline = host::now() + pool.pool.queue_timeout;
     let turn = async move {
         loop {
             (&mut waiting).await;
@@ -58,7 +63,7 @@ async fn wait(worker: &Worker, name: &PoolName, ask: &Ask, tried: &Tried, since:
                     return Ok(taken);
                 }
                 Err(Unavailable::NoNode) => {
-                    bump(&worker.counts().no_node);
+                    bump(&bound.failures.no_node);
                     return Err(NoNode::Unusable);
                 }
                 Err(Unavailable::Full) => waiting.again(),
@@ -66,7 +71,7 @@ async fn wait(worker: &Worker, name: &PoolName, ask: &Ask, tried: &Tried, since:
         }
     };
     tokio::time::timeout_at(deadline.into(), turn).await.unwrap_or_else(|_| {
-        bump(&worker.counts().timeouts_queue);
+        bump(&bound.failures.timeouts_queue);
         Err(NoNode::QueueTimeout)
     })
 }

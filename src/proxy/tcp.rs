@@ -42,7 +42,7 @@ pub(crate) async fn serve(worker: &Worker, bound: &Bound, settings: &Tcp, stream
         relay(&mut client, &mut node_leg, &mut alarm, settings.idle_timeout, &worker.stock, &count_up, &count_down)
             .await;
     if matches!(end, RelayEnd::Idle) {
-        bump(&worker.counts().timeouts_tcp_idle);
+        bump(&bound.failures.timeouts_tcp_idle);
     }
 }
 
@@ -54,13 +54,13 @@ async fn reach(worker: &Worker, bound: &Bound, client: SocketAddr) -> Option<(Ta
     // Held while the try that it allows is under way, and no longer.
     let mut permit = None;
     loop {
-        let taken = pick(worker, &bound.listener.pool, &ask, &tried).await.ok()?;
+        let taken = pick(worker, bound, &bound.listener.pool, &ask, &tried).await.ok()?;
         let node = taken.node();
         bump(&node.live.counts.connections);
         match connect(node, taken.pool().pool.connect_timeout, &worker.shared.tls.plain).await {
             Ok(connection) => return Some((taken, connection)),
             Err(error) => {
-                note_connect_failure(worker, &taken, &error);
+                note_connect_failure(worker, bound, &taken, &error);
                 drop(permit.take());
                 if retries >= taken.pool().pool.retries {
                     return None;
@@ -74,16 +74,16 @@ async fn reach(worker: &Worker, bound: &Bound, client: SocketAddr) -> Option<(Ta
 }
 
 /// Counts a connection that could not be opened, and holds it against the node.
-pub(super) fn note_connect_failure(worker: &Worker, taken: &Taken, error: &ConnectError) {
+pub(super) fn note_connect_failure(worker: &Worker, bound: &Bound, taken: &Taken, error: &ConnectError) {
     let node = taken.node();
     if matches!(error, ConnectError::Own(_)) {
         tracing::warn!(node = %node.node.id, %error, "the node is not to blame; look at LimitNOFILE and at free ports");
-        bump(&worker.counts().connects_own_fault);
+        bump(&bound.failures.connects_own_fault);
         return;
     }
     bump(&node.live.counts.connect_failures);
     if matches!(error, ConnectError::Timeout(_)) {
-        bump(&worker.counts().timeouts_connect);
+        bump(&bound.failures.timeouts_connect);
         bump(&node.live.counts.timeouts);
     }
     tracing::debug!(node = %node.node.id, %error, "a connection to a node failed");

@@ -15,7 +15,7 @@ use tokio::task::spawn_local;
 use tokio::time::sleep;
 
 use super::buffer::Stock;
-use super::counts::{Counts, bump};
+use super::counts::bump;
 use super::idle::IdleConnections;
 use super::listen::{self, Bound};
 use super::settings::{Protocol, Settings};
@@ -40,8 +40,6 @@ pub struct Shared {
     pub listeners: Arc<[Bound]>,
     /// The picture of all nodes.
     pub view: ViewCell,
-    /// What went wrong, by name.
-    pub counts: Arc<Counts>,
     /// How TLS is spoken to nodes.
     pub tls: Arc<ClientConfigs>,
     /// Takes nodes whose connection was refused or reset, for a probe at once.
@@ -102,10 +100,6 @@ impl Worker {
             date: RefCell::new(DateCache { text: String::new(), valid_until: now }),
             shared,
         }
-    }
-
-    pub(crate) fn counts(&self) -> &Counts {
-        &self.shared.counts
     }
 
     /// The pool of this name as it is now.

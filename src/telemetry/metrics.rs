@@ -10,6 +10,15 @@ pub enum Kind {
     Gauge,
 }
 
+/// What a metric counts in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Unit {
+    /// Bytes.
+    Bytes,
+    /// Seconds.
+    Seconds,
+}
+
 /// One metric.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Metric {
@@ -21,6 +30,20 @@ pub struct Metric {
     pub kind: Kind,
     /// Its labels, in order.
     pub labels: &'static [&'static str],
+}
+
+impl Metric {
+    /// Its name without what OpenMetrics puts behind it, and its unit: a name ends in its unit, a counter's in `_total`
+    /// after that.
+    pub fn stem(&self) -> (&'static str, Option<Unit>) {
+        let name = self.name.strip_suffix("_total").unwrap_or(self.name);
+        for (suffix, unit) in [("_bytes", Unit::Bytes), ("_seconds", Unit::Seconds)] {
+            if let Some(stem) = name.strip_suffix(suffix) {
+                return (stem, Some(unit));
+            }
+        }
+        (name, None)
+    }
 }
 
 macro_rules! metrics {
@@ -85,9 +108,9 @@ metrics! {
         "Exchanges that broke after they were sent.";
     NODE_TIMEOUTS = Counter "evenkeel_node_timeouts_total" ["pool", "node"]
         "Exchanges that ran into a time-out of the node's.";
-    NODE_BYTES_SENT = Counter "evenkeel_node_bytes_sent_total" ["pool", "node"]
+    NODE_BYTES_SENT = Counter "evenkeel_node_sent_bytes_total" ["pool", "node"]
         "Bytes of bodies and relays to a node.";
-    NODE_BYTES_RECEIVED = Counter "evenkeel_node_bytes_received_total" ["pool", "node"]
+    NODE_BYTES_RECEIVED = Counter "evenkeel_node_received_bytes_total" ["pool", "node"]
         "Bytes of bodies and relays from a node.";
     NODE_CHECKS = Counter "evenkeel_node_checks_total" ["pool", "node"]
         "Checks of a node by this peer.";
@@ -104,16 +127,16 @@ metrics! {
         "Requests refused because they were malformed or not allowed.";
     LISTENER_ANSWERS_OWN = Counter "evenkeel_listener_answers_own_total" ["listener"]
         "Answers that the peer gave itself: 502, 503, 504 and refusals.";
-    LISTENER_BYTES_RECEIVED = Counter "evenkeel_listener_bytes_received_total" ["listener"]
+    LISTENER_BYTES_RECEIVED = Counter "evenkeel_listener_received_bytes_total" ["listener"]
         "Bytes of bodies and relays from clients.";
-    LISTENER_BYTES_SENT = Counter "evenkeel_listener_bytes_sent_total" ["listener"]
+    LISTENER_BYTES_SENT = Counter "evenkeel_listener_sent_bytes_total" ["listener"]
         "Bytes of bodies and relays to clients.";
     LISTENER_UPGRADES = Counter "evenkeel_listener_upgrades_total" ["listener"]
         "Upgraded connections (WebSockets) begun.";
 
-    TIMEOUTS = Counter "evenkeel_timeouts_total" ["timeout"]
-        "Time-outs that struck, each under the name of its setting.";
-    FAILURES = Counter "evenkeel_failures_total" ["kind"]
+    TIMEOUTS = Counter "evenkeel_timeouts_total" ["listener", "pool", "timeout"]
+        "Time-outs that struck, each under the name of its setting; without a pool where none was chosen yet.";
+    FAILURES = Counter "evenkeel_failures_total" ["listener", "pool", "kind"]
         "What else went wrong between clients and nodes.";
 }
 
@@ -139,6 +162,10 @@ mod tests {
         for (at, metric) in ALL.iter().enumerate() {
             assert!(metric.name.starts_with("evenkeel_"), "{}", metric.name);
             assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
+            let (stem, _) = metric.stem();
+            for unit in ["bytes", "seconds"] {
+                assert!(!stem.contains(unit), "{}: a unit stands at the end, before _total", metric.name);
+            }
             assert!(metric.help.ends_with('.'), "{}", metric.name);
             assert!(ALL[..at].iter().all(|other| other.name != metric.name), "{} stands there twice", metric.name);
         }

@@ -58,7 +58,7 @@ pub(crate) async fn pass_on(session: &mut Session<'_>, mut conversation: Convers
         Passed::Whole => end(session, conversation, plan, ended).await,
         Passed::Cut(error) => {
             let is_malformed = matches!(error, PumpError::Body(fault) if fault != BodyFault::Cut);
-            let counts = session.worker.counts();
+            let counts = &session.bound.failures;
             bump(if is_malformed { &counts.answers_malformed } else { &counts.answers_cut });
             bump(&conversation.taken.node().live.counts.exchange_failures);
             tracing::debug!(node = %conversation.taken.node().node.id, %error, "an answer broke off");
@@ -71,11 +71,11 @@ pub(crate) async fn pass_on(session: &mut Session<'_>, mut conversation: Convers
             if shows { Next::Close } else { Next::Abort }
         }
         Passed::ClientGone => {
-            bump(&session.worker.counts().clients_gone);
+            bump(&session.bound.failures.clients_gone);
             Next::Abort
         }
         Passed::Idle => {
-            bump(&session.worker.counts().timeouts_stream_idle);
+            bump(&session.bound.failures.timeouts_stream_idle);
             Next::Abort
         }
     }
@@ -111,7 +111,7 @@ pub(crate) async fn switch(session: &mut Session<'_>, conversation: Conversation
     count(session, &conversation.taken);
     let written = tokio::time::timeout(REPLY_TIMEOUT, session.client.io.write_all(&out)).await;
     if !matches!(written, Ok(Ok(()))) {
-        bump(&session.worker.counts().clients_gone);
+        bump(&session.bound.failures.clients_gone);
         return Next::Abort;
     }
     Next::Tunnel(Box::new(conversation.leg), conversation.taken)

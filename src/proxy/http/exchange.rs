@@ -62,7 +62,8 @@ pub(crate) async fn run(session: &mut Session<'_>) -> Next {
     if session.request.max_forwards == Some(0) {
         return refuse(session, Reply::OPTIONS).await;
     }
-    let pool_name = &session.bound.listener.pool;
+    let bound = session.bound;
+    let pool_name = &bound.listener.pool;
     let client: IpAddr = session.origin.client.ip();
     let hash = session.worker.pool(pool_name).and_then(|pool| hash_key::of(&session.request, &pool.pool));
     let ask = Ask { client, hash };
@@ -72,13 +73,13 @@ pub(crate) async fn run(session: &mut Session<'_>) -> Next {
     let mut replay = Replay::Whole;
     let first = {
         let Session { worker, client, .. } = &mut *session;
-        while_client_stays(client, worker, pick(worker, pool_name, &ask, &tried)).await
+        while_client_stays(client, worker, pick(worker, bound, pool_name, &ask, &tried)).await
     };
     let mut taken = match first {
         Some(Ok(taken)) => taken,
         Some(Err(no_node)) => return refuse(session, reply_of(no_node)).await,
         None => {
-            bump(&session.worker.counts().clients_gone);
+            bump(&session.bound.failures.clients_gone);
             return Next::Abort;
         }
     };
@@ -86,7 +87,7 @@ pub(crate) async fn run(session: &mut Session<'_>) -> Next {
     loop {
         let (failure, reply) = match open(session, &taken, fresh_only).await {
             Err(error) => {
-                note_connect_failure(session.worker, &taken, &error);
+                note_connect_failure(session.worker, session.bound, &taken, &error);
                 let reply = match error {
                     ConnectError::Timeout(_) => Reply::CONNECT_TIMEOUT,
                     ConnectError::Own(_) => Reply::NO_NODE,
@@ -139,7 +140,7 @@ pub(crate) async fn run(session: &mut Session<'_>) -> Next {
                         return Next::Close;
                     }
                     Sent::ClientGone => {
-                        bump(&session.worker.counts().clients_gone);
+                        bump(&session.bound.failures.clients_gone);
                         return Next::Abort;
                     }
                     Sent::Failed(failure, reply) => {
@@ -169,7 +170,7 @@ pub(crate) async fn run(session: &mut Session<'_>) -> Next {
                 drop(taken);
                 // Where there is no other node the client need not wait to hear so.
                 let next = match pick_now(session.worker, pool_name, &ask, &tried) {
-                    Err(Unavailable::Full) => pick(session.worker, pool_name, &ask, &tried).await.ok(),
+                    Err(Unavailable::Full) => pick(session.worker, bound, pool_name, &ask, &tried).await.ok(),
                     next => next.ok(),
                 };
                 let Some(next) = next else { return refuse(session, reply).await };

@@ -321,7 +321,7 @@ impl Sending<'_, '_> {
         if self.client_ended || !self.interim.is_empty() {
             return Some(Sent::ClientGone);
         }
-        let counts = self.session.worker.counts();
+        let counts = &self.session.bound.failures;
         if !matches!(self.upload, Upload::Running) {
             let live = &self.conversation.taken.node().live;
             bump(&counts.timeouts_response);
@@ -367,7 +367,7 @@ impl Sending<'_, '_> {
     }
 
     fn malformed(&self, what: &'static str) -> Sent {
-        bump(&self.session.worker.counts().answers_malformed);
+        bump(&self.session.bound.failures.answers_malformed);
         tracing::debug!(node = %self.conversation.taken.node().node.id, what, "an answer was refused");
         Sent::Failed(Failure::Malformed, Reply::MALFORMED)
     }

@@ -121,7 +121,7 @@ pub(crate) async fn serve(worker: &Worker, bound: &Bound, settings: &Http, strea
                 let idle = settings.tunnel_idle_timeout;
                 let end = relay(&mut client, &mut node, &mut alarm, idle, &worker.stock, &count_up, &count_down).await;
                 if matches!(end, RelayEnd::Idle) {
-                    bump(&worker.counts().timeouts_tunnel_idle);
+                    bump(&bound.failures.timeouts_tunnel_idle);
                 }
                 return;
             }
@@ -168,7 +168,7 @@ impl Session<'_> {
                 }
                 if self.alarm.poll(cx).is_ready() {
                     let is_idle = self.client.input.is_empty();
-                    let counts = self.worker.counts();
+                    let counts = &self.bound.failures;
                     bump(if is_idle && !is_first { &counts.timeouts_keep_alive } else { &counts.timeouts_head });
                     return Poll::Ready(if is_idle { HeadRead::End } else { HeadRead::Timeout });
                 }
@@ -176,7 +176,7 @@ impl Session<'_> {
                     Poll::Ready(Ok(count)) if count > 0 => {}
                     Poll::Ready(Ok(_) | Err(_)) => {
                         if !self.client.input.is_empty() {
-                            bump(&self.worker.counts().clients_gone);
+                            bump(&self.bound.failures.clients_gone);
                         }
                         return Poll::Ready(HeadRead::End);
                     }
