@@ -25,7 +25,7 @@ use crate::view::View;
 /// `GET /health`: for whoever sends traffic to this peer.
 pub(super) async fn ready(State(handles): State<Handles>, uri: Uri) -> Result<Response, ApiError> {
     Params::of(&uri, &[])?;
-    Ok(match handles.readiness.check() {
+    Ok(match handles.ready() {
         Ok(()) => (StatusCode::OK, Json(json!({ "status": "ready", "reason": null }))).into_response(),
         Err(why) => {
             let body = json!({ "status": "not_ready", "reason": why.name() });
@@ -133,9 +133,10 @@ impl Health {
             status = status.max(at_least);
             reasons.push(Reason { code, message });
         };
-        let readiness = handles.readiness.check();
+        let readiness = handles.ready();
         match readiness {
-            Ok(()) => {}
+            // Every part is looked at below.
+            Ok(()) | Err(NotReady::PartGivenUp) => {}
             Err(NotReady::Starting) => {
                 find(Status::Degraded, Code::Starting, "nodes have not all been checked once yet".into());
             }

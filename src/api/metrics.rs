@@ -59,7 +59,7 @@ impl Collected {
         page.all(metrics::BUILD_INFO, [([env!("CARGO_PKG_VERSION")], 1.0)])?;
         let since_1970 = started.duration_since(UNIX_EPOCH).unwrap_or_default();
         page.all(metrics::START_TIME, [(UNLABELLED, since_1970.as_secs_f64())])?;
-        page.all(metrics::READY, [(UNLABELLED, flag(handles.readiness.check().is_ok()))])?;
+        page.all(metrics::READY, [(UNLABELLED, flag(handles.ready().is_ok()))])?;
         let children = handles.children.children();
         page.all(metrics::CHILD_RESTARTS, children.iter().map(|of| ([of.name.as_str()], count(of.restarts))))?;
         let given_up = children.iter().map(|of| ([of.name.as_str()], flag(of.state == ChildState::GivenUp)));

@@ -276,6 +276,27 @@ async fn health_says_ready_or_why_not() {
 }
 
 #[tokio::test]
+async fn a_peer_that_lost_a_part_it_cannot_do_without_wants_no_traffic() {
+    for (name, state, code, reason) in [
+        ("api", ChildState::GivenUp, 200, Value::Null),
+        ("view", ChildState::Restarting, 200, Value::Null),
+        ("view", ChildState::GivenUp, 503, json!("part_given_up")),
+    ] {
+        let handles = handles();
+        handles.children.add(child(name, state));
+        let (status, health) = json_of(&handles, "/health").await;
+        assert_eq!((status.as_u16(), &health["reason"]), (code, &reason), "{name} {state:?}");
+        let (_, report) = json_of(&handles, "/api/health").await;
+        assert_eq!(report["ready"], code == 200, "{name} {state:?}");
+        let page = body(ask(&handles, get("/metrics")).await).await;
+        assert!(
+            page.contains(if code == 200 { "evenkeel_ready 1.0" } else { "evenkeel_ready 0.0" }),
+            "{name} {state:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn all_is_well_until_a_pool_or_a_child_is_not() {
     let handles = handles();
     let well = json!({

@@ -29,6 +29,14 @@ pub struct Handles {
     pub readiness: Readiness,
 }
 
+impl Handles {
+    /// Whether traffic may be sent to this peer, or why not.
+    pub fn ready(&self) -> Result<(), NotReady> {
+        self.readiness.check()?;
+        if self.children.lacks_critical() { Err(NotReady::PartGivenUp) } else { Ok(()) }
+    }
+}
+
 /// A listener that is bound.
 #[derive(Clone, Debug)]
 pub struct BoundListener {
@@ -64,6 +72,8 @@ pub enum NotReady {
     Starting,
     /// It is stopping.
     Draining,
+    /// A part that it cannot do without failed too often and stays down.
+    PartGivenUp,
 }
 
 impl NotReady {
@@ -72,6 +82,7 @@ impl NotReady {
         match self {
             Self::Starting => "starting",
             Self::Draining => "draining",
+            Self::PartGivenUp => "part_given_up",
         }
     }
 }
@@ -103,7 +114,7 @@ impl Readiness {
         let _ = self.0.subscribe().wait_for(|stage| *stage != Stage::Starting).await;
     }
 
-    /// Ready, or why not.
+    /// Whether it is through with its start and not about to stop; [`Handles::ready`] also looks at its parts.
     pub fn check(&self) -> Result<(), NotReady> {
         match *self.0.borrow() {
             Stage::Starting => Err(NotReady::Starting),

@@ -56,6 +56,11 @@ impl Board {
         self.lock().clone()
     }
 
+    /// Whether a critical child was given up.
+    pub fn lacks_critical(&self) -> bool {
+        self.lock().iter().any(|child| child.critical && child.state == ChildState::GivenUp)
+    }
+
     /// Hangs up a new child; its position is how it is called from then on.
     pub(crate) fn add(&self, status: ChildStatus) -> usize {
         let mut children = self.lock();
