@@ -1,7 +1,7 @@
 //! The one form of every error, and the one place that turns errors into replies.
 
 use axum::Json;
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
@@ -76,12 +76,22 @@ impl ApiError {
         )
     }
 
+    /// The path is known and takes other methods; `allow` is what the `Allow` field says of them.
+    fn method(method: &Method, path: &str, allow: Option<&str>) -> Self {
+        let allowed: Vec<&str> =
+            allow.unwrap_or_default().split(',').map(str::trim).filter(|of| !of.is_empty()).collect();
+        let hint = match allowed.split_last() {
+            None => "this path takes no method".to_owned(),
+            Some((only, [])) => format!("use {only}"),
+            Some((last, others)) => format!("use {} or {last}", others.join(", ")),
+        };
+        let message = format!("{method} is not allowed at {path}");
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message, hint)
+    }
+
     /// What a refusal means that was made below the handlers.
     fn of_status(status: StatusCode) -> Self {
         match status {
-            StatusCode::METHOD_NOT_ALLOWED => {
-                Self::new(status, "method_not_allowed", "this path does not take this method", "see the Allow field")
-            }
             StatusCode::PAYLOAD_TOO_LARGE => Self::new(
                 status,
                 "body_too_large",
@@ -108,16 +118,23 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// Gives every refusal that a layer or the framework made in its own words the one form, and keeps its fields.
-pub(super) fn shape(mut response: Response) -> Response {
+/// Gives every refusal that a layer or the framework made in its own words the one form, and keeps its fields. It answers
+/// `method` at `path`.
+pub(super) fn shape(mut response: Response, method: &Method, path: &str) -> Response {
     let status = response.status();
     let plain = !(status.is_client_error() || status.is_server_error());
     let ours = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
     if plain || ours {
         return response;
     }
-    let mut shaped = ApiError::of_status(status).into_response();
-    if let Some(allow) = response.headers_mut().remove(header::ALLOW) {
+    let allow = response.headers_mut().remove(header::ALLOW);
+    let error = if status == StatusCode::METHOD_NOT_ALLOWED {
+        ApiError::method(method, path, allow.as_ref().and_then(|allow| allow.to_str().ok()))
+    } else {
+        ApiError::of_status(status)
+    };
+    let mut shaped = error.into_response();
+    if let Some(allow) = allow {
         shaped.headers_mut().insert(header::ALLOW, allow);
     }
     shaped

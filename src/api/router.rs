@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use axum::Router;
 use axum::extract::{FromRef, Request};
 use axum::http::{HeaderMap, StatusCode, Uri, header, uri::Authority};
-use axum::middleware::{Next, from_fn, map_response};
+use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get};
 use tower_http::limit::RequestBodyLimitLayer;
@@ -41,13 +41,14 @@ pub(super) fn router(handles: Handles) -> Router {
     let wall_now = host::wall_now();
     let asked = Asked { handles, started: wall_now.checked_sub(uptime).unwrap_or(wall_now) };
     let router = routes().into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods));
-    router
+    let router = router
         .fallback(no_path)
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
         .layer(RequestBodyLimitLayer::new(API_BODY_BYTES_MAX))
         .layer(from_fn(own_host_only))
-        .layer(map_response(async |response: Response| shape(response)))
-        .with_state(asked)
+        .with_state(asked);
+    // A router of its own around: the field `Allow` is put there only when an answer leaves the router of the paths.
+    Router::new().fallback_service(router).layer(from_fn(in_one_form))
 }
 
 fn routes() -> [(&'static str, MethodRouter<Asked>); 8] {
@@ -65,6 +66,12 @@ fn routes() -> [(&'static str, MethodRouter<Asked>); 8] {
 
 async fn no_path(uri: Uri) -> ApiError {
     ApiError::no_path(uri.path(), &routes().map(|(path, _)| path))
+}
+
+/// Refusals have one form, whoever made them.
+async fn in_one_form(request: Request, next: Next) -> Response {
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    shape(next.run(request).await, &method, uri.path())
 }
 
 /// Refuses a request that names another host than this machine. The API has no users and trusts whoever reaches loopback;

@@ -231,7 +231,11 @@ async fn refusals_made_below_the_handlers_have_the_same_form() {
     let response = ask(&handles, request).await;
     assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(response.headers()[header::ALLOW], "GET,HEAD");
-    assert!(body(response).await.contains("\"method_not_allowed\""));
+    let refusal: Value = serde_json::from_str(&body(response).await).unwrap();
+    let expected = json!({
+        "code": "method_not_allowed", "message": "POST is not allowed at /api/v1/nodes", "hint": "use GET or HEAD"
+    });
+    assert_eq!(refusal["error"], expected);
 
     let request = Request::get("/health").header(header::HOST, "localhost").header(header::CONTENT_LENGTH, "1048577");
     let response = ask(&handles, request.body(Body::empty()).unwrap()).await;
