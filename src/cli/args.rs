@@ -94,7 +94,7 @@ The first SIGTERM or Ctrl-C drains and exits with 0; a second one ends at once w
 Examples:
   evenkeel run --config evenkeel.toml
   evenkeel run --config evenkeel.toml --id ams-1 --region eu-west
-  REGIONAL_ENDPOINTS=us=https://us.example,eu=https://eu.example evenkeel run";
+  REGIONAL_ENDPOINTS=us:https://us.example.com,eu:https://eu.example.com evenkeel run";
 
 #[derive(Debug, Args)]
 pub(super) struct Check {
@@ -135,6 +135,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+    use crate::config::{self, Sources};
 
     fn typed(line: &str) -> Result<Command, clap::Error> {
         Typed::try_parse_from(line.split_whitespace()).map(|typed| typed.command)
@@ -157,6 +158,16 @@ mod tests {
         assert_eq!(run.region, None);
         assert_eq!(run.api_listen.as_deref(), Some("127.0.0.1:1"));
         assert_eq!(run.log_level.as_deref(), Some("debug"));
+    }
+
+    #[test]
+    fn the_example_of_regional_endpoints_is_one_that_a_peer_takes() {
+        let example = RUN_HELP.lines().find_map(|line| line.trim().strip_prefix("REGIONAL_ENDPOINTS=")).unwrap();
+        let value = example.strip_suffix(" evenkeel run").unwrap();
+        let environment = [("REGIONAL_ENDPOINTS", value)].into_iter().collect();
+        let loaded = config::load(&Sources { environment, ..Sources::default() }).unwrap();
+        let nodes = loaded.settings.peer.catalog.nodes().map(|(_, node)| node.address.to_string()).collect::<Vec<_>>();
+        assert_eq!(nodes, ["https://us.example.com:443", "https://eu.example.com:443"]);
     }
 
     #[test]

@@ -182,7 +182,20 @@ fn regional_nodes(reader: &mut Reader<'_>, text: &str) -> Vec<Node> {
 }
 
 fn regional_node(part: &str) -> Result<(RegionName, Node), Wrong> {
-    let (region, address) = part.split_once(':').ok_or_else(|| Wrong::new("a colon after the region is missing"))?;
+    // What other lists write between a name and its value.
+    if let Some((region, address)) = part.split_once('=')
+        && region.trim().parse::<RegionName>().is_ok()
+    {
+        return Err(Wrong::new("a colon stands between the region and its address").hint(format!(
+            "write {}:{}",
+            region.trim(),
+            address.trim()
+        )));
+    }
+    let (region, address) = part.split_once(':').ok_or_else(|| {
+        let region = part.parse::<RegionName>().map_or_else(|_| "us-east".to_owned(), |region| region.to_string());
+        Wrong::new("a colon after the region is missing").hint(format!("write {region}:https://{region}.example.com"))
+    })?;
     // Where the region is left out, the scheme stands in its place.
     if address.starts_with("//") {
         return Err(
@@ -229,13 +242,15 @@ fn is_known(reader: &Reader<'_>, name: &str) -> bool {
     reader.known_variables().contains(name)
 }
 
-/// Whether a variable is meant for Evenkeel. Tests have names of their own, and Kubernetes writes the addresses of a
-/// service called `evenkeel` into the environment of every container beside it.
+/// Whether a variable is meant for a peer. `EVENKEEL_API` tells `evenkeel status` and its like whom to ask, and whoever has
+/// set it may start a peer all the same. Tests have names of their own, and Kubernetes writes the addresses of a service
+/// called `evenkeel` into the environment of every container beside it.
 fn is_ours(name: &str) -> bool {
     let Some(rest) = name.strip_prefix("EVENKEEL_") else { return false };
+    let of_client = rest == "API";
     let of_tests = rest == "SOAK" || rest.starts_with("TEST_");
     let port_of_service =
         rest == "PORT" || rest.ends_with("_PORT") || rest.starts_with("PORT_") || rest.contains("_PORT_");
     let of_kubernetes = port_of_service || rest == "SERVICE_HOST" || rest.ends_with("_SERVICE_HOST");
-    !of_tests && !of_kubernetes
+    !of_client && !of_tests && !of_kubernetes
 }

@@ -565,6 +565,16 @@ fn wrong_regional_endpoints_are_told_one_by_one() {
             ("ok:1.2.3.4:5", "its region stands there twice"),
         ]
     );
+    for (wrong, hint) in [
+        ("us=https://us.example.com", "write us:https://us.example.com"),
+        ("us-east = 10.0.0.7:80", "write us-east:10.0.0.7:80"),
+        ("us-east", "write us-east:https://us-east.example.com"),
+    ] {
+        let found = faults(of_environment(&[("REGIONAL_ENDPOINTS", wrong)]));
+        assert_eq!(found.faults[0].hint.as_deref(), Some(hint), "{found}");
+        let written = hint.trim_start_matches("write ");
+        assert!(of_environment(&[("REGIONAL_ENDPOINTS", written)]).is_ok(), "what is hinted at is right: {written}");
+    }
     let file = GOOD.replace("\"web\"", "\"regions\"");
     let found = faults(with_environment(&file, &[("REGIONAL_ENDPOINTS", "us:us.example:80")]));
     assert_eq!(found.faults[0].wrong, "pool regions stands there twice");
@@ -661,6 +671,7 @@ environment EVENKEEL_POOL_WEB
 2 faults"#
     );
     let others = [
+        ("EVENKEEL_API", "10.0.0.1:8080"),
         ("EVENKEEL_SOAK", "1"),
         ("EVENKEEL_TEST_WRITE", "1"),
         ("EVENKEEL_SERVICE_HOST", "10.0.0.1"),
