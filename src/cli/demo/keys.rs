@@ -1,4 +1,4 @@
-//! Keys that are read without Enter, on a terminal; lines, where standard input is something else.
+//! Keys that are read without Enter, on a terminal.
 
 use std::io::{self, IsTerminal, Read};
 
@@ -37,10 +37,10 @@ impl Keys {
         Self { pressed: None, _unbuffered: None }
     }
 
-    /// Reads standard input. A process in the background reads nothing, as the terminal would stop it.
+    /// Reads the terminal. Where standard input is none there are no keys; a process in the background reads nothing, as the
+    /// terminal would stop it.
     pub(super) fn listen() -> Self {
-        let terminal = io::stdin().is_terminal();
-        if terminal && tcgetpgrp(io::stdin()).ok() != Some(getpgrp()) {
+        if !io::stdin().is_terminal() || tcgetpgrp(io::stdin()).ok() != Some(getpgrp()) {
             return Self::none();
         }
         let (sender, pressed) = mpsc::channel(16);
@@ -52,8 +52,7 @@ impl Keys {
                 }
             }
         });
-        let unbuffered = if terminal { Unbuffered::set() } else { None };
-        Self { pressed: reader.is_ok().then_some(pressed), _unbuffered: unbuffered }
+        Self { pressed: reader.is_ok().then_some(pressed), _unbuffered: Unbuffered::set() }
     }
 
     /// Whether any key may ever come.

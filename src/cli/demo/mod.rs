@@ -34,12 +34,16 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// `program` is how this program was called, for lines to paste.
 pub(super) fn demo(args: &Demo, program: &str) -> Result<(), Failure> {
-    let settings = log::Settings { level: log::Level::Warn, ..log::Settings::default() };
-    log::init(&settings).map_err(|error| Failure::new(error, "this is a fault of Evenkeel's; report it"))?;
+    log::init(&log_settings()).map_err(|error| Failure::new(error, "this is a fault of Evenkeel's; report it"))?;
     // The peer has runtimes of its own; this one is for the sample nodes and for whoever watches.
     let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(error, "the system is short of memory or descriptors"))?;
     runtime.block_on(show(args, program))
+}
+
+/// What a node does when it is stopped is told on the screen; warnings of the same would tear it apart.
+fn log_settings() -> log::Settings {
+    log::Settings { level: log::Level::Error, ..log::Settings::default() }
 }
 
 async fn show(args: &Demo, program: &str) -> Result<(), Failure> {
@@ -182,7 +186,7 @@ fn settings(nodes: &[SampleNode]) -> Result<config::Settings, Box<dyn std::error
             catalog: Catalog::new(vec![pool])?,
         },
         api: api::Settings::new(free(api::Settings::default().listen().port()))?,
-        log: log::Settings::default(),
+        log: log_settings(),
     })
 }
 
@@ -213,5 +217,6 @@ mod tests {
         assert_eq!(pool.nodes[0].address.literal(), Some(node.address()));
         assert_eq!(settings.peer.proxy.listeners[0].pool, pool.name);
         assert!(settings.api.listen().ip().is_loopback());
+        assert_eq!(settings.log.level, log::Level::Error, "its screen stays readable");
     }
 }
