@@ -13,21 +13,24 @@ use super::table::Table;
 
 /// How a peer is. Any answer is a good one here; whether the peer is well stands in it.
 pub(super) fn status(ask: &Ask, colour: bool) -> Result<(), Failure> {
-    let report = wait(async { get(&ask.api, "/api/health/detailed").await })?.body;
+    let mut report = wait(async { get(&ask.api, "/api/health/detailed").await })?.body;
     if report["status"].is_null() {
         return Err(refused(&report));
     }
-    show(ask, &report, || status_text(&report, ask.pool.as_deref(), colour))
+    if let Some(pool) = &ask.pool {
+        only_pool(&mut report["pools"], pool)?;
+        if let Some(listeners) = report["listeners"].as_array_mut() {
+            listeners.retain(|listener| listener["pool"] == *pool);
+        }
+    }
+    show(ask, &report, || status_text(&report, colour))
 }
 
 /// The pools.
 pub(super) fn pools(ask: &Ask, colour: bool) -> Result<(), Failure> {
     let mut list = wait(list(ask, "/api/v1/pools", ""))?;
-    if let (Some(pool), Some(items)) = (&ask.pool, list["items"].as_array_mut()) {
-        items.retain(|item| item["name"] == *pool);
-        if items.is_empty() {
-            return Err(Failure::new(format_args!("there is no pool {pool:?}"), "`evenkeel pools` lists every pool"));
-        }
+    if let Some(pool) = &ask.pool {
+        only_pool(&mut list["items"], pool)?;
     }
     show(ask, &list, || pools_table(rows(&list["items"]), colour))
 }
@@ -37,6 +40,27 @@ pub(super) fn nodes(ask: &Ask, colour: bool) -> Result<(), Failure> {
     let query = ask.pool.as_ref().map_or(String::new(), |pool| format!("pool={}&", escaped(pool)));
     let list = wait(list(ask, "/api/v1/nodes", &query))?;
     show(ask, &list, || nodes_table(rows(&list["items"]), colour))
+}
+
+/// Leaves of `pools` only the one of this name.
+fn only_pool(pools: &mut Value, name: &str) -> Result<(), Failure> {
+    /// More names are not listed.
+    const NAMES_SHOWN_MAX: usize = 20;
+    if rows(pools).iter().all(|pool| pool["name"] != name) {
+        let names: Vec<String> = rows(pools).iter().map(|pool| word(&pool["name"])).collect();
+        let hint = match names.len() {
+            0 => "this peer has no pool".to_owned(),
+            1..=NAMES_SHOWN_MAX => format!("its pools: {}", names.join(", ")),
+            many => {
+                format!("`evenkeel pools` lists all {many}, beginning with {}", names[..NAMES_SHOWN_MAX].join(", "))
+            }
+        };
+        return Err(Failure::new(format_args!("this peer has no pool {name:?}"), hint));
+    }
+    if let Some(pools) = pools.as_array_mut() {
+        pools.retain(|pool| pool["name"] == name);
+    }
+    Ok(())
 }
 
 /// Runs one question.
@@ -82,7 +106,7 @@ fn show(ask: &Ask, said: &Value, text: impl FnOnce() -> String) -> Result<(), Fa
     Ok(())
 }
 
-fn status_text(report: &Value, pool: Option<&str>, colour: bool) -> String {
+fn status_text(report: &Value, colour: bool) -> String {
     let peer = &report["peer"];
     let mut head = Table::new(&["PEER", "REGION", "STATUS", "READY", "UP FOR", "VERSION"], colour);
     let ready = if report["ready"] == true { "yes" } else { "no" };
@@ -102,7 +126,7 @@ fn status_text(report: &Value, pool: Option<&str>, colour: bool) -> String {
 
     let mut listeners =
         Table::new(&["LISTENER", "ADDRESS", "PROTOCOL", "POOL", ">OPEN", ">REQUESTS", ">REFUSED"], colour);
-    for of in rows(&report["listeners"]).iter().filter(|of| pool.is_none_or(|pool| of["pool"] == pool)) {
+    for of in rows(&report["listeners"]) {
         let counts = &of["counts"];
         listeners.row([
             word(&of["name"]),
@@ -114,13 +138,11 @@ fn status_text(report: &Value, pool: Option<&str>, colour: bool) -> String {
             word(&counts["requests_refused"]),
         ]);
     }
-    let pools: Vec<_> =
-        rows(&report["pools"]).iter().filter(|of| pool.is_none_or(|pool| of["name"] == pool)).cloned().collect();
     let mut parts = Table::new(&["PART", "STATE", ">RESTARTS", "LAST FAILURE"], colour);
     for of in rows(&report["children"]) {
         parts.row([word(&of["name"]), word(&of["state"]), word(&of["restarts"]), word(&of["last_failure"])]);
     }
-    for table in [listeners.lines(), pools_table(&pools, colour), parts.lines()] {
+    for table in [listeners.lines(), pools_table(rows(&report["pools"]), colour), parts.lines()] {
         text.push('\n');
         text += &table;
     }
@@ -268,10 +290,26 @@ web-2  web   default  10.0.0.1:80  unknown  admitted     1.0   98.5        -    
             "children": [{"name": "view", "state": "running", "restarts": 0, "last_failure": null}],
             "listeners": [], "pools": []
         });
-        let shown = status_text(&report, None, false);
+        let shown = status_text(&report, false);
         assert!(shown.contains("ams-1  default  degraded  yes    1h 2m   0.1.0"), "{shown}");
         assert!(shown.contains("\n  no node of pool web is usable\n"), "{shown}");
         assert!(shown.contains("view  running         0  -"), "{shown}");
+    }
+
+    #[test]
+    fn a_pool_that_does_not_exist_is_answered_with_those_that_do() {
+        let mut pools = json!([{"name": "api", "in_flight": 1}, {"name": "web", "in_flight": 2}]);
+        let Err(Failure::Failed { what, hint }) = only_pool(&mut pools, "nope") else { panic!("it is none of them") };
+        assert_eq!((what.as_str(), hint.as_str()), ("this peer has no pool \"nope\"", "its pools: api, web"));
+        only_pool(&mut pools, "web").unwrap();
+        assert_eq!(pools, json!([{"name": "web", "in_flight": 2}]));
+
+        let mut many = Value::Array((0..30).map(|n| json!({"name": format!("p{n}")})).collect());
+        let Err(Failure::Failed { hint, .. }) = only_pool(&mut many, "nope") else { panic!("it is none of them") };
+        assert!(
+            hint.starts_with("`evenkeel pools` lists all 30, beginning with p0, ") && !hint.contains("p20"),
+            "{hint}"
+        );
     }
 
     #[tokio::test]
