@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 
 use super::outcome::Failure;
-use crate::model::NodeAddress;
+use crate::model::{AddressError, NodeAddress};
 
 /// How long one answer may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,9 +28,23 @@ impl FromStr for ApiAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let address: NodeAddress = text.parse().map_err(|error| format!("{error}"))?;
+        const LOOKS: &str =
+            "an API's address is host:port, such as 127.0.0.1:8080; a peer prints its own when it starts";
+        let address: NodeAddress = text.parse().map_err(|error| {
+            let wrong = match error {
+                // What it says beside that is of nodes, which may speak TLS.
+                AddressError::PortMissing => "the port is missing".to_owned(),
+                AddressError::Scheme(scheme) => format!("an API speaks http, not {scheme}"),
+                error => error.to_string(),
+            };
+            // Perhaps a port alone, perhaps a host alone.
+            let mut meant = [format!("127.0.0.1:{text}"), format!("{text}:8080")].into_iter();
+            let meant = meant.find(|meant| meant.parse::<NodeAddress>().is_ok());
+            let meant = meant.map_or_else(String::new, |meant| format!("; did you mean {meant}?"));
+            format!("{wrong}{meant}\n  {LOOKS}")
+        })?;
         if address.tls {
-            return Err("the API of this version speaks no TLS; write host:port".to_owned());
+            return Err(format!("the API of this version speaks no TLS; write http://\n  {LOOKS}"));
         }
         Ok(Self(address))
     }
@@ -114,6 +128,21 @@ mod tests {
         }
         for wrong in ["", "8080", "https://127.0.0.1:8080", "http://127.0.0.1:8080/api"] {
             assert!(wrong.parse::<ApiAddress>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_of_an_api_is_answered_with_what_one_looks_like() {
+        for (text, hint) in [
+            ("foo", "did you mean foo:8080?"),
+            ("8080", "did you mean 127.0.0.1:8080?"),
+            ("ftp://foo", "such as 127.0.0.1:8080"),
+            ("https://127.0.0.1:8080", "speaks no TLS"),
+        ] {
+            let told = text.parse::<ApiAddress>().unwrap_err();
+            assert!(told.contains(hint), "{text}: {told}");
+            assert!(told.contains("an API's address is host:port"), "{text}: {told}");
+            assert!(!told.contains("443"), "no API listens there: {told}");
         }
     }
 

@@ -20,7 +20,7 @@ use crate::model::{Catalog, CatalogError, Pool, PoolName};
 use crate::{api, peer, proxy};
 
 /// The least file, for whoever has none.
-const LEAST_FILE: &str = "the least file is:\n
+pub(super) const LEAST_FILE: &str = "the least file is:\n
              [[listener]]
              name = \"web\"
              listen = \"127.0.0.1:8000\"

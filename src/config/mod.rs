@@ -36,7 +36,7 @@ pub use sources::{Environment, Flags, Machine, Sources};
 
 use crate::model::limits::SETTINGS_FILE_BYTES_MAX;
 use reader::Reader;
-use tree::{Document, Lines};
+use tree::{Document, Lines, shorten};
 
 /// The variable that names the settings file.
 const FILE_VARIABLE: &str = "EVENKEEL_CONFIG";
@@ -44,18 +44,17 @@ const FILE_VARIABLE: &str = "EVENKEEL_CONFIG";
 /// Settings from everything that says something of them, or everything that is wrong with it.
 pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
     let named_by_environment = sources.environment.get(FILE_VARIABLE).map(Path::new);
-    let (path, key) = match (sources.file.as_deref(), named_by_environment) {
-        (Some(path), _) => (Some(path), "--config"),
-        (None, path) => (path, FILE_VARIABLE),
+    let Some(path) = sources.file.as_deref().or(named_by_environment) else {
+        return read("no settings file", Ok(None), sources);
     };
-    let Some(path) = path else { return read("no settings file", Ok(None), sources) };
     let shown = path.display().to_string();
     match read_file(path) {
         Ok(text) => read(&shown, Ok(Some(&text)), sources),
         Err(unreadable) => {
             let origin = Origin::File { path: Arc::from(shown.as_str()), line: unreadable.line };
             let mut fault = Fault::new(origin, "", unreadable.wrong);
-            fault.hint = unreadable.hint.map(|hint| hint.replace("{key}", key));
+            let named = if sources.file.is_none() { format!("{FILE_VARIABLE} names it; ") } else { String::new() };
+            fault.hint = unreadable.hint.map(|hint| format!("{named}{hint}"));
             read(&shown, Err(fault), sources)
         }
     }
@@ -96,20 +95,18 @@ fn read(path: &str, text: Result<Option<&str>, Fault>, sources: &Sources) -> Res
 /// Why there is no text.
 struct Unreadable {
     wrong: String,
-    hint: Option<&'static str>,
+    hint: Option<String>,
     line: u32,
 }
 
 fn read_file(path: &Path) -> Result<String, Unreadable> {
-    let wrong = |wrong: String, hint| Unreadable { wrong, hint, line: 0 };
+    let wrong = |wrong: String, hint: Option<&str>| Unreadable { wrong, hint: hint.map(str::to_owned), line: 0 };
     let cannot = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            wrong("there is no such file".to_owned(), Some("{key} names the settings file; look for a misspelt path"))
-        }
+        std::io::ErrorKind::NotFound => wrong("there is no such file".to_owned(), Some(&missing_hint(path))),
         std::io::ErrorKind::PermissionDenied => {
             wrong("this user may not read it".to_owned(), Some("make it readable for the user that runs evenkeel"))
         }
-        std::io::ErrorKind::IsADirectory => wrong("it is a directory".to_owned(), Some("{key} names a file")),
+        std::io::ErrorKind::IsADirectory => wrong("it is a directory".to_owned(), Some("name the file in it")),
         _ => wrong(format!("it cannot be read: {error}"), None),
     };
     let mut bytes = Vec::new();
@@ -124,8 +121,26 @@ fn read_file(path: &Path) -> Result<String, Unreadable> {
         let text = String::from_utf8_lossy(&error.as_bytes()[..readable]);
         Unreadable {
             wrong: "it is not UTF-8 from here on".to_owned(),
-            hint: Some("save it as UTF-8"),
+            hint: Some("save it as UTF-8".to_owned()),
             line: Lines::of(&text).of_offset(readable),
         }
     })
+}
+
+/// What to do about a file that is not there: the one beside it that was likely meant, or how to begin.
+fn missing_hint(path: &Path) -> String {
+    /// More names of a folder are not compared.
+    const NAMES_MAX: usize = 1_000;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return format!("there is no folder {} either, or it may not be read", shorten(&folder.display().to_string()));
+    };
+    let mut names: Vec<String> =
+        entries.take(NAMES_MAX).filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    names.sort_unstable();
+    let wanted = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    match fault::nearest(wanted, names.iter().map(String::as_str)) {
+        Some(meant) => format!("did you mean {}?", shorten(&path.with_file_name(meant).display().to_string())),
+        None => format!("look for a misspelt path, or begin one; {}", file::LEAST_FILE),
+    }
 }

@@ -725,9 +725,15 @@ fn a_file_that_cannot_be_read_is_told_why() {
     let sources = Sources { file: Some(path.clone()), ..Sources::default() };
     let said = |sources: &Sources| faults(load(sources)).to_string().replace(&folder.display().to_string(), "DIR");
 
+    let told = said(&sources);
+    assert!(told.starts_with("DIR/evenkeel.toml\n    wrong:   there is no such file\n    hint:    look for"), "{told}");
+    assert!(told.contains("begin one; the least file is:\n"), "{told}");
+    let by_environment = self::sources(&[("EVENKEEL_CONFIG", &path.display().to_string())]);
+    assert!(said(&by_environment).contains("hint:    EVENKEEL_CONFIG names it; look for"));
+    std::fs::write(folder.join("evenkel.toml"), GOOD).unwrap();
     assert_eq!(
         said(&sources),
-        "DIR/evenkeel.toml\n    wrong:   there is no such file\n    hint:    --config names the settings file; look for a misspelt path\n\n1 fault"
+        "DIR/evenkeel.toml\n    wrong:   there is no such file\n    hint:    did you mean DIR/evenkel.toml?\n\n1 fault"
     );
     let by_environment = self::sources(&[("EVENKEEL_CONFIG", &path.display().to_string())]);
     assert!(said(&by_environment).contains("hint:    EVENKEEL_CONFIG names the settings file"));
