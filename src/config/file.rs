@@ -3,8 +3,8 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
-use std::net::SocketAddr;
 
+use super::addresses::{self, Listening, NodeAt};
 use super::fault::Fault;
 use super::inherited::{self, Inherited};
 use super::listener;
@@ -73,22 +73,16 @@ fn whole(s: &mut Section<'_, '_, '_>, machine: &Machine, inherited: Inherited) -
         s.reader().fault(fault);
     }
     refuse_twice(s, &listeners, &pools, &inherited);
-    refuse_addresses_twice(s, &listeners, &inherited, &api);
     if listeners.len() > LISTENERS_MAX {
         let wrong = format!("{} listeners are more than the {LISTENERS_MAX} allowed", listeners.len());
         let fault = Fault::new(s.origin(), "listener", wrong);
         s.reader().fault(fault);
     } else {
+        refuse_addresses(s, &listeners, &pools, &inherited, &api);
         refuse_unknown_pools(s, &listeners, &pools, &inherited);
     }
 
-    let led: HashSet<&PoolName> =
-        listeners.iter().filter_map(|read| read.pool.as_ref()).map(|(name, _)| name).collect();
-    let unused: Vec<_> =
-        pools.iter().filter_map(|pool| pool.name.as_ref()).filter(|(name, _)| !led.contains(name)).cloned().collect();
-    for (name, origin) in unused {
-        s.reader().warn(origin, format!("pool \"{name}\""), "no listener leads to it; its nodes are only checked");
-    }
+    warn_of_unused_pools(s, &listeners, &pools, &inherited);
 
     let mut built: Vec<proxy::Listener> = listeners.iter().filter_map(|read| read.listener.clone()).collect();
     if inherited.regions_named && listeners.is_empty() {
@@ -112,6 +106,27 @@ fn whole(s: &mut Section<'_, '_, '_>, machine: &Machine, inherited: Inherited) -
     let proxy =
         proxy::Settings { workers: peer.workers, listeners: built, announce: peer.announce, drain: peer.drain, idle };
     Some(Settings { peer: peer::Settings { id: peer.id, region: peer.region, proxy, catalog }, api, log })
+}
+
+/// Pools that no listener leads to. Where a listener's pool is wrong, one of these may be the one that is meant.
+fn warn_of_unused_pools(
+    s: &mut Section<'_, '_, '_>,
+    listeners: &[listener::Read],
+    pools: &[pool::Read],
+    inherited: &Inherited,
+) {
+    let regions = inherited.regions_named.then(inherited::regions_pool);
+    let named = pools.iter().filter_map(|pool| pool.name.as_ref()).map(|(name, _)| name).chain(&regions);
+    let named: HashSet<&PoolName> = named.collect();
+    let led: HashSet<&PoolName> =
+        listeners.iter().filter_map(|read| read.pool.as_ref()).map(|(name, _)| name).collect();
+    if s.reader().is_damaged() || listeners.iter().any(|read| read.pool.is_none()) || !led.is_subset(&named) {
+        return;
+    }
+    for (name, origin) in pools.iter().filter_map(|pool| pool.name.as_ref()).filter(|(name, _)| !led.contains(name)) {
+        let (origin, place) = (origin.clone(), format!("pool \"{name}\""));
+        s.reader().warn(origin, place, "no listener leads to it; its nodes are only checked");
+    }
 }
 
 /// Listeners whose pool does not exist.
@@ -172,7 +187,8 @@ fn refuse_twice(
 
     let regional = inherited.regions.iter().flat_map(|pool| &pool.nodes);
     let regional = regional.map(|node| (&node.id, Origin::Environment { name: "REGIONAL_ENDPOINTS".to_owned() }));
-    let ids = pools.iter().flat_map(|read| &read.nodes).map(|(id, origin)| (id, origin.clone())).chain(regional);
+    let ids = pools.iter().flat_map(|read| &read.nodes).filter_map(|node| node.id.as_ref());
+    let ids = ids.map(|(id, origin)| (id, origin.clone())).chain(regional);
     twice(s, ids, |id| (format!("node \"{id}\" id"), CatalogError::NodeTwice(id.clone()).to_string()));
 }
 
@@ -198,40 +214,34 @@ fn twice<'n, N: Hash + Eq + std::fmt::Display + 'n>(
     }
 }
 
-/// Two listeners of one address, or a listener where the API listens.
-fn refuse_addresses_twice(
+/// What addresses say of each other.
+fn refuse_addresses(
     s: &mut Section<'_, '_, '_>,
     listeners: &[listener::Read],
+    pools: &[pool::Read],
     inherited: &Inherited,
     api: &api::Settings,
 ) {
+    let regional = || Origin::Environment { name: "REGIONAL_ENDPOINTS".to_owned() };
     let regions = (inherited.regions_named && listeners.is_empty()).then(inherited::regions_listener);
-    let regions = regions.map(|listener| {
-        let origin = Origin::Environment { name: "REGIONAL_ENDPOINTS".to_owned() };
-        (listener.address, origin, format!("listener \"{}\"", listener.name))
+    let regions = regions.map(|listener| Listening {
+        address: listener.address,
+        origin: regional(),
+        place: format!("listener \"{}\"", listener.name),
     });
-    let addresses = listeners.iter().filter_map(|read| {
-        read.address.as_ref().map(|(address, origin)| (*address, origin.clone(), read.place.clone()))
+    let read = listeners.iter().filter_map(|read| {
+        let (address, origin) = read.address.clone()?;
+        Some(Listening { address, origin, place: read.place.clone() })
     });
-    let mut seen: HashMap<SocketAddr, String> = HashMap::new();
-    // Every port 0 is another port.
-    for (address, origin, place) in addresses.chain(regions).filter(|(address, ..)| address.port() != 0) {
-        let taken = if covers(address, api.listen()) {
-            Some("the API (api.listen)".to_owned())
-        } else {
-            seen.insert(address, place.clone())
-        };
-        if let Some(first) = taken {
-            let fault = Fault::new(origin, format!("{place} listen"), format!("{first} listens there"))
-                .found(format!("\"{address}\""))
-                .hint("give one of them another port");
-            s.reader().fault(fault);
-        }
-    }
-}
+    let listening: Vec<Listening> = read.chain(regions).collect();
+    addresses::refuse_clashes(s.reader(), &listening, api.listen());
 
-/// Whether nobody can listen at `other` beside `address`: it is the same, or `address` is all addresses of the machine.
-fn covers(address: SocketAddr, other: SocketAddr) -> bool {
-    let all = address.ip().is_unspecified() && (address.is_ipv6() || other.is_ipv4());
-    address.port() == other.port() && (address.ip() == other.ip() || all)
+    let read = pools.iter().flat_map(|read| &read.nodes).filter_map(|node| {
+        let (address, origin) = node.address.as_ref()?;
+        Some(NodeAt { address, origin: origin.clone(), place: &node.place })
+    });
+    let regional_nodes = inherited.regions.iter().flat_map(|pool| &pool.nodes);
+    let regional_nodes: Vec<_> = regional_nodes.map(|node| (&node.address, format!("node \"{}\"", node.id))).collect();
+    let of_regions = regional_nodes.iter().map(|(address, place)| NodeAt { address, origin: regional(), place });
+    addresses::refuse_loops(s.reader(), &listening, read.chain(of_regions));
 }

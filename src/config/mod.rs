@@ -10,6 +10,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+mod addresses;
 mod fault;
 mod file;
 mod form;

@@ -152,8 +152,16 @@ const ADDRESS: Words<NodeAddress> = Words::of(
 /// What was read of one pool; a pool that is `None` was wrong and that is reported.
 pub(super) struct Read {
     pub name: Option<(PoolName, Origin)>,
-    pub nodes: Vec<(NodeId, Origin)>,
+    pub nodes: Vec<NodeRead>,
     pub pool: Option<Pool>,
+}
+
+/// What was read of one node; what is `None` was wrong and is reported.
+pub(super) struct NodeRead {
+    pub id: Option<(NodeId, Origin)>,
+    pub address: Option<(NodeAddress, Origin)>,
+    /// As faults name it.
+    pub place: String,
 }
 
 pub(super) fn pools(s: &mut Section<'_, '_, '_>, inherited: &Inherited) -> Vec<Read> {
@@ -233,9 +241,9 @@ fn pool(s: &mut Section<'_, '_, '_>, inherited: &Inherited) -> Read {
         ..default
     };
     s.later(&["sticky", "observe"]);
-    let mut ids = Vec::new();
+    let mut read = Vec::new();
     let above = format!("{} ", s.name());
-    let nodes = s.list("node", "One endpoint of a pool; requests are sent to it.", |s| node(s, &above, &mut ids));
+    let nodes = s.list("node", "One endpoint of a pool; requests are sent to it.", |s| node(s, &above, &mut read));
 
     for (key, needed, met) in [
         ("hash", "consistent_hash", strategy == Strategy::ConsistentHash),
@@ -258,7 +266,7 @@ fn pool(s: &mut Section<'_, '_, '_>, inherited: &Inherited) -> Read {
     Read {
         pool: name.is_some().then(|| Pool { nodes: nodes.into_iter().flatten().collect(), ..pool }),
         name: name.map(|name| (name, origin)),
-        nodes: ids,
+        nodes: read,
     }
 }
 
@@ -310,17 +318,21 @@ fn check(s: &mut Section<'_, '_, '_>, inherited: &Inherited) -> Check {
     })
 }
 
-fn node(s: &mut Section<'_, '_, '_>, above: &str, ids: &mut Vec<(NodeId, Origin)>) -> Option<Node> {
+fn node(s: &mut Section<'_, '_, '_>, above: &str, nodes: &mut Vec<NodeRead>) -> Option<Node> {
     let id: Option<NodeId> = s.required("id", &name(), "Its id, unique in the cluster.");
     if let Some(id) = &id {
         s.called("node", id, above);
-        ids.push((id.clone(), s.origin_of("id")));
     }
     let address = s.required(
         "address",
         &ADDRESS,
         "Where it listens; https speaks TLS to it, checks its certificate and its name.",
     );
+    nodes.push(NodeRead {
+        id: id.clone().map(|id| (id, s.origin_of("id"))),
+        address: address.clone().map(|address| (address, s.origin_of("address"))),
+        place: s.name().to_owned(),
+    });
     let region = s.optional("region", &name(), "the region of whoever asks", "Where it is.");
     let weight = s.key(
         "weight",

@@ -543,6 +543,46 @@ fn nobody_listens_where_the_api_does() {
 }
 
 #[test]
+fn listeners_that_cover_one_another_are_refused_and_both_are_named() {
+    let listener = |name: &str, address: &str| {
+        format!("[[listener]]\nname = \"{name}\"\nlisten = \"{address}\"\npool = \"web\"\n")
+    };
+    for (second, wrong) in [
+        ("127.0.0.1:8000", "listener \"web\" (evenkeel.toml line 4) listens there"),
+        ("0.0.0.0:8000", "it covers 127.0.0.1:8000, where listener \"web\" (evenkeel.toml line 4) listens"),
+        ("[::]:8000", "it covers 127.0.0.1:8000, where listener \"web\" (evenkeel.toml line 4) listens"),
+    ] {
+        let found = faults(of_text(&format!("{GOOD}{}", listener("b", second))));
+        assert_eq!(found.count(), 1, "{found}");
+        assert_eq!((found.faults[0].key.as_str(), found.faults[0].wrong.as_str()), ("listener \"b\" listen", wrong));
+    }
+    let covered = GOOD.replace("127.0.0.1:8000", "0.0.0.0:8000") + &listener("b", "127.0.0.1:8000");
+    let found = faults(of_text(&covered));
+    assert_eq!(
+        found.faults[0].wrong,
+        "listener \"web\" (evenkeel.toml line 4) listens at 0.0.0.0:8000, which covers it"
+    );
+    assert!(of_text(&format!("{GOOD}{}", listener("b", "127.0.0.2:8000"))).is_ok());
+}
+
+#[test]
+fn a_node_where_this_peer_itself_listens_is_refused() {
+    for address in ["127.0.0.1:8000", "localhost:8000", "http://127.0.0.1:8000"] {
+        let found = faults(of_text(&GOOD.replace("127.0.0.1:3000", address)));
+        assert_eq!(found.count(), 1, "{found}");
+        assert_eq!(
+            (found.faults[0].key.as_str(), found.faults[0].wrong.as_str()),
+            (
+                "pool \"web\" node \"web-1\" address",
+                "listener \"web\" of this peer listens there, so a request would come back to it"
+            )
+        );
+    }
+    let found = faults(of_environment(&[("REGIONAL_ENDPOINTS", "us:127.0.0.1:8000")]));
+    assert_eq!(found.faults[0].key, "node \"us-1\" address", "{found}");
+}
+
+#[test]
 fn wrong_regional_endpoints_are_told_one_by_one() {
     let environment = [(
         "REGIONAL_ENDPOINTS",
@@ -735,8 +775,8 @@ fn a_file_that_cannot_be_read_is_told_why() {
         said(&sources),
         "DIR/evenkeel.toml\n    wrong:   there is no such file\n    hint:    did you mean DIR/evenkel.toml?\n\n1 fault"
     );
-    let by_environment = self::sources(&[("EVENKEEL_CONFIG", &path.display().to_string())]);
-    assert!(said(&by_environment).contains("hint:    EVENKEEL_CONFIG names the settings file"));
+    let nowhere = Sources { file: Some(folder.join("none/evenkeel.toml")), ..Sources::default() };
+    assert!(said(&nowhere).contains("hint:    there is no folder DIR/none either"), "{}", said(&nowhere));
     std::fs::write(&path, b"# one\n# two \xff\n").unwrap();
     assert_eq!(
         said(&sources),
