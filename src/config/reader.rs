@@ -176,6 +176,7 @@ impl<'a> Reader<'a> {
             shape: Shape::Root,
             line: 0,
             asked: Vec::new(),
+            later: Vec::new(),
             only: None,
         };
         let out = read(&mut section);
@@ -208,6 +209,8 @@ pub(super) struct Section<'r, 't, 'a> {
     shape: Shape,
     line: u32,
     asked: Vec<&'static str>,
+    /// Keys that a later version has.
+    later: Vec<&'static str>,
     /// Keys being read have an effect only then.
     only: Option<(bool, &'static str)>,
 }
@@ -341,7 +344,7 @@ impl<'t, 'a> Section<'_, 't, 'a> {
     /// Keys that a later version has.
     pub(super) fn later(&mut self, keys: &'static [&'static str]) {
         for key in keys {
-            self.asked.push(key);
+            self.later.push(key);
             if self.shape == Shape::Plain {
                 self.reader.variables_later.push(variable(&self.title, key));
             } else if self.shape == Shape::Root {
@@ -402,8 +405,17 @@ impl<'t, 'a> Section<'_, 't, 'a> {
             }
         }
         let place = format!("{}{key}.", self.place);
-        let mut section =
-            Section { reader: self.reader, table, title, place, shape, line, asked: Vec::new(), only: None };
+        let mut section = Section {
+            reader: self.reader,
+            table,
+            title,
+            place,
+            shape,
+            line,
+            asked: Vec::new(),
+            later: Vec::new(),
+            only: None,
+        };
         let out = read(&mut section);
         section.finish();
         out
@@ -421,7 +433,8 @@ impl<'t, 'a> Section<'_, 't, 'a> {
         let shape = if title == "pool.node" { Shape::Node } else { Shape::Element };
         let mut element = |reader: &mut Reader<'a>, table: Option<&'t Table>, place: String, line: u32| {
             let title = title.clone();
-            let mut section = Section { reader, table, title, place, shape, line, asked: Vec::new(), only: None };
+            let mut section =
+                Section { reader, table, title, place, shape, line, asked: Vec::new(), later: Vec::new(), only: None };
             let out = read(&mut section);
             section.finish();
             out
@@ -584,7 +597,7 @@ impl<'t, 'a> Section<'_, 't, 'a> {
     fn finish(self) {
         let Some(table) = self.table else { return };
         for entry in &table.entries {
-            if self.asked.contains(&entry.key.as_str()) {
+            if self.asked.iter().chain(&self.later).any(|known| *known == entry.key) {
                 continue;
             }
             let mut known = self.asked.clone();
@@ -606,6 +619,8 @@ impl<'t, 'a> Section<'_, 't, 'a> {
                 fault = fault.hint(format!("{} is a key of {}", entry.key, elsewhere.join(" and of ")));
             } else if let Some(meant) = nearest(&entry.key, known) {
                 fault = fault.hint(format!("did you mean {meant}?"));
+            } else if let Some(meant) = nearest(&entry.key, self.later.iter().copied()) {
+                fault = fault.hint(format!("{meant} is {NOT_AVAILABLE}"));
             }
             self.reader.fault(fault);
         }

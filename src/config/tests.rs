@@ -299,7 +299,7 @@ evenkeel.toml line 18: listener "web" via
             r#"evenkeel.toml line 14: peer.interval
     found:   interval = "5s"
     wrong:   there is no such key
-    allowed: announce, data_dir, drain, id, region, workers
+    allowed: announce, drain, id, region, workers
     hint:    interval is a key of [pool.health]
 
 evenkeel.toml line 15
@@ -580,6 +580,16 @@ fn a_node_where_this_peer_itself_listens_is_refused() {
     }
     let found = faults(of_environment(&[("REGIONAL_ENDPOINTS", "us:127.0.0.1:8000")]));
     assert_eq!(found.faults[0].key, "node \"us-1\" address", "{found}");
+}
+
+#[test]
+fn what_may_stand_in_a_section_leaves_out_what_this_version_does_not_have() {
+    for (text, name) in [("[peer]\nx = 1", "data_dir"), ("[api]\nx = 1", "user"), ("[[x]]", "cluster")] {
+        let found = faults(of_text(&format!("{GOOD}{text}")));
+        assert!(!found.to_string().contains(name), "{found}");
+    }
+    let found = faults(of_text(&format!("{GOOD}[clustr]")));
+    assert_eq!(found.faults[0].hint.as_deref(), Some("cluster is not available in this version"));
 }
 
 #[test]
