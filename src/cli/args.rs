@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::client::ApiAddress;
 use super::outcome::USAGE;
+use crate::config::Flags;
 
 /// What was typed.
 #[derive(Debug)]
@@ -73,6 +74,13 @@ pub(super) struct Run {
     /// The settings file
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) over_file: OverFile,
+}
+
+/// What stands over the settings file.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct OverFile {
     /// The peer's name, unique in the cluster; over peer.id of the file
     #[arg(long)]
     pub(super) id: Option<String>,
@@ -87,6 +95,12 @@ pub(super) struct Run {
     pub(super) log_level: Option<String>,
 }
 
+impl From<OverFile> for Flags {
+    fn from(OverFile { id, region, api_listen, log_level }: OverFile) -> Self {
+        Self { id, region, api_listen, log_level }
+    }
+}
+
 const RUN_HELP: &str = "\
 A flag beats the environment (EVENKEEL_ + section + key), which beats the file.
 The first SIGTERM or Ctrl-C drains and exits with 0; a second one ends at once with 1.
@@ -97,14 +111,32 @@ Examples:
   REGIONAL_ENDPOINTS=us:https://us.example.com,eu:https://eu.example.com evenkeel run";
 
 #[derive(Debug, Args)]
+#[command(after_help = CHECK_HELP)]
 pub(super) struct Check {
     /// The settings file
     #[arg(value_name = "FILE")]
     pub(super) file: PathBuf,
+    /// Every setting with its value and where that comes from; of a node only what is set
+    #[arg(long)]
+    pub(super) values: bool,
     /// For programs: one JSON object
     #[arg(long)]
     pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) over_file: OverFile,
 }
+
+const CHECK_HELP: &str = "\
+The environment and the flags count, as for `evenkeel run`.
+
+With --json always one object, whatever was found:
+  ok          true where a peer would start with these settings
+  file        as it was named
+  faults      what is wrong: origin, key, found, wrong, allowed, hint
+  unlisted    how many more faults there are
+  shape_only  true where the shape of the file is broken, so that only that was checked
+  warnings    what is probably not meant: origin, key, message
+  values      with --values, where nothing is wrong: key, value, origin; else null";
 
 /// What to ask of a running peer.
 #[derive(Debug, Args)]
@@ -154,10 +186,11 @@ mod tests {
             panic!("not read")
         };
         assert_eq!(run.config, Some(PathBuf::from("a.toml")));
-        assert_eq!(run.id.as_deref(), Some("ams-1"));
-        assert_eq!(run.region, None);
-        assert_eq!(run.api_listen.as_deref(), Some("127.0.0.1:1"));
-        assert_eq!(run.log_level.as_deref(), Some("debug"));
+        let over = run.over_file;
+        assert_eq!(over.id.as_deref(), Some("ams-1"));
+        assert_eq!(over.region, None);
+        assert_eq!(over.api_listen.as_deref(), Some("127.0.0.1:1"));
+        assert_eq!(over.log_level.as_deref(), Some("debug"));
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let done = match cli.command {
         Command::Run(run) => run::run(run),
-        Command::Check(check) => check::check(&check),
+        Command::Check(check) => check::check(&check, cli.colour),
         Command::Status(ask) => ask::status(&ask, cli.colour),
         Command::Pools(ask) => ask::pools(&ask, cli.colour),
         Command::Nodes(ask) => ask::nodes(&ask, cli.colour),

@@ -9,16 +9,14 @@ use super::args::Run;
 use super::outcome::Failure;
 use super::signals::{Hangups, Signals};
 use crate::Running;
-use crate::config::{self, Flags, Sources};
+use crate::config::{self, Sources};
 use crate::host;
 use crate::peer::Handles;
 use crate::telemetry::log;
 
 pub(super) fn run(args: Run) -> Result<(), Failure> {
-    let Run { config, id, region, api_listen, log_level } = args;
-    let flags = Flags { id, region, api_listen, log_level };
-    let loaded =
-        config::load(&Sources::of_process(config, flags)).map_err(|faults| Failure::Settings(faults.to_string()))?;
+    let sources = Sources::of_process(args.config, args.over_file.into());
+    let loaded = config::load(&sources).map_err(|refused| Failure::Settings(refused.to_string()))?;
     log::init(&loaded.settings.log).map_err(|error| Failure::new(error, "this is a fault of Evenkeel's; report it"))?;
     let descriptors_max = host::raise_descriptor_limit();
     let connections_max: u64 =

@@ -15,15 +15,12 @@ pub struct Fault {
     /// The whole key: `upstream.idle_timeout`, `pool "web" node "web-1" weight`. Empty where there is none.
     pub key: String,
     /// What stands there, shortened.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<String>,
     /// Why that is wrong.
     pub wrong: String,
     /// What may stand there.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed: Option<String>,
     /// What to do.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
 

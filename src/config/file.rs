@@ -88,7 +88,7 @@ fn whole(s: &mut Section<'_, '_, '_>, machine: &Machine, inherited: Inherited) -
     if inherited.regions_named && listeners.is_empty() {
         built.push(inherited::regions_listener());
         inherited::note_regions_listener(s.reader());
-    } else if listeners.is_empty() && !pools.is_empty() {
+    } else if listeners.is_empty() && !pools.is_empty() && !s.reader().is_damaged() {
         s.reader().warn(Origin::Default, "", "there is no listener; this peer takes no traffic");
     }
     let pools: Vec<Pool> = pools.into_iter().filter_map(|read| read.pool).chain(inherited.regions).collect();

@@ -44,8 +44,13 @@ pub(super) trait Form {
     /// Reads what stands there.
     fn read(&self, content: &Content) -> Result<Self::Out, Wrong>;
 
-    /// Writes it as a user would.
+    /// Writes it as a user would; of a secret only that it is there.
     fn show(&self, value: &Self::Out) -> String;
+
+    /// Whether what stands there may be a secret, so that nobody is shown it.
+    fn is_secret(&self) -> bool {
+        false
+    }
 }
 
 // === durations ===
@@ -296,11 +301,13 @@ pub(super) struct Words<T> {
     pub show: fn(&T) -> String,
     /// A whole number is taken too, as its digits.
     pub number_too: bool,
+    /// It may hold a password.
+    pub secret: bool,
 }
 
 impl<T> Words<T> {
     pub(super) const fn of(allowed: &'static str, parse: fn(&str) -> Result<T, Wrong>, show: fn(&T) -> String) -> Self {
-        Self { allowed, parse, show, number_too: false }
+        Self { allowed, parse, show, number_too: false, secret: false }
     }
 }
 
@@ -324,6 +331,10 @@ impl<T> Form for Words<T> {
 
     fn show(&self, value: &T) -> String {
         (self.show)(value)
+    }
+
+    fn is_secret(&self) -> bool {
+        self.secret
     }
 }
 

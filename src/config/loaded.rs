@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::fault::Faults;
 use super::origin::Origin;
 use super::settings::Settings;
 
@@ -18,7 +19,31 @@ pub struct Loaded {
     pub values: Vec<Setting>,
 }
 
-/// A setting, as a user would write it. None of this version is a secret.
+/// Settings that may not be started.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Refused {
+    /// What is wrong.
+    pub faults: Faults,
+    /// What is allowed and probably not meant, as far as it could be read.
+    pub warnings: Vec<Warning>,
+}
+
+/// Warnings, a line each, then the faults.
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for warning in &self.warnings {
+            writeln!(f, "warning: {warning}")?;
+        }
+        if !self.warnings.is_empty() {
+            writeln!(f)?;
+        }
+        self.faults.fmt(f)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// A setting, as a user would write it. Of a secret it only says that it is there.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Setting {
     /// The whole key: `upstream.idle_timeout`, `pool "web" node "web-1" weight`.

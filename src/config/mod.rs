@@ -29,7 +29,7 @@ mod tests;
 mod tree;
 
 pub use fault::{Fault, Faults};
-pub use loaded::{Loaded, Setting, Warning};
+pub use loaded::{Loaded, Refused, Setting, Warning};
 pub use origin::Origin;
 pub use reference::reference;
 pub use settings::Settings;
@@ -43,7 +43,7 @@ use tree::{Document, Lines, shorten};
 const FILE_VARIABLE: &str = "EVENKEEL_CONFIG";
 
 /// Settings from everything that says something of them, or everything that is wrong with it.
-pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
+pub fn load(sources: &Sources) -> Result<Loaded, Refused> {
     let named_by_environment = sources.environment.get(FILE_VARIABLE).map(Path::new);
     let Some(path) = sources.file.as_deref().or(named_by_environment) else {
         return read("no settings file", Ok(None), sources);
@@ -62,7 +62,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
 }
 
 /// [`load`] with the file already at hand: its text, no file at all, or why it could not be read.
-fn read(path: &str, text: Result<Option<&str>, Fault>, sources: &Sources) -> Result<Loaded, Faults> {
+fn read(path: &str, text: Result<Option<&str>, Fault>, sources: &Sources) -> Result<Loaded, Refused> {
     let path: Arc<str> = Arc::from(path);
     let mut reader = Reader::new(Arc::clone(&path), &sources.environment, &sources.flags);
     reader.inherited(FILE_VARIABLE);
@@ -85,11 +85,10 @@ fn read(path: &str, text: Result<Option<&str>, Fault>, sources: &Sources) -> Res
     // A tree of unknown shape would be blamed for what its user never wrote.
     let root = if document.shape_known { document.root } else { tree::Table::default() };
     let settings = file::read(&mut reader, &root, &sources.machine);
+    let warnings = reader.take_warnings();
     match settings {
-        Some(settings) if reader.faults.count() == 0 => {
-            Ok(Loaded { settings, warnings: reader.warnings, values: reader.settings })
-        }
-        _ => Err(reader.faults.in_reading_order()),
+        Some(settings) if reader.faults.count() == 0 => Ok(Loaded { settings, warnings, values: reader.settings }),
+        _ => Err(Refused { faults: reader.faults.in_reading_order(), warnings }),
     }
 }
 

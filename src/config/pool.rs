@@ -133,6 +133,13 @@ const BYTES: Words<Arc<[u8]>> = Words::of(
     |bytes| format!("{:?}", String::from_utf8_lossy(bytes)),
 );
 
+/// Bytes that may log in: `AUTH` of Redis, `LOGIN` of a mail server.
+const BYTES_SENT: Words<Arc<[u8]>> = Words {
+    show: |bytes| if bytes.is_empty() { "\"\"".to_owned() } else { format!("({} bytes, not shown)", bytes.len()) },
+    secret: true,
+    ..BYTES
+};
+
 const ADDRESS: Words<NodeAddress> = Words::of(
     "\"host:port\", \"http://host\", \"https://host\"; a name is looked up again as its TTL ends",
     |text| {
@@ -258,7 +265,7 @@ fn pool(s: &mut Section<'_, '_, '_>, inherited: &Inherited) -> Read {
             );
         }
     }
-    if nodes.is_empty() {
+    if nodes.is_empty() && !s.reader().is_damaged() {
         let (origin, place) = (s.origin(), s.name().to_owned());
         s.reader().warn(origin, place, "it has no node; whoever asks for it gets 503, or a closed connection");
     }
@@ -285,7 +292,7 @@ fn check(s: &mut Section<'_, '_, '_>, inherited: &Inherited) -> Check {
         statuses: s.key("statuses", &STATUSES, StatusRange::SUCCESS, "Statuses of an answer that mean up."),
     });
     let tcp = s.only(kind.is_none_or(|kind| kind == Type::Tcp), "type = \"tcp\"", |s| TcpCheck {
-        send: s.key("send", &BYTES, Arc::default(), "What is sent once connected; empty: nothing."),
+        send: s.key("send", &BYTES_SENT, Arc::default(), "What is sent once connected; empty: nothing."),
         expect: s.key(
             "expect",
             &BYTES,

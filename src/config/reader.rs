@@ -11,6 +11,7 @@ use super::loaded::{Setting, Warning};
 use super::origin::Origin;
 use super::sources::{Environment, Flags};
 use super::tree::{Content, Table, Value, shorten};
+use crate::model::limits::SETTINGS_WARNINGS_MAX;
 
 /// What a key is, for the reference.
 #[derive(Clone, Debug)]
@@ -60,7 +61,9 @@ pub(super) struct Reader<'a> {
     /// Variables that a later version has; one that ends in `_` stands for all that begin so.
     variables_later: Vec<String>,
     pub faults: Faults,
-    pub warnings: Vec<Warning>,
+    warnings: Vec<Warning>,
+    /// Warnings beyond [`SETTINGS_WARNINGS_MAX`].
+    warnings_unlisted: usize,
     pub settings: Vec<Setting>,
     describing: Option<Description>,
     /// All settings, for hints; made when the first is needed.
@@ -79,6 +82,7 @@ impl<'a> Reader<'a> {
             variables_later: Vec::new(),
             faults: Faults::default(),
             warnings: Vec::new(),
+            warnings_unlisted: 0,
             settings: Vec::new(),
             describing: None,
             description: None,
@@ -135,16 +139,34 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn fault(&mut self, fault: Fault) {
-        let broken_already = matches!(&fault.origin, Origin::File { line, .. } if self.faulty_lines.contains(line));
-        if !broken_already && self.describing.is_none() {
+        if !self.is_broken_already(&fault.origin) && self.describing.is_none() {
             self.faults.push(fault);
         }
     }
 
     pub(super) fn warn(&mut self, origin: Origin, key: impl Into<String>, message: impl Into<String>) {
-        if self.describing.is_none() {
-            self.warnings.push(Warning { origin, key: key.into(), message: message.into() });
+        if self.describing.is_some() || self.is_broken_already(&origin) {
+            return;
         }
+        if self.warnings.len() < SETTINGS_WARNINGS_MAX {
+            self.warnings.push(Warning { origin, key: key.into(), message: message.into() });
+        } else {
+            self.warnings_unlisted += 1;
+        }
+    }
+
+    /// All warnings; the last says how many are not listed.
+    pub(super) fn take_warnings(&mut self) -> Vec<Warning> {
+        let mut warnings = std::mem::take(&mut self.warnings);
+        if self.warnings_unlisted > 0 {
+            let message = format!("{} more warnings are not listed", self.warnings_unlisted);
+            warnings.push(Warning { origin: Origin::Default, key: String::new(), message });
+        }
+        warnings
+    }
+
+    fn is_broken_already(&self, origin: &Origin) -> bool {
+        matches!(origin, Origin::File { line, .. } if self.faulty_lines.contains(line))
     }
 
     /// The sections that know a key of this name.
@@ -526,8 +548,9 @@ impl<'t, 'a> Section<'_, 't, 'a> {
         if let Some(entry) = self.table.and_then(|table| table.get(key)) {
             let origin = self.reader.in_file(entry.line);
             if let Some((false, words)) = self.only {
+                let found = if form.is_secret() { NOT_SHOWN } else { &entry.value.shown };
                 let fault = Fault::new(origin, self.path_of(key), format!("it has an effect only with {words}"))
-                    .found(format!("{key} = {}", entry.value.shown))
+                    .found(format!("{key} = {found}"))
                     .hint("remove it");
                 self.reader.fault(fault);
             } else {
@@ -557,8 +580,9 @@ impl<'t, 'a> Section<'_, 't, 'a> {
         match form.read(content) {
             Ok(value) => Read::Value(value, origin),
             Err(wrong) => {
+                let found = if form.is_secret() { NOT_SHOWN } else { shown };
                 let mut fault =
-                    Fault::new(origin, self.path_of(key), clip(wrong.why)).found(shown).allowed(form.allowed());
+                    Fault::new(origin, self.path_of(key), clip(wrong.why)).found(found).allowed(form.allowed());
                 fault.hint = wrong.hint;
                 self.reader.fault(fault);
                 Read::Refused
@@ -626,6 +650,9 @@ impl<'t, 'a> Section<'_, 't, 'a> {
         }
     }
 }
+
+/// What stands in place of a value that may be a secret.
+const NOT_SHOWN: &str = "(not shown)";
 
 /// What came of reading a key.
 enum Read<T> {

@@ -12,20 +12,20 @@ fn sources(environment: &[(&str, &str)]) -> Sources {
     Sources { environment: environment.iter().copied().collect(), ..Sources::default() }
 }
 
-fn of_text(text: &str) -> Result<Loaded, Faults> {
+fn of_text(text: &str) -> Result<Loaded, Refused> {
     read("evenkeel.toml", Ok(Some(text)), &Sources::default())
 }
 
-fn of_environment(environment: &[(&str, &str)]) -> Result<Loaded, Faults> {
+fn of_environment(environment: &[(&str, &str)]) -> Result<Loaded, Refused> {
     load(&sources(environment))
 }
 
-fn with_environment(text: &str, environment: &[(&str, &str)]) -> Result<Loaded, Faults> {
+fn with_environment(text: &str, environment: &[(&str, &str)]) -> Result<Loaded, Refused> {
     read("evenkeel.toml", Ok(Some(text)), &sources(environment))
 }
 
-fn faults(result: Result<Loaded, Faults>) -> Faults {
-    result.expect_err("it is wrong")
+fn faults(result: Result<Loaded, Refused>) -> Faults {
+    result.expect_err("it is wrong").faults
 }
 
 /// A file with nothing wrong; what is to be wrong is put behind it.
@@ -583,6 +583,48 @@ fn a_node_where_this_peer_itself_listens_is_refused() {
 }
 
 #[test]
+fn what_a_check_sends_is_shown_to_nobody() {
+    let text = GOOD.replace(
+        "name = \"web\"\n\n[[pool.node]]",
+        "name = \"web\"\nhealth = { send = \"AUTH hunter2\" }\n\n[[pool.node]]",
+    );
+    let loaded = of_text(&text).unwrap();
+    let send = loaded.values.iter().find(|setting| setting.key == "pool \"web\" health.send").unwrap();
+    assert_eq!(send.value, "(12 bytes, not shown)");
+    for wrong in [text.replace("{ send", "{ type = \"none\", send"), text.replace("hunter2", &"hunter2".repeat(10_000))]
+    {
+        let found = faults(of_text(&wrong));
+        assert_eq!((found.count(), found.to_string().contains("hunter2")), (1, false), "{found}");
+    }
+}
+
+#[test]
+fn warnings_are_told_beside_faults_and_none_that_only_follows_from_one() {
+    let text = format!("{GOOD}[[pool]]\nname = \"b\"\nretries = 99\n");
+    let refused = of_text(&text).unwrap_err();
+    let warned: Vec<String> = refused.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warned,
+        [
+            "evenkeel.toml line 13: pool \"b\": it has no node; whoever asks for it gets 503, or a closed connection",
+            "evenkeel.toml line 14: pool \"b\": no listener leads to it; its nodes are only checked",
+        ]
+    );
+    let told = refused.to_string();
+    assert!(told.starts_with("warning: evenkeel.toml line 13:") && told.ends_with("\n\n1 fault"), "{told}");
+
+    let misspelt = GOOD.replacen("pool = \"web\"", "pool = \"wep\"", 1);
+    assert_eq!(of_text(&misspelt).unwrap_err().warnings, [], "the listener means this pool");
+    let broken = GOOD.replacen("pool = \"web\"", "pool = web", 1);
+    assert_eq!(of_text(&broken).unwrap_err().warnings, []);
+
+    let crowd: String = (0..2_000).map(|n| format!("[[pool]]\nname = \"p{n}\"\n")).collect();
+    let warnings = of_text(&crowd).unwrap_err().warnings;
+    assert_eq!(warnings.len(), crate::model::limits::SETTINGS_WARNINGS_MAX + 1);
+    assert!(warnings.last().unwrap().message.ends_with(" more warnings are not listed"));
+}
+
+#[test]
 fn what_may_stand_in_a_section_leaves_out_what_this_version_does_not_have() {
     for (text, name) in [("[peer]\nx = 1", "data_dir"), ("[api]\nx = 1", "user"), ("[[x]]", "cluster")] {
         let found = faults(of_text(&format!("{GOOD}{text}")));
@@ -809,7 +851,7 @@ fn a_file_that_cannot_be_read_is_told_why() {
 fn the_sample_that_ships_is_right_and_warns_of_nothing() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/evenkeel.toml");
     let loaded =
-        load(&Sources { file: Some(path.into()), ..Sources::default() }).unwrap_or_else(|faults| panic!("{faults}"));
+        load(&Sources { file: Some(path.into()), ..Sources::default() }).unwrap_or_else(|refused| panic!("{refused}"));
     assert_eq!(loaded.warnings, []);
 }
 
@@ -887,7 +929,7 @@ proptest! {
     ) {
         let text: String = words.concat();
         if let Err(found) = of_text(&text) {
-            prop_assert!(found.count() > 0);
+            prop_assert!(found.faults.count() > 0);
             prop_assert!(!found.to_string().contains(ESCAPE), "a terminal would obey it");
         }
     }

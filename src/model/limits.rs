@@ -14,6 +14,8 @@ pub const ADDRESSES_PER_NODE_MAX: usize = 16;
 pub const SETTINGS_FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Faults of settings that are listed; more are counted.
 pub const SETTINGS_FAULTS_MAX: usize = 1_000;
+/// Warnings of settings that are listed; more are counted.
+pub const SETTINGS_WARNINGS_MAX: usize = 1_000;
 /// Bytes of a request's or an answer's head, start line and fields together.
 pub const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Fields of a head, and of a trailer section.
