@@ -26,6 +26,7 @@ pub struct Spawn {
     name: String,
     command: Command,
     stop: Signal,
+    unread: bool,
 }
 
 /// A running process with its own folder, in which it may keep files.
@@ -61,7 +62,7 @@ impl Spawn {
         for kept in ENVIRONMENT_KEPT {
             command.envs(crate::environment::variable(kept).map(|value| (kept, value)));
         }
-        Self { name: name.into(), command, stop }
+        Self { name: name.into(), command, stop, unread: false }
     }
 
     /// Adds an argument.
@@ -82,11 +83,24 @@ impl Spawn {
         self
     }
 
+    /// Nobody reads its standard output: from the first byte on a write of it fails, as after `| head -1`. Its log is then
+    /// what it writes to standard error.
+    pub fn unread(mut self) -> Self {
+        self.unread = true;
+        self
+    }
+
     /// Starts it; `folder` is its own and goes with it.
     pub fn start(mut self, folder: TempDir) -> Process {
         let log = folder.path().join("log");
         let out = File::create(&log).expect("a log in a temporary folder");
         let err = out.try_clone().expect("a second handle of the log");
+        let out = if self.unread {
+            let (_, unread) = io::pipe().expect("a pipe");
+            Stdio::from(unread)
+        } else {
+            Stdio::from(out)
+        };
         let child = self
             .command
             .stdin(Stdio::null())

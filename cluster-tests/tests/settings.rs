@@ -1,14 +1,22 @@
 //! Settings as users meet them: a bad file, and a peer that is told nothing but `REGIONAL_ENDPOINTS`.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use cluster_tests::certificates::Authority;
 use cluster_tests::need;
 use cluster_tests::node::TestNode;
 use cluster_tests::peer::{Peer, evenkeel, write_settings};
+use cluster_tests::process::Spawn;
 use cluster_tests::raw::Raw;
-use cluster_tests::wait::wait_for;
+use cluster_tests::wait::{PATIENCE, wait_for};
+use cluster_tests::{binary, settings};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+/// Held by whoever needs the documented addresses, 127.0.0.1:8000 and :8080, or may take them.
+static DOCUMENTED_ADDRESSES: Mutex<()> = Mutex::new(());
 
 /// A file in which nearly every line is wrong, and words that must be said of each.
 const BAD_FILE: &str = r#"
@@ -55,7 +63,7 @@ fn a_bad_file_is_refused_by_check_and_by_run_in_the_same_words() {
 fn a_good_file_is_fine_and_starts_nothing() {
     let node = TestNode::start("a");
     let folder = tempfile::tempdir().unwrap();
-    let settings = cluster_tests::settings::Settings::one("web", "http", [node.address()]);
+    let settings = settings::Settings::one("web", "http", [node.address()]);
     let file = write_settings(folder.path(), &settings.evenkeel_toml());
     let checked = evenkeel(&["check", file.to_str().unwrap()], &[]);
     assert_eq!(checked.status.code(), Some(0), "{}{}", checked.out, checked.err);
@@ -75,6 +83,7 @@ fn a_variable_without_effect_stops_the_start() {
 
 #[test]
 fn a_peer_that_is_told_only_its_regions_runs() {
+    let _alone = DOCUMENTED_ADDRESSES.lock().unwrap_or_else(PoisonError::into_inner);
     // The addresses are the documented ones, so they have to be free.
     for address in ["127.0.0.1:8000", "127.0.0.1:8080"] {
         if TcpListener::bind(address).is_err() {
@@ -152,4 +161,139 @@ fn a_name_may_lead_to_several_addresses_of_which_one_answers() {
         Some(Raw::connect(address).get("/")).filter(|answer| answer.status == 200)
     });
     assert_eq!(answer.text(), "a\n");
+}
+
+#[test]
+fn programs_are_told_the_same_shape_of_a_good_a_bad_and_a_broken_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = "[[listener]]\nname = \"web\"\nlisten = \"127.0.0.1:8000\"\npool = \"web\"\n[[pool]]\nname = \"web\"\n";
+    let mut names: Vec<Vec<String>> = Vec::new();
+    for (text, ok, shape_only) in [
+        (good.to_owned(), true, false),
+        (format!("{good}retries = 99\n"), false, false),
+        ("[peer".to_owned(), false, true),
+    ] {
+        let file = write_settings(folder.path(), &text);
+        let file = file.to_str().unwrap();
+        let checked = evenkeel(&["check", file, "--json"], &[("EVENKEEL_API", "127.0.0.1:9")]);
+        assert_eq!(checked.status.code(), Some(if ok { 0 } else { 64 }), "{}{}", checked.out, checked.err);
+        let told: Value = serde_json::from_str(&checked.out).unwrap();
+        assert_eq!((&told["ok"], &told["file"], &told["shape_only"]), (&json!(ok), &json!(file), &json!(shape_only)));
+        assert_eq!((told["faults"].as_array().unwrap().is_empty(), &told["unlisted"]), (ok, &json!(0)), "{told}");
+        // The pool has no node, which is said whether something else is wrong or not.
+        assert_eq!(told["warnings"].as_array().unwrap().len(), usize::from(!shape_only), "{told}");
+        names.push(told.as_object().unwrap().keys().cloned().collect());
+    }
+    assert!(names.iter().all(|of| *of == names[0]), "{names:?}");
+}
+
+#[test]
+fn check_shows_every_value_with_where_it_comes_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "[[pool]]\nname = \"web\"\nretries = 5\nhealth = { send = \"AUTH hunter2\" }\n";
+    let file = write_settings(folder.path(), text);
+    let file = file.to_str().unwrap();
+    let checked = evenkeel(&["check", file, "--values", "--id", "ams-1"], &[("EVENKEEL_LOG_LEVEL", "debug")]);
+    assert_eq!(checked.status.code(), Some(0), "{}{}", checked.out, checked.err);
+    let row = |key: &str| {
+        let line = checked.out.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix("  "));
+        line.unwrap_or_else(|| panic!("{key} is not told:\n{}", checked.out)).trim().to_owned()
+    };
+    for (key, value, origin) in [
+        ("peer.id", "\"ams-1\"", "flag --id"),
+        ("log.level", "\"debug\"", "environment EVENKEEL_LOG_LEVEL"),
+        ("log.format", "\"text\"", "default"),
+        ("pool \"web\" retries", "5", &format!("{file} line 3")),
+        ("pool \"web\" health.send", "(12 bytes, not shown)", &format!("{file} line 4")),
+    ] {
+        let told = row(key);
+        assert!(told.starts_with(value) && told.ends_with(origin), "{key}: {told}");
+    }
+    let json = evenkeel(&["check", file, "--values", "--json"], &[]);
+    let told: Value = serde_json::from_str(&json.out).unwrap();
+    let retries = told["values"].as_array().unwrap().iter().find(|value| value["key"] == "pool \"web\" retries");
+    assert_eq!(retries.unwrap()["origin"], json!({"from": "file", "path": file, "line": 3}));
+    for printed in [&checked, &json] {
+        assert!(!printed.out.contains("hunter2"), "{}", printed.out);
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told_with_the_one_that_was_meant_or_how_to_begin() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("evenkel.toml");
+    let missing = missing.to_str().unwrap();
+    let alone = evenkeel(&["check", missing], &[]);
+    assert_eq!(alone.status.code(), Some(64));
+    assert!(alone.err.contains("there is no such file") && alone.err.contains("[[listener]]"), "{}", alone.err);
+    let meant = write_settings(folder.path(), "");
+    let beside = evenkeel(&["check", missing], &[]);
+    assert!(beside.err.contains(&format!("did you mean {}?", meant.display())), "{}", beside.err);
+
+    let asked = evenkeel(&["status", "--api", "foo"], &[]);
+    assert_eq!(asked.status.code(), Some(64));
+    assert!(asked.err.contains("host:port") && asked.err.contains("foo:8080"), "{}", asked.err);
+}
+
+/// A pool of `node` with a listener.
+fn one_pool(node: SocketAddr) -> settings::Settings {
+    settings::Settings::one("web", "http", [node])
+}
+
+#[test]
+fn questions_about_a_pool_are_answered_for_that_pool_or_with_those_there_are() {
+    let node = TestNode::start("a");
+    let text = one_pool(node.address()).evenkeel_toml() + "\n[[pool]]\nname = \"spare\"\n";
+    let peer = Peer::start_file(&text, &[]);
+    let api = peer.api().to_string();
+    for command in ["status", "pools", "nodes"] {
+        let refused = evenkeel(&[command, "--api", &api, "--pool", "spars"], &[]);
+        assert_eq!(refused.status.code(), Some(1), "{command}: {}{}", refused.out, refused.err);
+        assert!(refused.err.contains("spars") && refused.err.contains("spare"), "{command}: {}", refused.err);
+        assert_eq!(refused.out, "", "{command}");
+    }
+    let told = evenkeel(&["status", "--api", &api, "--pool", "spare", "--json"], &[]);
+    let told: Value = serde_json::from_str(&told.out).unwrap();
+    let pools: Vec<_> = told["pools"].as_array().unwrap().iter().map(|pool| &pool["name"]).collect();
+    assert_eq!((pools, &told["listeners"]), (vec![&json!("spare")], &json!([])));
+}
+
+#[test]
+fn a_peer_serves_on_when_nobody_reads_what_it_says() {
+    let node = TestNode::start("a");
+    let folder = tempfile::tempdir().unwrap();
+    let settings = one_pool(node.address()).with_lasting_ports();
+    let file = write_settings(folder.path(), &settings.evenkeel_toml());
+    let spawn = Spawn::new("evenkeel", &binary::evenkeel(), Signal::KILL).arg("run").arg("--config").arg(file).unread();
+    let mut peer = spawn.start(folder);
+    // Once for its addresses and once for `ready`.
+    peer.wait_log("warnings that nobody reads", PATIENCE, |log| {
+        (log.matches("standard output cannot be written").count() == 2).then_some(())
+    });
+    assert_eq!(Raw::connect(settings.listeners[0].listen).get("/").status, 200);
+    assert_eq!(peer.terminate().code(), Some(0));
+}
+
+#[test]
+fn a_hang_up_is_answered_in_the_log_and_ends_nothing() {
+    let node = TestNode::start("a");
+    let mut peer = Peer::start(&one_pool(node.address()));
+    for _ in 0..2 {
+        peer.process().signal(Signal::HUP);
+        peer.process().wait_log("an answer to SIGHUP", PATIENCE, |log| {
+            log.contains("reload is not available in this version; restart to read settings anew").then_some(())
+        });
+        assert_eq!(Raw::connect(peer.listener("web")).get("/").status, 200);
+    }
+    assert_eq!(peer.process().terminate().code(), Some(0));
+}
+
+#[test]
+fn a_demo_without_a_terminal_speaks_of_no_keys() {
+    let _alone = DOCUMENTED_ADDRESSES.lock().unwrap_or_else(PoisonError::into_inner);
+    let demo = Spawn::new("the demo", &binary::evenkeel(), Signal::KILL).arg("demo");
+    let mut demo = demo.start(tempfile::tempdir().unwrap());
+    demo.wait_log("how it ends", PATIENCE, |log| log.contains("Ends with").then_some(()));
+    assert_eq!(demo.terminate().code(), Some(0));
+    assert!(demo.log().contains("curl") && !demo.log().contains("Keys"), "{}", demo.log());
 }
