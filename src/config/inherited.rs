@@ -186,7 +186,7 @@ fn regional_node(part: &str) -> Result<(RegionName, Node), Wrong> {
     if let Some((region, address)) = part.split_once('=')
         && region.trim().parse::<RegionName>().is_ok()
     {
-        return Err(Wrong::new("a colon stands between the region and its address").hint(format!(
+        return Err(Wrong::new("it has = where a colon belongs, between the region and its address").hint(format!(
             "write {}:{}",
             region.trim(),
             address.trim()
