@@ -1,4 +1,4 @@
-//! What a machine must offer for a test: a missing server skips the test at home and fails it in CI.
+//! What a machine must offer for a test: where it is missing the test is skipped at home, which everybody sees, and fails in CI.
 
 use std::path::PathBuf;
 
@@ -24,12 +24,14 @@ pub fn find(name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// Says why a test is skipped; fails where `CI=true` promises that everything is there.
+/// Says for all to see why this test is skipped; fails where `CI=true` promises that nothing is missing.
 #[track_caller]
 pub fn missing(reason: &str) {
     let promised = crate::environment::variable("CI").is_some_and(|value| value == "true");
-    assert!(!promised, "{reason}, and CI=true promises that it is");
-    crate::report::line(&format!("skipped: {reason}"));
+    assert!(!promised, "{reason}, and CI=true promises that no test is skipped");
+    // The harness names a test's thread after the test.
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    crate::report::proclaim(&format!("skipped {test}: {reason}"));
 }
 
 /// Raises this process's limit of open files to at least `count`; `false`, with a line that says so, where it may not.
@@ -43,4 +45,35 @@ pub fn open_files(count: u64) -> bool {
         missing(&format!("only {:?} open files are allowed, {count} are needed", limit.maximum));
     }
     enough
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Output};
+
+    use super::*;
+
+    #[test]
+    #[ignore = "the test below runs it and looks at what it prints"]
+    fn needs_what_no_machine_has() {
+        assert_eq!(program("a-program-that-no-machine-has"), None);
+    }
+
+    fn run(ci: Option<&str>) -> (Output, String) {
+        let mut harness = Command::new(std::env::current_exe().expect("a process knows its program"));
+        harness.args(["--exact", "need::tests::needs_what_no_machine_has", "--ignored"]).env_remove("CI");
+        let output = harness.envs(ci.map(|ci| ("CI", ci))).output().expect("the harness runs");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output, told)
+    }
+
+    #[test]
+    fn a_skipped_test_is_seen_at_home_and_fails_in_ci() {
+        let (output, told) = run(None);
+        assert!(output.status.success());
+        let line = "skipped need::tests::needs_what_no_machine_has: a-program-that-no-machine-has is not installed\n";
+        assert_eq!(told, line, "told though the test passes");
+        let (output, _) = run(Some("true"));
+        assert!(!output.status.success(), "CI=true takes no skip");
+    }
 }
