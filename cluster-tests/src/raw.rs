@@ -212,14 +212,29 @@ impl Raw {
             return End::Bytes(self.buffer[self.start..self.end].to_vec());
         }
         self.set_patience(patience);
-        let end = match self.fill() {
+        let end = self.fill_to_end();
+        self.set_patience(SILENCE_MAX);
+        end
+    }
+
+    /// What became of the connection so far, without waiting.
+    pub fn state(&mut self) -> End {
+        if self.start < self.end {
+            return End::Bytes(self.buffer[self.start..self.end].to_vec());
+        }
+        self.stream.set_nonblocking(true).expect("a socket of one's own");
+        let end = self.fill_to_end();
+        self.stream.set_nonblocking(false).expect("a socket of one's own");
+        end
+    }
+
+    fn fill_to_end(&mut self) -> End {
+        match self.fill() {
             Ok(true) => End::Bytes(self.buffer[self.start..self.end].to_vec()),
             Ok(false) | Err(Broken::Closed) => End::Closed,
             Err(Broken::Silent) => End::Open,
             Err(_) => End::Reset,
-        };
-        self.set_patience(SILENCE_MAX);
-        end
+        }
     }
 
     /// Reads once more into the empty buffer; `false` at the connection's end.

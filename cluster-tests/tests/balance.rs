@@ -29,7 +29,7 @@ fn shares(nodes: &[TestNode]) -> Vec<u64> {
 
 /// Asks `count` times from as many connections as `clients`.
 fn ask(peer: &Peer, clients: u32, count: usize) {
-    let load = Load::start(&Plan { clients, ..Plan::get(peer.listener("web"), 4_000) });
+    let load = Load::start(&Plan::busy(peer.listener("web"), clients));
     wait_until("the requests", || load.count() >= count);
     assert_eq!(failures(&load.stop(), 5), [""; 0]);
 }
