@@ -10,6 +10,7 @@ pub mod haproxy;
 pub mod head;
 pub mod load;
 pub mod need;
+pub mod network;
 pub mod nginx;
 pub mod node;
 pub mod pattern;

@@ -49,13 +49,22 @@ impl Spawn {
 
     /// The same, bound to one core where one is given.
     pub fn on_core(name: impl Into<String>, program: &Path, stop: Signal, core: Option<usize>) -> Self {
+        match core {
+            None => Self::through(name, &[], program, stop),
+            Some(core) => {
+                let bound = ["taskset".into(), "--cpu-list".into(), core.to_string().into()];
+                Self::through(name, &bound, program, stop)
+            }
+        }
+    }
+
+    /// The same, started by another program, which takes its place: these words come before it.
+    pub(crate) fn through(name: impl Into<String>, before: &[OsString], program: &Path, stop: Signal) -> Self {
         let mut words: Vec<OsString> = Vec::new();
         if let Some(setpriv) = need::find("setpriv") {
             words.extend([setpriv.into(), "--pdeathsig".into(), signal_name(stop).into()]);
         }
-        if let Some(core) = core {
-            words.extend(["taskset".into(), "--cpu-list".into(), core.to_string().into()]);
-        }
+        words.extend_from_slice(before);
         words.push(program.into());
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).env_clear();
