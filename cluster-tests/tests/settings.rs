@@ -1,11 +1,10 @@
 //! Settings as users meet them: a bad file, and a peer that is told nothing but `REGIONAL_ENDPOINTS`.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use cluster_tests::certificates::Authority;
-use cluster_tests::need;
+use cluster_tests::network::Network;
 use cluster_tests::node::TestNode;
 use cluster_tests::peer::{Peer, evenkeel, write_settings};
 use cluster_tests::process::Spawn;
@@ -14,9 +13,6 @@ use cluster_tests::wait::{PATIENCE, wait_for};
 use cluster_tests::{binary, settings};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-
-/// Held by whoever needs the documented addresses, 127.0.0.1:8000 and :8080, or may take them.
-static DOCUMENTED_ADDRESSES: Mutex<()> = Mutex::new(());
 
 /// A file in which nearly every line is wrong, and words that must be said of each.
 const BAD_FILE: &str = r#"
@@ -83,18 +79,21 @@ fn a_variable_without_effect_stops_the_start() {
 
 #[test]
 fn a_peer_that_is_told_only_its_regions_runs() {
-    let _alone = DOCUMENTED_ADDRESSES.lock().unwrap_or_else(PoisonError::into_inner);
-    // The addresses are the documented ones, so they have to be free.
-    for address in ["127.0.0.1:8000", "127.0.0.1:8080"] {
-        if TcpListener::bind(address).is_err() {
-            return need::missing(&format!("{address} is not free"));
-        }
-    }
+    // The addresses are the documented ones. On this machine others may have them; on a host of its own nobody does.
+    let Some(network) = Network::of(1) else { return };
+    // Built out here, since a build may need the machine's own network.
+    binary::evenkeel();
+    let taken = ["127.0.0.1:8000", "127.0.0.1:8080"].map(TcpListener::bind);
+    network.host(0).within(told_only_its_regions);
+    drop(taken);
+}
+
+fn told_only_its_regions() {
     let (us, eu) = (TestNode::start("us"), TestNode::start("eu"));
     let regions = format!("us-east:http://{},eu-west:{}", us.address(), eu.address());
     let peer = Peer::start_bare(&[("REGIONAL_ENDPOINTS", &regions), ("LOAD_BALANCING_STRATEGY", "round_robin")]);
-    assert_eq!(peer.listener("regions"), "127.0.0.1:8000".parse().unwrap());
-    assert_eq!(peer.api(), "127.0.0.1:8080".parse().unwrap());
+    assert_eq!(peer.listener("regions").to_string(), "127.0.0.1:8000");
+    assert_eq!(peer.api().to_string(), "127.0.0.1:8080");
     let mut client = Raw::connect(peer.listener("regions"));
     for _ in 0..10 {
         assert_eq!(client.get("/").status, 200);
@@ -290,7 +289,6 @@ fn a_hang_up_is_answered_in_the_log_and_ends_nothing() {
 
 #[test]
 fn a_demo_without_a_terminal_speaks_of_no_keys() {
-    let _alone = DOCUMENTED_ADDRESSES.lock().unwrap_or_else(PoisonError::into_inner);
     let demo = Spawn::new("the demo", &binary::evenkeel(), Signal::KILL).arg("demo");
     let mut demo = demo.start(tempfile::tempdir().unwrap());
     demo.wait_log("how it ends", PATIENCE, |log| log.contains("Ends with").then_some(()));
