@@ -21,7 +21,7 @@ fn peer(node: &TestNode, lines: &[&str]) -> Peer {
 #[test]
 fn no_request_fails_when_a_peer_stops_under_load() {
     let node = TestNode::start("a");
-    let mut peer = peer(&node, &[]);
+    let mut peer = peer(&node, &["announce = \"3s\""]);
     let address = peer.listener("web");
     let mut download = Raw::connect(address);
     download.send("GET /slow/6000000 HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
@@ -34,8 +34,10 @@ fn no_request_fails_when_a_peer_stops_under_load() {
 
     let told = host::now();
     peer.process().signal(Signal::TERM);
-    // What a balancer in front does: it sends no more to a peer that says it stops.
     wait_until("/health to say 503", || peer.says_it_stops());
+    // A balancer in front takes a while to see that, and then it sends no more.
+    let count = load.count();
+    wait_until("traffic while the peer says that it stops", || load.count() > count + 300);
     let outcomes = [load.stop(), slow.stop()].concat();
     assert!(told.elapsed() < Duration::from_secs(3), "{:?}", told.elapsed());
     assert_eq!(failures(&outcomes, 10), [""; 0]);
@@ -43,6 +45,7 @@ fn no_request_fails_when_a_peer_stops_under_load() {
         outcomes.iter().filter(|outcome| outcome.sent > told).filter_map(|outcome| outcome.answer.as_ref().ok());
     let (closing, after) =
         closed.fold((0, 0), |(closing, all), answer| (closing + usize::from(!answer.head.keeps_alive()), all + 1));
+    assert!(after >= 300 && closing >= 300, "{after} answers after the signal, {closing} of them the last on theirs");
     report::line(&format!(
         "{} requests, {after} of them after the signal, {closing} of those with `Connection: close`",
         outcomes.len()
