@@ -14,7 +14,7 @@ use super::settings::Settings;
 use super::supervise::{AddError, Board, ChildSpec, Supervisor};
 use crate::health;
 use crate::host::{self, Dice, Names};
-use crate::model::{Catalog, NodeId};
+use crate::model::{Catalog, Member, Members, NodeId};
 use crate::proxy::{self, BindError, Bound, Phase, Protocol, WorkerActor};
 use crate::tls::{self, ClientConfigs, TlsError};
 use crate::view::{self, ViewActor, ViewCell};
@@ -77,7 +77,9 @@ impl Peer {
         let listeners: Arc<[Bound]> = proxy::bind(&settings.proxy)?.into();
         let tls = tls::client_configs()?;
         let catalog = Arc::new(settings.catalog);
-        let view = ViewCell::new(view::first(&catalog, started));
+        let own = Member { id: settings.id.clone(), region: settings.region.clone() };
+        let members = Arc::new(Members::alone(own));
+        let view = ViewCell::new(view::first(&catalog, members, started));
         let (cluster, supervisor, board) = cluster_thread().await?;
 
         let (events, inbox) = view::channel();

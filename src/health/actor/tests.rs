@@ -8,7 +8,10 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::model::limits::CHECKS_IN_FLIGHT_MAX;
-use crate::model::{Check, CheckKind, Health as Vote, HttpCheck, Node, Observation, Pool, StatusRange, TcpCheck};
+use crate::model::{
+    Check, CheckKind, Health as Vote, HttpCheck, Member, Members, Node, Observation, Pool, RegionName, StatusRange,
+    TcpCheck,
+};
 use crate::view::{self, Changes, Event as ViewEvent, View};
 
 /// Longer than anything here takes on a slow machine; reached only by a failure.
@@ -42,8 +45,8 @@ impl Stage {
         let (sender, outputs) = mpsc::channel(64);
         let (suspects, suspected) = mpsc::channel(64);
         let (round, first_round) = watch_channel::channel(false);
-        let view = ViewCell::default();
-        view.store(Arc::new(view::first(&catalog, host::now())));
+        let own = Member { id: "own".parse().unwrap(), region: RegionName::default() };
+        let view = ViewCell::new(view::first(&catalog, Arc::new(Members::alone(own)), host::now()));
         let arguments = Arguments {
             view,
             catalog,
