@@ -268,4 +268,24 @@ mod tests {
         actor.stop(None);
         task.await.unwrap();
     }
+
+    #[tokio::test]
+    async fn what_others_have_in_flight_reaches_the_counts_that_picks_read_and_leaves_them_again() {
+        let (events, arguments) = start();
+        let cell = arguments.cell.clone();
+        let (actor, task) = Actor::spawn(None, ViewActor, arguments).await.unwrap();
+        let member = |id: &str| Member { id: id.parse().unwrap(), region: RegionName::default() };
+        let both = Members::new(member("own"), [member("b")]);
+        let key = cell.load().node(&"a".parse::<NodeId>().unwrap()).unwrap().1.key;
+        let load = Event::Load { observer: member("b").id, page: 0, at: host::now(), in_flight: vec![(key, 1_000)] };
+        events.send(Event::Members(Arc::new(both))).await.unwrap();
+        events.send(load).await.unwrap();
+        let elsewhere = |view: &View| view.pools().map(|pool| pool.nodes[0].live.in_flight_elsewhere()).sum::<u32>();
+        until(&cell, "the load of b", |view| elsewhere(view) > 0).await;
+        // It would fade, but a dead peer holds nothing at once.
+        events.send(Event::Members(Arc::new(Members::alone(member("own"))))).await.unwrap();
+        until(&cell, "no load", |view| elsewhere(view) == 0).await;
+        actor.stop(None);
+        tokio::time::timeout(Duration::from_secs(10), task).await.unwrap().unwrap();
+    }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::changes::{Changes, FromPeer};
 use super::choose::Tiers;
-use super::heard::{OWN, Observers, Place, Said, Slots};
+use super::heard::{Near, OWN, Observers, Place, Said, Slots};
 use super::picture::{Index, NodeState, NodeView, PoolView, Run, Standing, View};
 use super::verdict::{HOLD, Held, Tally, Vote, verdict};
 use crate::balance::weight;
@@ -86,6 +86,7 @@ pub enum Event {
 pub fn first(catalog: &Catalog, members: Arc<Members>, now: Instant) -> View {
     let observers = Observers::alone(members.own().id.clone(), now);
     let own = Slots::default().with(OWN);
+    let near = Near::of(&observers, &members);
     let mut index = Index::default();
     let mut pools = Vec::with_capacity(catalog.pools().len());
     for (at, pool) in catalog.pools().iter().enumerate() {
@@ -99,7 +100,8 @@ pub fn first(catalog: &Catalog, members: Arc<Members>, now: Instant) -> View {
         let standing = Standing { fresh: own, counting: own };
         let tally = Arc::new(tally(&nodes, own));
         let live = Arc::new(PoolLive::default());
-        pools.push(Arc::new(build_pool(Arc::new(pool.clone()), live, None, nodes, (standing, tally), now)));
+        let seen = Seen { standing, tally, near: &near };
+        pools.push(Arc::new(build_pool(Arc::new(pool.clone()), live, None, nodes, seen, now)));
     }
     View { pools, index: Arc::new(index), members, observers, doubtful: Slots::default(), stale_at: None, dropped: 0 }
 }
@@ -150,17 +152,20 @@ impl View {
             })
             .collect();
         let doubtful: Slots = whole.doubtful().into_iter().collect();
+        let near = Near::of(&observers, &members);
+        let same_members = members == self.members;
 
         let pools = self.pools.iter().zip(looked).enumerate().map(|(at, (pool, (fresh, tally)))| {
             let standing = Standing { fresh, counting: fresh.without(doubtful) };
             let changed = draft.pools.remove(&at);
             let due = pool.due.is_some_and(|due| due <= now);
-            if changed.is_none() && !due && standing == pool.standing {
+            if changed.is_none() && !due && same_members && standing == pool.standing {
                 return Arc::clone(pool);
             }
             let nodes = changed.unwrap_or_else(|| pool.nodes.clone());
             let (settings, live) = (Arc::clone(&pool.pool), Arc::clone(&pool.live));
-            Arc::new(build_pool(settings, live, Some(&pool.tiers), nodes, (standing, tally), now))
+            let seen = Seen { standing, tally, near: &near };
+            Arc::new(build_pool(settings, live, Some(&pool.tiers), nodes, seen, now))
         });
         let pools = pools.collect();
         Self { pools, index: Arc::clone(&self.index), members, observers, doubtful, stale_at, dropped }
@@ -292,19 +297,26 @@ impl NodeView {
     }
 }
 
+/// By whom a pool is judged.
+struct Seen<'n> {
+    standing: Standing,
+    tally: Arc<Tally>,
+    near: &'n Near,
+}
+
 /// Judges every node, weighs it beside its siblings and prepares the picking.
 fn build_pool(
     pool: Arc<Pool>,
     live: Arc<PoolLive>,
     previous: Option<&Tiers>,
     mut nodes: Vec<Arc<NodeView>>,
-    (standing, tally): (Standing, Arc<Tally>),
+    Seen { standing, tally, near }: Seen<'_>,
     now: Instant,
 ) -> PoolView {
     let mut due: Option<Instant> = None;
     let mut wake_at = |at: Instant| due = Some(due.map_or(at, |due| due.min(at)));
-    let mut judge =
-        Judge { counting: standing.counting, check: &pool.check.kind, votes: Vec::new(), times: Vec::new() };
+    let counting = standing.counting;
+    let mut judge = Judge { counting, near, pool: &pool, votes: Vec::new(), times: Vec::new() };
     for node in &mut nodes {
         let judged = judge.judge(node, now);
         if judged != Judged::of(node) {
@@ -368,7 +380,9 @@ impl Judged {
 struct Judge<'p> {
     /// Whose votes count.
     counting: Slots,
-    check: &'p CheckKind,
+    /// And on which nodes.
+    near: &'p Near,
+    pool: &'p Pool,
     /// Of the node at hand.
     votes: Vec<Vote>,
     /// Of the node at hand.
@@ -377,7 +391,7 @@ struct Judge<'p> {
 
 impl Judge<'_> {
     fn judge(&mut self, node: &NodeView, now: Instant) -> Judged {
-        let counting = self.counting;
+        let counting = self.counting.and(self.near.to(&node.node, self.pool.observe));
         let counted = || node.observations().filter(|(slot, _)| counting.has(*slot)).map(|(_, heard)| heard);
         self.votes.clear();
         self.votes.extend(
@@ -392,7 +406,7 @@ impl Judge<'_> {
             Some(Health::Down)
         } else {
             // Nobody is waited for where nobody ever looks.
-            (*self.check == CheckKind::None).then_some(Health::Up)
+            (self.pool.check.kind == CheckKind::None).then_some(Health::Up)
         };
         let verdict = verdict(&self.votes, held, local);
         let usable = matches!(verdict, Verdict::Up | Verdict::Degraded);

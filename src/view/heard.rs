@@ -4,12 +4,12 @@
 //! A peer tells in pages, each replaced whole. A node may move from one page to another, and the two may arrive in either
 //! order: what a page said last of a node is the page's own to take back, and nobody else's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::model::limits::PEERS_MAX;
-use crate::model::{Heard, Members, PeerId};
+use crate::model::{Heard, Members, Node, Observe, PeerId, RegionName};
 
 /// How long an observer's last sweep speaks for its observations at least: three sweeps, of which two may be lost.
 pub(super) const FRESH_MIN: Duration = Duration::from_secs(3);
@@ -35,8 +35,14 @@ pub(super) struct Slots(u128);
 const _: () = assert!(PEERS_MAX <= u128::BITS as usize);
 
 impl Slots {
+    pub(super) const ALL: Self = Self(u128::MAX);
+
     pub(super) fn with(self, slot: usize) -> Self {
         Self(self.0 | 1 << slot)
+    }
+
+    pub(super) fn and(self, others: Self) -> Self {
+        Self(self.0 & others.0)
     }
 
     pub(super) fn without(self, others: Self) -> Self {
@@ -55,6 +61,39 @@ impl Slots {
 impl FromIterator<usize> for Slots {
     fn from_iter<T: IntoIterator<Item = usize>>(slots: T) -> Self {
         slots.into_iter().fold(Self::default(), Self::with)
+    }
+}
+
+/// Whose votes are about a node at all: those of the peers in its region if any live there, else all. A node without a region
+/// is in this peer's, and what other regions find at its address is theirs to know.
+///
+/// Not those alone who are meant to observe it: when an observer dies the one that looked before it goes on being heard until
+/// it takes its vote back itself, and there is no moment without votes.
+#[derive(Debug)]
+pub(super) struct Near {
+    /// Empty where all peers are in one region: then all are near to everything.
+    by_region: HashMap<RegionName, Slots>,
+    own: RegionName,
+}
+
+impl Near {
+    pub(super) fn of(observers: &Observers, members: &Members) -> Self {
+        let own = members.own().region.clone();
+        let mut by_region: HashMap<RegionName, Slots> = HashMap::new();
+        if members.iter().any(|member| member.region != own) {
+            for member in members.iter() {
+                let slots = by_region.entry(member.region.clone()).or_default();
+                *slots = observers.find(&member.id).map_or(*slots, |slot| slots.with(slot));
+            }
+        }
+        Self { by_region, own }
+    }
+
+    pub(super) fn to(&self, node: &Node, observe: Observe) -> Slots {
+        if self.by_region.is_empty() || observe == Observe::Everywhere {
+            return Slots::ALL;
+        }
+        self.by_region.get(node.region.as_ref().unwrap_or(&self.own)).copied().unwrap_or(Slots::ALL)
     }
 }
 
@@ -136,7 +175,8 @@ impl Observers {
 
     /// Somebody who is no member, and has to make room for one who may be.
     pub(super) fn stranger(&self, members: &Members) -> Option<usize> {
-        self.known().find(|(_, observer)| !members.contains(&observer.id)).map(|(slot, _)| slot)
+        let mut others = self.known().filter(|(slot, _)| *slot != OWN);
+        others.find(|(_, observer)| !members.contains(&observer.id)).map(|(slot, _)| slot)
     }
 
     /// Clears a slot. Returns the nodes of which its owner may have said something.

@@ -10,7 +10,6 @@ use serde::Serialize;
 
 use super::choose::Tiers;
 use super::heard::{OWN, Observers, Place, Said, Slots};
-use super::observers::Observed;
 use super::verdict::Tally;
 use crate::balance::score::{Band, Score};
 use crate::balance::{NodeLive, PoolLive};
@@ -44,17 +43,15 @@ pub(super) struct Index {
 }
 
 impl View {
-    /// Whether something is known of every node that is checked: from this peer where it is an observer, else from whoever
-    /// is.
+    /// Whether something is known of every node that is checked, from this peer or from others.
     pub fn is_checked(&self) -> bool {
-        let is_known = |pool: &PoolView, node: &NodeView| {
+        let is_known = |node: &NodeView| {
             node.node.admin == Admin::Disabled
                 || node.observation.checks_total > 0
-                || (node.state.verdict != Verdict::Unknown
-                    && !Observed::of(&node.node, pool.pool.observe).is_observed_here(&self.members))
+                || node.state.verdict != Verdict::Unknown
         };
-        let checked = self.pools.iter().filter(|pool| pool.pool.check.kind != CheckKind::None);
-        checked.into_iter().all(|pool| pool.nodes.iter().all(|node| is_known(pool, node)))
+        let mut checked = self.pools.iter().filter(|pool| pool.pool.check.kind != CheckKind::None);
+        checked.all(|pool| pool.nodes.iter().all(|node| is_known(node)))
     }
 
     /// This peer and those that live.
@@ -79,13 +76,14 @@ impl View {
         self.dropped
     }
 
-    /// Who says what of a node, by peer id, this peer included.
+    /// What those who live say of a node, by peer id, this peer included.
     pub fn opinions(&self, id: &NodeId) -> Option<Vec<Opinion>> {
         let place = *self.index.nodes.get(id)?;
         let (pool, node) = self.node(id)?;
         let of = |slot: usize, heard: Heard, in_flight: u32| {
+            let peer = self.observers.get(slot).map(|observer| &observer.id);
             Some(Opinion {
-                peer: self.observers.get(slot)?.id.clone(),
+                peer: peer.filter(|id| self.members.contains(id))?.clone(),
                 heard,
                 fresh: pool.standing.fresh.has(slot),
                 doubtful: self.doubtful.has(slot),

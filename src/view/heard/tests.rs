@@ -454,24 +454,42 @@ fn a_peer_that_does_not_observe_a_node_knows_it_from_those_who_do() {
     let mut checked = Stage::new(&["---", "---", "---", "---", "---", "---", "---"]);
     checked.pass(FRESH_MIN, &["own"]);
     assert!(!checked.view.is_checked());
-    // Seven peers: some nodes are observed here and some are not.
-    let here = |stage: &Stage, number: usize| {
-        let node = &stage.view.pools[0].nodes[number].node;
-        super::super::observers::Observed::of(node, Observe::Divided).is_observed_here(&stage.view.members)
-    };
-    let ours: Vec<usize> = (0..3).filter(|&number| here(&checked, number)).collect();
-    assert!(!ours.is_empty() && ours.len() < 3, "{ours:?}");
-    let seen = |number: usize| Event::Observed {
-        node: id(number),
-        observation: Observation { checks_total: 1, ..observation('D') },
-    };
-    checked.tell(ours.iter().map(|&number| seen(number)));
+    let observation = Observation { checks_total: 1, ..observation('D') };
+    checked.tell([Event::Observed { node: id(0), observation }]);
     assert!(!checked.view.is_checked(), "of the others nothing is known");
     let nodes = (0..3).map(|number| (checked.key(number), heard('U'))).collect();
     checked.tell([Event::Heard { observer: peer("b"), page: 0, nodes }]);
     assert!(!checked.view.is_checked(), "nor from somebody who is not seen to look");
     checked.pass(Duration::ZERO, &["b"]);
     assert!(checked.view.is_checked());
+}
+
+#[test]
+fn peers_of_other_regions_have_no_say_on_a_node_while_one_of_its_own_lives() {
+    let member = |id: &PeerId, region: &str| Member { id: id.clone(), region: region.parse().unwrap() };
+    let others = [("b", "eu"), ("c", "us"), ("d", "us"), ("e", "us")];
+    for (region, lines, expected) in [
+        (Some("eu"), ["D", "D", "U", "U", "U"], "D"),
+        (Some("us"), ["D", "D", "U", "U", "U"], "U"),
+        (Some("us"), ["U", "U", "D", "D", "U"], "D"),
+        // It is in this peer's region, and what others find at its address is another thing.
+        (None, ["U", "U", "D", "D", "D"], "U"),
+        // Nobody lives there: everybody has a say.
+        (Some("asia"), ["U", "U", "D", "D", "D"], "D"),
+        (Some("asia"), ["D", "D", "U", "U", "U"], "U"),
+    ] {
+        let mut pool = pool(1);
+        pool.nodes[0].region = region.map(|region| region.parse().unwrap());
+        let mut stage = Stage::of(pool, others.map(|(id, _)| peer(id)).to_vec(), &lines);
+        let regions = others.map(|(id, region)| member(&peer(id), region));
+        stage.tell([Event::Members(Arc::new(Members::new(member(&peer("own"), "eu"), regions)))]);
+        assert_eq!(stage.verdicts(), expected, "{region:?} {lines:?}");
+        // The last of the others dies or moves: the node is judged anew.
+        let here = others.map(|(id, _)| member(&peer(id), "eu"));
+        stage.tell([Event::Members(Arc::new(Members::new(member(&peer("own"), "eu"), here)))]);
+        let downs = lines.iter().filter(|line| **line == "D").count();
+        assert_eq!(stage.verdicts(), if downs > 2 { "D" } else { "U" }, "{region:?} {lines:?}");
+    }
 }
 
 /// Prints what it costs; the bound is that of the design, 2 ms, with room for slow machines.
