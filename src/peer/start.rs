@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::handles::{BoundListener, Handles, Readiness};
 use super::settings::Settings;
 use super::supervise::{AddError, Board, ChildSpec, Supervisor};
-use crate::health::{self, Asker};
+use crate::health::{self, Asker, Hint};
 use crate::host::{self, Dice, Names};
 use crate::model::{Catalog, Member, Members, NodeId};
 use crate::proxy::{self, BindError, Bound, Phase, Protocol, WorkerActor};
@@ -90,7 +90,15 @@ impl Peer {
         let counts = Arc::default();
 
         supervisor.add(view_child(view.clone(), inbox)).await?;
-        let ways = Ways { outputs: events, suspects: suspect_inbox, first_round, members };
+        // A peer that is alone hears no hints, has nobody to send one to, and stays alone.
+        let ways = Ways {
+            outputs: events,
+            suspects: suspect_inbox,
+            hinted: mpsc::channel(1).1,
+            hints: mpsc::channel(1).0,
+            members: watch::channel(members).1,
+            first_round,
+        };
         supervisor.add(health_child(catalog, view.clone(), ways, Asker::Nodes(tls.clone()))).await?;
         let shared = proxy::Shared {
             listeners: Arc::clone(&listeners),
@@ -208,17 +216,15 @@ fn view_child(cell: ViewCell, inbox: view::Inbox) -> ChildSpec {
 struct Ways {
     outputs: mpsc::Sender<view::Event>,
     suspects: mpsc::Receiver<NodeId>,
+    hinted: mpsc::Receiver<NodeId>,
+    hints: mpsc::Sender<Hint>,
+    members: watch::Receiver<Arc<Members>>,
     first_round: watch::Sender<bool>,
-    members: Arc<Members>,
 }
 
 fn health_child(catalog: Arc<Catalog>, view: ViewCell, ways: Ways, asker: Asker) -> ChildSpec {
-    let Ways { outputs, suspects, first_round, members } = ways;
-    let suspects = Arc::new(Mutex::new(suspects));
-    // A peer that is alone hears no hints, has nobody to send one to, and stays alone.
-    let hinted = Arc::new(Mutex::new(mpsc::channel(1).1));
-    let hints = mpsc::channel(1).0;
-    let members = watch::channel(members).1;
+    let Ways { outputs, suspects, hinted, hints, members, first_round } = ways;
+    let (suspects, hinted) = (Arc::new(Mutex::new(suspects)), Arc::new(Mutex::new(hinted)));
     let names = Names::of_system();
     ChildSpec::new("health", move || {
         let arguments = health::Arguments {
