@@ -277,7 +277,7 @@ mod tests {
         let member = |id: &str| Member { id: id.parse().unwrap(), region: RegionName::default() };
         let both = Members::new(member("own"), [member("b")]);
         let key = cell.load().node(&"a".parse::<NodeId>().unwrap()).unwrap().1.key;
-        let load = Event::Load { observer: member("b").id, page: 0, at: host::now(), in_flight: vec![(key, 1_000)] };
+        let load = Event::Load { observer: member("b").id, at: host::now(), in_flight: vec![(key, 1_000)] };
         events.send(Event::Members(Arc::new(both))).await.unwrap();
         events.send(load).await.unwrap();
         let elsewhere = |view: &View| view.pools().map(|pool| pool.nodes[0].live.in_flight_elsewhere()).sum::<u32>();

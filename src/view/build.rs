@@ -64,15 +64,14 @@ pub enum Event {
         /// When that was seen.
         at: Instant,
     },
-    /// All that one page says of what another peer has in flight; like [`Event::Heard`], and it fades.
+    /// What another peer has in flight; it takes the place of what it said before, and fades from when it was heard or the
+    /// peer's sweep rose last.
     Load {
         /// The other peer.
         observer: PeerId,
-        /// Which page.
-        page: u16,
         /// When that was heard.
         at: Instant,
-        /// Requests and connections at each node.
+        /// Requests and connections at each node where there are some worth telling.
         in_flight: Vec<(NodeKey, u32)>,
     },
     /// Nothing of what another peer said before counts: it was started anew, or is gone for good.
@@ -203,7 +202,7 @@ impl Draft<'_> {
         {
             self.forget(observers, slot);
         }
-        if told.swept.is_none() && told.pages.is_empty() && told.loads.is_empty() {
+        if told.swept.is_none() && told.pages.is_empty() && told.load.is_none() {
             return true;
         }
         let slot = observers.find(id).or_else(|| observers.settle(id)).or_else(|| {
@@ -225,8 +224,8 @@ impl Draft<'_> {
                 self.say(place, Said { slot, page, heard });
             }
         }
-        for (page, load) in told.loads {
-            observers.load(slot, page, load);
+        if let Some(load) = told.load {
+            observers.load(slot, load);
         }
         true
     }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::build::Event;
 use super::heard::{FRESH_MIN, Load, OWN, Place};
 use super::picture::View;
-use crate::model::limits::{ADDRESSES_PER_NODE_MAX, HEARD_PAGES_MAX, HEARD_PER_PAGE_MAX, PEERS_MAX};
+use crate::model::limits::{ADDRESSES_PER_NODE_MAX, HEARD_PAGES_MAX, NODES_MAX, OBSERVATIONS_PER_PAGE_MAX, PEERS_MAX};
 use crate::model::{Heard, Members, NodeId, NodeKey, Observation, PeerId};
 
 /// What happened since the last view: of each kind and node, peer or page the latest.
@@ -37,7 +37,7 @@ pub(super) struct FromPeer {
     pub(super) swept: Option<Instant>,
     /// Each sorted by place.
     pub(super) pages: BTreeMap<u16, Vec<(Place, Heard)>>,
-    pub(super) loads: BTreeMap<u16, Load>,
+    pub(super) load: Option<Load>,
 }
 
 impl Changes {
@@ -54,16 +54,19 @@ impl Changes {
             Event::Observed { .. } | Event::Resolved { .. } => self.dropped += 1,
             Event::OwnSwept { at } => self.own_swept = self.own_swept.max(Some(at)),
             Event::Members(members) => self.members = Some(members),
+            Event::Heard { page, nodes, .. } if usize::from(page) >= HEARD_PAGES_MAX => {
+                self.dropped += nodes.len().max(1) as u64;
+            }
             Event::Heard { observer, page, nodes } => {
-                let nodes = self.placed(view, page, nodes);
-                if let (Some(nodes), Some(peer)) = (nodes, self.peer(view, observer)) {
+                let nodes = self.placed(view, nodes, OBSERVATIONS_PER_PAGE_MAX);
+                if let Some(peer) = self.peer(view, observer) {
                     peer.pages.insert(page, nodes);
                 }
             }
-            Event::Load { observer, page, at, in_flight } => {
-                let in_flight = self.placed(view, page, in_flight);
-                if let (Some(in_flight), Some(peer)) = (in_flight, self.peer(view, observer)) {
-                    peer.loads.insert(page, Load { heard_at: at, in_flight });
+            Event::Load { observer, at, in_flight } => {
+                let in_flight = self.placed(view, in_flight, NODES_MAX);
+                if let Some(peer) = self.peer(view, observer) {
+                    peer.load = Some(Load { heard_at: at, in_flight });
                 }
             }
             Event::Swept { observer, at } => {
@@ -84,19 +87,15 @@ impl Changes {
         self.nodes.is_empty() && self.peers.is_empty() && self.own_swept.is_none() && self.members.is_none()
     }
 
-    /// What a page tells of nodes that this peer knows, by place, each once; `None` where there may be no such page.
-    fn placed<T>(&mut self, view: &View, page: u16, nodes: Vec<(NodeKey, T)>) -> Option<Vec<(Place, T)>> {
+    /// What is told of nodes that this peer knows, by place, each once, of the first `most`.
+    fn placed<T>(&mut self, view: &View, nodes: Vec<(NodeKey, T)>, most: usize) -> Vec<(Place, T)> {
         let told = nodes.len();
-        if usize::from(page) >= HEARD_PAGES_MAX {
-            self.dropped += told.max(1) as u64;
-            return None;
-        }
         let of_known = |(key, said): (NodeKey, T)| view.index.keys.get(&key).map(|place| (*place, said));
-        let mut placed: Vec<(Place, T)> = nodes.into_iter().take(HEARD_PER_PAGE_MAX).filter_map(of_known).collect();
+        let mut placed: Vec<(Place, T)> = nodes.into_iter().take(most).filter_map(of_known).collect();
         placed.sort_by_key(|(place, _)| *place);
         placed.dedup_by_key(|(place, _)| *place);
         self.dropped += (told - placed.len()) as u64;
-        Some(placed)
+        placed
     }
 
     /// What that peer told; `None` where it is this one, or there are too many.

@@ -106,7 +106,7 @@ pub(super) struct Said {
     pub(super) heard: Heard,
 }
 
-/// Requests in flight at nodes, from one peer.
+/// Requests in flight at nodes, from one peer: all of them that are worth telling.
 #[derive(Clone, Debug)]
 pub(super) struct Load {
     pub(super) heard_at: Instant,
@@ -115,10 +115,11 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// How much of it counts now: all when it was heard, nothing after [`LOAD_MAX_AGE`].
-    pub(super) fn share(&self, now: Instant) -> f64 {
-        let age = now.saturating_duration_since(self.heard_at);
-        1.0 - age.div_duration_f64(LOAD_MAX_AGE).min(1.0)
+    /// How much of it counts now: all when it was heard, nothing after [`LOAD_MAX_AGE`]. A peer says nothing of a load that
+    /// stays as it is; that it still sweeps says so.
+    pub(super) fn share(&self, swept: Option<Instant>, now: Instant) -> f64 {
+        let heard_at = swept.map_or(self.heard_at, |swept| swept.max(self.heard_at));
+        1.0 - now.saturating_duration_since(heard_at).div_duration_f64(LOAD_MAX_AGE).min(1.0)
     }
 
     fn at(&self, place: Place) -> u32 {
@@ -137,7 +138,7 @@ pub(super) struct Observer {
     pub(super) swept: Option<Instant>,
     /// The nodes that each page names, sorted.
     pages: BTreeMap<u16, Arc<[Place]>>,
-    pub(super) loads: BTreeMap<u16, Arc<Load>>,
+    pub(super) load: Option<Arc<Load>>,
 }
 
 impl Observers {
@@ -208,15 +209,9 @@ impl Observers {
         self.get(slot).and_then(|observer| observer.pages.get(&page)).map_or(&[], |page| page)
     }
 
-    /// Notes what it has in flight, by page like the rest.
-    pub(super) fn load(&mut self, slot: usize, page: u16, load: Load) {
-        self.change(slot, |observer| {
-            if load.in_flight.is_empty() {
-                observer.loads.remove(&page);
-            } else {
-                observer.loads.insert(page, Arc::new(load));
-            }
-        });
+    /// Notes what it has in flight.
+    pub(super) fn load(&mut self, slot: usize, load: Load) {
+        self.change(slot, |observer| observer.load = (!load.in_flight.is_empty()).then(|| Arc::new(load)));
     }
 
     /// Those who live.
@@ -244,7 +239,7 @@ impl Observers {
 
     /// What it said last that it has in flight at a node.
     pub(super) fn in_flight(&self, slot: usize, place: Place) -> u32 {
-        self.get(slot).map_or(0, |observer| observer.loads.values().map(|load| load.at(place)).sum())
+        self.get(slot).and_then(|observer| observer.load.as_ref()).map_or(0, |load| load.at(place))
     }
 
     fn change(&mut self, slot: usize, change: impl FnOnce(&mut Observer)) {
@@ -256,7 +251,7 @@ impl Observers {
 
 impl Observer {
     fn new(id: PeerId) -> Self {
-        Self { id, swept: None, pages: BTreeMap::new(), loads: BTreeMap::new() }
+        Self { id, swept: None, pages: BTreeMap::new(), load: None }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::heard::Slots;
+use super::heard::{Load, Slots};
 use super::picture::View;
 
 impl View {
@@ -37,10 +37,13 @@ impl View {
         self.loads(self.observers.alive(&self.members), now).next().is_some()
     }
 
-    fn loads(&self, alive: Slots, now: Instant) -> impl Iterator<Item = (&super::heard::Load, f64)> {
+    fn loads(&self, alive: Slots, now: Instant) -> impl Iterator<Item = (&Load, f64)> {
         let living = self.observers.known().filter(move |(slot, _)| alive.has(*slot));
-        let loads = living.flat_map(|(_, observer)| observer.loads.values());
-        loads.map(move |load| (&**load, load.share(now))).filter(|(_, share)| *share > 0.0)
+        let loads = living.filter_map(move |(_, observer)| {
+            let load = observer.load.as_deref()?;
+            Some((load, load.share(observer.swept, now)))
+        });
+        loads.filter(|(_, share)| *share > 0.0)
     }
 }
 

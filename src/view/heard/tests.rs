@@ -361,9 +361,8 @@ fn the_latency_of_a_node_is_the_median_over_observers() {
 #[test]
 fn what_others_have_in_flight_counts_in_the_choice_and_fades_within_three_seconds() {
     let mut stage = Stage::new(&["UU", "UU", "UU"]);
-    let load = |stage: &Stage, name: &str, page: u16, counts: &[(usize, u32)]| Event::Load {
+    let load = |stage: &Stage, name: &str, counts: &[(usize, u32)]| Event::Load {
         observer: peer(name),
-        page,
         at: stage.now,
         in_flight: counts.iter().map(|&(number, count)| (stage.key(number), count)).collect(),
     };
@@ -374,7 +373,7 @@ fn what_others_have_in_flight_counts_in_the_choice_and_fades_within_three_second
         (some, counts)
     };
     assert_eq!(elsewhere(&stage, Duration::ZERO), (false, [0, 0]));
-    let events = [load(&stage, "b", 0, &[(0, 20)]), load(&stage, "b", 1, &[(1, 4)]), load(&stage, "c", 0, &[(0, 10)])];
+    let events = [load(&stage, "b", &[(0, 20), (1, 4)]), load(&stage, "c", &[(0, 10)])];
     stage.tell(events);
     for (ms, expected) in
         [(0, (true, [30, 4])), (1_000, (true, [20, 3])), (1_500, (true, [15, 2])), (3_000, (false, [0, 0]))]
@@ -386,9 +385,14 @@ fn what_others_have_in_flight_counts_in_the_choice_and_fades_within_three_second
     let opinions = stage.view.opinions(&id(0)).unwrap();
     assert_eq!(opinions.iter().map(|of| of.in_flight).collect::<Vec<_>>(), [20, 10, 0]);
 
-    // A page takes the place of what it said before, and a dead peer holds nothing.
-    let events = [load(&stage, "b", 0, &[(0, 2)]), load(&stage, "b", 1, &[])];
-    stage.tell(events);
+    // The latest word counts, and a dead peer holds nothing.
+    let event = load(&stage, "b", &[(0, 2)]);
+    stage.tell([event]);
+    assert_eq!(elsewhere(&stage, Duration::ZERO), (true, [12, 0]));
+    // Whose load stays as it is says nothing of it, but that it is still there.
+    stage.pass(2 * SECOND, &["c"]);
+    assert_eq!(elsewhere(&stage, SECOND), (true, [7, 0]));
+    stage.pass(Duration::ZERO, &["b"]);
     assert_eq!(elsewhere(&stage, Duration::ZERO), (true, [12, 0]));
     stage.tell([Event::Members(members(&[peer("b")]))]);
     assert_eq!(elsewhere(&stage, Duration::ZERO), (true, [2, 0]));
@@ -410,7 +414,7 @@ fn a_hashed_to_node_that_is_crowded_from_elsewhere_is_passed_over_and_places_sta
     let at_first = home(&stage);
     let number = (0..4).find(|&number| id(number) == at_first).unwrap();
     let in_flight = vec![(stage.key(number), 1_000)];
-    stage.tell([Event::Load { observer: peer("b"), page: 0, at: stage.now, in_flight }]);
+    stage.tell([Event::Load { observer: peer("b"), at: stage.now, in_flight }]);
     stage.view.share_load(stage.now);
     assert_ne!(home(&stage), at_first);
     // Where all others are full here, the crowded one still has this peer's place.
