@@ -16,7 +16,10 @@ use std::time::Duration;
 
 use evenkeel::balance::hash;
 use evenkeel::host::{Dice, now};
-use evenkeel::model::{Catalog, Check, CheckKind, Health, Node, NodeAddress, Observation, Pool, Strategy, Weight};
+use evenkeel::model::{
+    Catalog, Check, CheckKind, Health, Member, Members, Node, NodeAddress, Observation, Pool, RegionName, Strategy,
+    Weight,
+};
 use evenkeel::view::{Ask, Changes, Event, PoolView, Taken, Tried, View, first};
 
 const SIZES: [u16; 4] = [3, 64, 1_000, 10_000];
@@ -84,7 +87,7 @@ fn view(strategy: Strategy, exact: bool, size: u16) -> View {
         node.max_connections = NonZeroU32::MAX;
         pool.nodes.push(node);
     }
-    let view = first(&Catalog::new(vec![pool.clone()]).expect("a catalog"), now());
+    let view = first(&Catalog::new(vec![pool.clone()]).expect("a catalog"), alone(), now());
     let mut changes = Changes::default();
     for (i, node) in pool.nodes.iter().enumerate() {
         let latency = Some(Duration::from_millis(i as u64 % 100));
@@ -92,6 +95,11 @@ fn view(strategy: Strategy, exact: bool, size: u16) -> View {
         changes.add(&view, Event::Observed { node: node.id.clone(), observation });
     }
     view.after(changes, now())
+}
+
+/// A cluster of one.
+fn alone() -> Arc<Members> {
+    Arc::new(Members::alone(Member { id: "own".parse().expect("a name"), region: RegionName::default() }))
 }
 
 fn ask(dice: &mut Dice) -> Ask {

@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use evenkeel::host::{Dice, now};
 use evenkeel::model::limits::NODES_MAX;
-use evenkeel::model::{Catalog, Check, CheckKind, Node, NodeAddress, NodeId, Pool, PoolName, Strategy};
+use evenkeel::model::{
+    Catalog, Check, CheckKind, Member, Members, Node, NodeAddress, NodeId, Pool, PoolName, RegionName, Strategy,
+};
 use evenkeel::view::{Ask, PoolView, Tried, Unavailable, first};
 
 thread_local! {
@@ -56,8 +58,13 @@ fn pool(strategy: Strategy, exact: bool, size: usize) -> Arc<PoolView> {
             Node::new(id, NodeAddress::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 80))))
         })
         .collect();
-    let view = first(&Catalog::new(vec![pool]).expect("a catalog"), now());
+    let view = first(&Catalog::new(vec![pool]).expect("a catalog"), alone(), now());
     Arc::clone(view.pool(&name).expect("the pool"))
+}
+
+/// A cluster of one.
+fn alone() -> Arc<Members> {
+    Arc::new(Members::alone(Member { id: "own".parse().expect("a name"), region: RegionName::default() }))
 }
 
 #[test]

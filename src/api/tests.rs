@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::ServiceExt;
 
 use super::router::router;
-use crate::model::{Catalog, Health, Node, NodeId, Observation, Pool, PoolName, RegionName, Weight};
+use crate::model::{Catalog, Health, Member, Members, Node, NodeId, Observation, Pool, PoolName, RegionName, Weight};
 use crate::peer::supervise::{Board, ChildState, ChildStatus, Supervisor};
 use crate::peer::{BoundListener, Handles, Readiness};
 use crate::view::{self, Changes, Event, View, ViewCell};
@@ -43,7 +43,8 @@ fn observed(id: &str, vote: Health) -> Event {
 /// The view of these pools after these observations.
 fn view_of(pools: Vec<Pool>, events: Vec<Event>) -> Arc<View> {
     let now = crate::host::now();
-    let view = view::first(&Catalog::new(pools).unwrap(), now);
+    let own = Member { id: "ams-1".parse().unwrap(), region: RegionName::default() };
+    let view = view::first(&Catalog::new(pools).unwrap(), Arc::new(Members::alone(own)), now);
     let mut changes = Changes::default();
     for event in events {
         changes.add(&view, event);
@@ -78,7 +79,7 @@ fn empty() -> Handles {
     Handles {
         id: "ams-1".parse().unwrap(),
         region: RegionName::default(),
-        view: ViewCell::default(),
+        view: ViewCell::new(Arc::unwrap_or_clone(view_of(Vec::new(), Vec::new()))),
         started: crate::host::now(),
         listeners: Arc::new([BoundListener {
             name: "front".parse().unwrap(),

@@ -41,6 +41,8 @@ pub struct NodeLive {
 struct Picking {
     /// Exchanges and connections that hold a place now.
     in_flight: AtomicU32,
+    /// What other peers have there, as far as was heard: the same line, so that reading it costs a picker nothing more.
+    elsewhere: AtomicU32,
     /// A connection to it was refused or reset and no probe has answered since.
     suspect: AtomicBool,
     /// Moving average of the time to the head of an answer, in µs; 0: never measured.
@@ -72,6 +74,23 @@ impl NodeLive {
     /// Exchanges and connections that hold a place now.
     pub fn in_flight(&self) -> u32 {
         self.picking.in_flight.load(Relaxed)
+    }
+
+    /// What other peers have in flight there, aged; 0 in a cluster of one.
+    pub fn in_flight_elsewhere(&self) -> u32 {
+        self.picking.elsewhere.load(Relaxed)
+    }
+
+    /// What all peers together have in flight there: what a choice goes by. Places are counted at each peer for itself.
+    pub fn in_flight_everywhere(&self) -> u32 {
+        self.in_flight().saturating_add(self.in_flight_elsewhere())
+    }
+
+    /// Notes what others have in flight. Only the view's own actor does.
+    pub(crate) fn set_in_flight_elsewhere(&self, count: u32) {
+        if self.in_flight_elsewhere() != count {
+            self.picking.elsewhere.store(count, Relaxed);
+        }
     }
 
     /// Whether a connection failed and no probe has answered since. Such a node is passed over while others are left.
@@ -120,8 +139,7 @@ impl NodeLive {
 /// The live figures of one pool at this peer.
 #[derive(Debug, Default)]
 pub struct PoolLive {
-    /// Requests between pick and end, over all nodes.
-    in_flight: OwnLines<AtomicU32>,
+    in_flight: OwnLines<InFlight>,
     /// Where `round_robin` stands.
     pub(super) cursor: OwnLines<AtomicUsize>,
     /// Of those in flight, the ones that are a second or later try.
@@ -134,10 +152,29 @@ pub struct PoolLive {
     pub retries_refused: AtomicU64,
 }
 
+/// Requests between pick and end, over all nodes.
+#[derive(Debug, Default)]
+struct InFlight {
+    here: AtomicU32,
+    elsewhere: AtomicU32,
+}
+
 impl PoolLive {
     /// Requests between pick and end, over all nodes.
     pub fn in_flight(&self) -> u32 {
-        self.in_flight.load(Relaxed)
+        self.in_flight.here.load(Relaxed)
+    }
+
+    /// The same over all peers, as far as was heard.
+    pub fn in_flight_everywhere(&self) -> u32 {
+        self.in_flight().saturating_add(self.in_flight.elsewhere.load(Relaxed))
+    }
+
+    /// Notes what others have in flight. Only the view's own actor does.
+    pub(crate) fn set_in_flight_elsewhere(&self, count: u32) {
+        if self.in_flight.elsewhere.load(Relaxed) != count {
+            self.in_flight.elsewhere.store(count, Relaxed);
+        }
     }
 
     /// Takes a place at `node` unless `places` are taken. Whoever took one gives it back once, by [`Self::leave`];
@@ -148,7 +185,7 @@ impl PoolLive {
         // Never above `places`, not even for a moment: whoever looked in that moment would go to wait beside a free place.
         let entered = in_flight.fetch_update(SeqCst, Relaxed, |count| (count < places).then_some(count + 1)).is_ok();
         if entered {
-            self.in_flight.fetch_add(1, Relaxed);
+            self.in_flight.here.fetch_add(1, Relaxed);
         }
         entered
     }
@@ -157,7 +194,7 @@ impl PoolLive {
     /// the waiting line: either whoever lines up meanwhile is seen there, or it sees this place (`queue.rs`).
     pub(crate) fn leave(&self, node: &NodeLive) {
         node.picking.in_flight.fetch_sub(1, SeqCst);
-        self.in_flight.fetch_sub(1, Relaxed);
+        self.in_flight.here.fetch_sub(1, Relaxed);
         self.queue.wake_one();
     }
 

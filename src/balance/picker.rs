@@ -220,14 +220,14 @@ impl<May: Fn(u64, &NodeLive) -> bool> Pick<'_, May> {
 
     /// The first that is not crowded; if all are, the first that has a place at all.
     fn uncrowded(&self, proposals: impl Iterator<Item = usize>) -> Option<usize> {
-        let mean = f64::from(self.pool.in_flight()) / self.seats.len() as f64;
+        let mean = f64::from(self.pool.in_flight_everywhere()) / self.seats.len() as f64;
         let mut crowded = None;
         for index in proposals {
             let seat = &self.seats[index];
-            let in_flight = seat.live.in_flight();
+            let in_flight = seat.live.in_flight_everywhere();
             let bound = CROWDED_FACTOR * mean / f64::from(seat.load_per_request) + 1.0;
             if in_flight >= CROWDED_MIN && f64::from(in_flight) > bound {
-                if crowded.is_none() && in_flight < seat.places && self.may(index) {
+                if crowded.is_none() && seat.live.in_flight() < seat.places && self.may(index) {
                     crowded = Some(index);
                 }
             } else if self.enter(index) {
@@ -290,7 +290,9 @@ impl<May: Fn(u64, &NodeLive) -> bool> Pick<'_, May> {
 }
 
 impl Seat {
+    /// `in_flight`: from this peer. What others have there counts as well; places are counted at each peer for itself.
     fn cost(&self, cost: Cost, in_flight: u32) -> f32 {
+        let in_flight = in_flight.saturating_add(self.live.in_flight_elsewhere());
         let load = in_flight as f32 * self.load_per_request;
         match cost {
             Cost::Nothing => 0.0,

@@ -206,6 +206,7 @@ fn pool(s: &mut Section<'_, '_, '_>, inherited: &Inherited) -> Read {
             "How the nodes of a pool are checked; also written `health = { type = \"http\", ... }`. Left out: a connection every 5 s.",
             |s| check(s, inherited),
         ),
+        observe: default.observe,
         host_sent: s.key(
             "host",
             &HOST_SENT,

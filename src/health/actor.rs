@@ -13,16 +13,18 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, watch as watch_channel};
 use tokio::task::{Id, JoinError, JoinSet};
 
-use super::ask::{Answer, ask};
+use super::ask::{Answer, Asker, ask};
+use super::hints::Hint;
+use super::machine::Suspicion;
 use super::watch::{Known, Output, Watch};
 use crate::host::{self, Dice, NameError, Names, Resolved};
-use crate::model::{Catalog, NodeId};
-use crate::tls::ClientConfigs;
+use crate::model::{Catalog, Members, NodeId, Verdict};
 use crate::view::ViewCell;
 
 /// How long a turn lasts at most. A request to stop is heard between two turns, and a peer that is late is noticed by it.
 const TURN_MAX: Duration = Duration::from_millis(100);
-/// How often the view is searched for suspicions of which no word came: the channel may have been full.
+/// How often others are told that this peer looks, and the view is searched for suspicions of which no word came: the
+/// channel may have been full.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// What the actor is given, again at each start.
@@ -35,14 +37,20 @@ pub struct Arguments<T> {
     pub outputs: mpsc::Sender<T>,
     /// Nodes at which a worker met hard evidence.
     pub suspects: Arc<Mutex<mpsc::Receiver<NodeId>>>,
-    /// Set to true once every node that has a check was checked and that was sent.
+    /// Nodes that other peers hint at.
+    pub hinted: Arc<Mutex<mpsc::Receiver<NodeId>>>,
+    /// Where hints for others go. While it is full they are dropped: a hint that waits is worth nothing.
+    pub hints: mpsc::Sender<Hint>,
+    /// Who lives, and so which nodes this peer observes.
+    pub members: watch_channel::Receiver<Arc<Members>>,
+    /// Set to true once every node that this peer is to check was checked and that was sent.
     pub first_round: watch_channel::Sender<bool>,
     /// Chance.
     pub dice: Dice,
     /// Names.
     pub names: Names,
-    /// TLS to nodes.
-    pub tls: ClientConfigs,
+    /// Who answers checks.
+    pub asker: Asker,
 }
 
 impl<T> Clone for Arguments<T> {
@@ -52,10 +60,13 @@ impl<T> Clone for Arguments<T> {
             view: self.view.clone(),
             outputs: self.outputs.clone(),
             suspects: Arc::clone(&self.suspects),
+            hinted: Arc::clone(&self.hinted),
+            hints: self.hints.clone(),
+            members: self.members.clone(),
             first_round: self.first_round.clone(),
             dice: self.dice.clone(),
             names: self.names.clone(),
-            tls: self.tls.clone(),
+            asker: self.asker.clone(),
         }
     }
 }
@@ -76,11 +87,16 @@ pub struct State<T> {
     about: HashMap<Id, About>,
     suspects: OwnedMutexGuard<mpsc::Receiver<NodeId>>,
     suspects_open: bool,
+    hinted: OwnedMutexGuard<mpsc::Receiver<NodeId>>,
+    hinted_open: bool,
+    hints: mpsc::Sender<Hint>,
+    members: watch_channel::Receiver<Arc<Members>>,
+    members_open: bool,
     outputs: mpsc::Sender<T>,
     first_round: watch_channel::Sender<bool>,
     view: ViewCell,
     names: Names,
-    tls: ClientConfigs,
+    asker: Asker,
     swept: Instant,
     /// When the last turn ended, by its own reckoning: the next one is measured from here.
     now: Instant,
@@ -100,6 +116,8 @@ enum Done {
 enum Event<T> {
     Task(Option<Result<(Id, Done), JoinError>>),
     Suspect(Option<NodeId>),
+    Hinted(Option<NodeId>),
+    Members(bool),
     Room(Result<mpsc::OwnedPermit<T>, mpsc::error::SendError<()>>),
     Time,
 }
@@ -115,21 +133,28 @@ impl<T: From<Output> + Send + 'static> Actor for Health<T> {
     type State = State<T>;
     type Arguments = Arguments<T>;
 
-    async fn pre_start(&self, myself: ActorRef<Turn>, given: Arguments<T>) -> Result<State<T>, ActorProcessingErr> {
+    async fn pre_start(&self, myself: ActorRef<Turn>, mut given: Arguments<T>) -> Result<State<T>, ActorProcessingErr> {
         let now = host::now();
         // Whoever ran before has ended, or is about to.
         let suspects = given.suspects.lock_owned().await;
+        let hinted = given.hinted.lock_owned().await;
+        let members = Arc::clone(&given.members.borrow_and_update());
         let state = State {
-            watch: Watch::new(&given.catalog, known(&given.view), given.dice, now),
+            watch: Watch::new(&given.catalog, known(&given.view), members, given.dice, now),
             tasks: JoinSet::new(),
             about: HashMap::new(),
             suspects,
             suspects_open: true,
+            hinted,
+            hinted_open: true,
+            hints: given.hints,
+            members: given.members,
+            members_open: true,
             outputs: given.outputs,
             first_round: given.first_round,
             view: given.view,
             names: given.names,
-            tls: given.tls,
+            asker: given.asker,
             swept: now,
             now,
         };
@@ -165,9 +190,14 @@ impl<T: From<Output> + Send + 'static> State<T> {
             self.swept = self.now;
             self.sweep();
         }
+        for hint in self.watch.take_hints(self.now) {
+            if let Err(error) = self.hints.try_send(hint) {
+                tracing::debug!(%error, "a hint is dropped");
+            }
+        }
         while let Some(due) = self.watch.take_ask(self.now) {
-            let (index, tls) = (due.index, self.tls.clone());
-            let task = self.tasks.spawn(async move { Done::Node(index, ask(due, tls).await) });
+            let (index, asker) = (due.index, self.asker.clone());
+            let task = self.tasks.spawn(async move { Done::Node(index, ask(due, asker).await) });
             self.about.insert(task.id(), About::Node(index));
         }
         while let Some((number, name)) = self.watch.take_name(self.now) {
@@ -188,6 +218,8 @@ impl<T: From<Output> + Send + 'static> State<T> {
         tokio::select! {
             done = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => Event::Task(done),
             suspect = self.suspects.recv(), if self.suspects_open => Event::Suspect(suspect),
+            hinted = self.hinted.recv(), if self.hinted_open => Event::Hinted(hinted),
+            changed = self.members.changed(), if self.members_open => Event::Members(changed.is_ok()),
             room = self.outputs.clone().reserve_owned(), if self.watch.has_output() => Event::Room(room),
             () = tokio::time::sleep_until(until.into()) => Event::Time,
         }
@@ -202,6 +234,10 @@ impl<T: From<Output> + Send + 'static> State<T> {
             }
             Event::Suspect(Some(node)) => self.watch.suspected(&node, self.now),
             Event::Suspect(None) => self.suspects_open = false,
+            Event::Hinted(Some(node)) => self.watch.hinted(&node, self.now),
+            Event::Hinted(None) => self.hinted_open = false,
+            Event::Members(true) => self.meet(),
+            Event::Members(false) => self.members_open = false,
             Event::Room(room) => self.say(room?),
             Event::Time if self.outputs.is_closed() => return Err(mpsc::error::SendError(())),
             Event::Time => {}
@@ -221,6 +257,21 @@ impl<T: From<Output> + Send + 'static> State<T> {
                 Err(TryRecvError::Disconnected) => self.suspects_open = false,
             }
         }
+        while self.hinted_open {
+            match self.hinted.try_recv() {
+                Ok(node) => self.watch.hinted(&node, self.now),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => self.hinted_open = false,
+            }
+        }
+    }
+
+    /// Others live now.
+    fn meet(&mut self) {
+        let members = Arc::clone(&self.members.borrow_and_update());
+        let view = self.view.load();
+        let is_known = |id: &NodeId| view.node(id).is_some_and(|(_, node)| node.state.verdict != Verdict::Unknown);
+        self.watch.meet(members, is_known, self.now);
     }
 
     fn done(&mut self, done: Result<(Id, Done), JoinError>) {
@@ -229,12 +280,8 @@ impl<T: From<Output> + Send + 'static> State<T> {
                 self.about.remove(&id);
                 match done {
                     Done::Node(index, answer) => {
-                        if let Some(node) = self.watch.answered(index, answer, self.now)
-                            && let Some((pool, found)) = self.view.load().node(&node)
-                            && found.live.clear_suspicion()
-                        {
-                            // Whoever waits for a place may have one here now.
-                            pool.live.queue.wake_all();
+                        if let Some((node, suspicion)) = self.watch.answered(index, answer, self.now) {
+                            self.suspicion(&node, suspicion);
                         }
                     }
                     Done::Name(number, answer) => self.watch.name_answered(number, answer, self.now),
@@ -252,14 +299,28 @@ impl<T: From<Output> + Send + 'static> State<T> {
         }
     }
 
+    fn suspicion(&self, node: &NodeId, suspicion: Suspicion) {
+        let view = self.view.load();
+        let Some((pool, node)) = view.node(node) else { return };
+        match suspicion {
+            // Whoever waits for a place may have one here now.
+            Suspicion::Disproved if node.live.clear_suspicion() => pool.live.queue.wake_all(),
+            Suspicion::Disproved => {}
+            Suspicion::Raised => {
+                node.live.suspect();
+            }
+        }
+    }
+
     fn say(&mut self, permit: mpsc::OwnedPermit<T>) {
         if let Some(output) = self.watch.next_output() {
             permit.send(T::from(output));
         }
     }
 
-    /// Asks about nodes that workers pass over as suspect and of which no word came here.
+    /// Says that this peer looks, and asks about nodes that workers pass over as suspect and of which no word came here.
     fn sweep(&mut self) {
+        self.watch.sweep(self.now);
         let view = self.view.load();
         for node in view.pools().flat_map(|pool| &pool.nodes) {
             if node.live.is_suspect() && !self.watch.is_suspected(&node.node.id) {

@@ -1,5 +1,8 @@
 //! One check of one node, which may have several addresses: they are tried in order until one answers as it should.
 
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,6 +11,33 @@ use crate::host;
 use crate::model::{Check, CheckTarget};
 use crate::probe::{self, ProbeError, Report};
 use crate::tls::ClientConfigs;
+
+/// Who answers when a node is asked.
+#[derive(Clone, Debug)]
+pub enum Asker {
+    /// The node itself, over the network.
+    Nodes(ClientConfigs),
+    /// A simulated world, in which everything else is the product's own.
+    World(Arc<dyn World>),
+}
+
+/// What [`World::ask`] comes to.
+pub type Asking = Pin<Box<dyn Future<Output = Report> + Send>>;
+
+/// A world of made-up nodes.
+pub trait World: fmt::Debug + Send + Sync {
+    /// Does one check of one address, as [`probe::run`] does, within the check's time-out.
+    fn ask(&self, target: &CheckTarget, check: &Check) -> Asking;
+}
+
+impl Asker {
+    async fn ask(&self, target: &CheckTarget, check: &Check) -> Report {
+        match self {
+            Self::Nodes(tls) => probe::run(target, check, tls).await,
+            Self::World(world) => world.ask(target, check).await,
+        }
+    }
+}
 
 /// What is to be asked.
 #[derive(Clone, Debug)]
@@ -33,14 +63,14 @@ pub(super) struct Answer {
 
 /// Tries the addresses within the check's time-out. Each gets an equal share of the time that is left, so that one that
 /// swallows everything leaves some for the next.
-pub(super) async fn ask(ask: Ask, tls: ClientConfigs) -> Answer {
+pub(super) async fn ask(ask: Ask, asker: Asker) -> Answer {
     let began = host::now();
     let mut failures = Vec::new();
     for (position, target) in ask.targets.iter().enumerate() {
         let left = ask.check.timeout.saturating_sub(host::now() - began);
         let shares = u32::try_from(ask.targets.len() - position).unwrap_or(u32::MAX);
         let check = Check { timeout: left / shares, ..(*ask.check).clone() };
-        let report = probe::run(target, &check, &tls).await;
+        let report = asker.ask(target, &check).await;
         match report.outcome {
             Ok(_) => {
                 let words = report.to_string();
@@ -102,7 +132,7 @@ mod tests {
     }
 
     async fn answer(addresses: &[SocketAddr], kind: CheckKind) -> Answer {
-        ask(asking(addresses, kind), ClientConfigs::trusting([]).unwrap()).await
+        ask(asking(addresses, kind), Asker::Nodes(ClientConfigs::trusting([]).unwrap())).await
     }
 
     async fn nobody() -> SocketAddr {

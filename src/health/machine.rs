@@ -1,7 +1,11 @@
 //! One node's vote: results of checks in, vote and time to the next check out.
 //!
 //! `rise` and `fall` keep a node that wavers from wavering traffic; suspicion shortens the way down, because then a client's
-//! connection and a check have failed one after the other. Nothing here knows what a check is or where the node listens.
+//! connection and a check have failed one after the other. So does another peer's hint, if nobody is there when this peer
+//! looks. Nothing here knows what a check is or where the node listens.
+//!
+//! A node that is left to other peers has no vote from here and is not checked, but while traffic suspects it: that this peer
+//! cannot reach it is its own to know.
 
 use std::num::NonZeroU8;
 use std::time::{Duration, Instant};
@@ -45,6 +49,24 @@ pub(super) enum Fault {
     Ours,
 }
 
+/// What an answer means for traffic's suspicion.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Suspicion {
+    /// This peer's own check found nobody there, of a node on which it has no vote.
+    Raised,
+    /// The node answers.
+    Disproved,
+}
+
+/// Why a node was asked, beside its regular checks.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Reason {
+    /// The question began after the last suspicion, so that a good answer disproves it.
+    pub(super) suspicion: bool,
+    /// Another peer saw it fail.
+    pub(super) hint: bool,
+}
+
 /// One node's vote and how it came about.
 #[derive(Debug)]
 pub(super) struct Machine {
@@ -53,6 +75,8 @@ pub(super) struct Machine {
     fall: NonZeroU8,
     /// Whether the node is checked while nothing is wrong.
     periodic: bool,
+    /// Whether this peer is one of those that observe it.
+    observing: bool,
     vote: Option<Health>,
     reached_before: bool,
     latency: Option<Duration>,
@@ -76,6 +100,7 @@ impl Machine {
             rise: check.rise,
             fall: check.fall,
             periodic,
+            observing: true,
             vote: (!periodic).then_some(Health::Up),
             reached_before: false,
             latency: None,
@@ -119,19 +144,59 @@ impl Machine {
         self.suspected
     }
 
-    /// Takes a result in. `asked_since`: the check began after the last suspicion, so that a good answer disproves it.
-    /// True where it did.
-    pub(super) fn found(&mut self, finding: &Finding, asked_since: bool, now: Instant) -> bool {
+    /// This peer begins or ceases to observe the node. True where that is a change. A vote of before says nothing of now, so
+    /// there is none until the first answer; whether the node was ever reached stays true.
+    pub(super) fn observe(&mut self, observing: bool) -> bool {
+        let changes = self.observing != observing;
+        if changes {
+            self.observing = observing;
+            self.vote = (observing && !self.periodic).then_some(Health::Up);
+            self.streak = 0;
+            self.down_since = None;
+            self.inconclusive = false;
+            self.spread = false;
+        }
+        changes
+    }
+
+    /// Whether this peer has a vote on it.
+    pub(super) fn is_observing(&self) -> bool {
+        self.observing
+    }
+
+    /// Whether a bad result now is the first sign that it fails, or confirms what traffic suspects: news for others.
+    pub(super) fn is_news_if_bad(&self) -> bool {
+        let first = self.streak >= 0;
+        if self.observing {
+            matches!(self.vote, Some(Health::Up | Health::Degraded)) && (first || self.suspected)
+        } else {
+            self.suspected && first
+        }
+    }
+
+    /// Whether a hint is worth a look: not where it is being asked again and again already.
+    pub(super) fn is_open_to_hints(&self) -> bool {
+        self.vote != Some(Health::Down) && !self.suspected
+    }
+
+    /// Takes a result in.
+    pub(super) fn found(&mut self, finding: &Finding, reason: Reason, now: Instant) -> Option<Suspicion> {
         self.last_result.clone_from(&finding.words);
         self.inconclusive = finding.result == Err(Fault::Ours);
-        match finding.result {
-            Err(Fault::Ours) => return false,
-            Ok(()) => self.good(finding.connect),
-            Err(fault) => self.bad(fault, now),
+        let raised = match finding.result {
+            Err(Fault::Ours) => return None,
+            Ok(()) => {
+                self.good(finding.connect);
+                false
+            }
+            Err(fault) => self.bad(fault, reason.hint, now),
+        };
+        if raised {
+            return Some(Suspicion::Raised);
         }
-        let disproved = finding.result.is_ok() && asked_since && self.suspected;
+        let disproved = finding.result.is_ok() && reason.suspicion && self.suspected;
         self.suspected &= !disproved;
-        disproved
+        disproved.then_some(Suspicion::Disproved)
     }
 
     /// The node has no address: nobody can be there.
@@ -164,6 +229,12 @@ impl Machine {
 
     /// What is shown, and what the cluster hears.
     pub(super) fn observation(&self) -> Observation {
+        if !self.observing {
+            let last_result =
+                if self.suspected { self.last_result.clone() } else { "observed by other peers".to_owned() };
+            let (reached_before, checks_total) = (self.reached_before, self.checks_total);
+            return Observation { reached_before, checks_total, last_result, ..Observation::default() };
+        }
         Observation {
             vote: self.vote,
             reached_before: self.reached_before,
@@ -181,6 +252,10 @@ impl Machine {
             self.latency =
                 Some(self.latency.map_or(sample, |old| (old * (AVERAGE_SHARE - 1) + sample) / AVERAGE_SHARE));
         }
+        if !self.observing {
+            self.down_since = None;
+            return;
+        }
         // The first good answer brings a node up at once: nothing speaks against it yet.
         let enough = self.vote.is_none() || self.streak >= i32::from(self.rise.get());
         if enough {
@@ -189,17 +264,25 @@ impl Machine {
         }
     }
 
-    fn bad(&mut self, fault: Fault, now: Instant) {
+    /// True where that makes it suspect.
+    fn bad(&mut self, fault: Fault, hinted: bool, now: Instant) -> bool {
         self.count(-1);
+        // Two peers found nobody there, one after the other.
+        let gone = hinted && fault == Fault::Hard;
+        if !self.observing {
+            self.down_since.get_or_insert(now);
+            return gone && !std::mem::replace(&mut self.suspected, true);
+        }
         // A node that was never up has nothing to be given credit for: nobody there means down, at the first look.
         let known_dead = self.vote.is_none() && fault == Fault::Hard;
-        if known_dead || self.suspected || -self.streak >= i32::from(self.fall.get()) {
+        if known_dead || gone || self.suspected || -self.streak >= i32::from(self.fall.get()) {
             self.go_down(now);
         }
+        false
     }
 
     fn go_down(&mut self, now: Instant) {
-        if self.vote != Some(Health::Down) {
+        if self.observing && self.vote != Some(Health::Down) {
             self.vote = Some(Health::Down);
             self.down_since = Some(now);
         }
@@ -213,12 +296,22 @@ impl Machine {
 
     /// [`Machine::wait`] before chance.
     fn pace(&self, now: Instant) -> Option<Duration> {
+        if !self.observing && !self.suspected {
+            return None;
+        }
         if self.inconclusive {
             return Some(CHANGING.min(self.interval));
         }
         let expected_back =
             self.streak > 0 || self.down_since.is_some_and(|since| now.saturating_duration_since(since) < FAST_FOR);
         let pace = match self.vote {
+            None if !self.observing => {
+                if expected_back {
+                    FAST
+                } else {
+                    DOWN
+                }
+            }
             Some(Health::Up | Health::Degraded) if self.streak < 0 => CHANGING,
             Some(Health::Up | Health::Degraded) => return self.periodic.then_some(self.interval),
             Some(Health::Down) if expected_back => FAST,

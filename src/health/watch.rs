@@ -10,14 +10,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::ask::{Answer, Ask};
-use super::machine::{Fault, Finding, Machine};
+use super::hints::{Hint, Hints};
+use super::machine::{Fault, Finding, Machine, Reason, Suspicion};
 use super::names::{Change, Names};
 use super::schedule::{Punctuality, Schedule};
 use crate::host::{Dice, NameError, Resolved};
 use crate::model::limits::CHECKS_IN_FLIGHT_MAX;
-use crate::model::{Admin, Catalog, Check, CheckKind, CheckTarget, Host, NodeAddress, NodeId, Observation};
+use crate::model::{
+    Admin, Catalog, Check, CheckKind, CheckTarget, Host, Members, NodeAddress, NodeId, Observation, PeerId,
+};
+use crate::view::observers::{ALL_MAX, Observed};
 
-/// Time from the end of a check to the beginning of the next at least, however much traffic suspects the node.
+/// Time from the end of a check to the beginning of the next at least, however much traffic suspects the node and however
+/// many peers hint at it.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 
 /// What others must hear.
@@ -37,6 +42,12 @@ pub enum Output {
         node: NodeId,
         /// Its addresses.
         addresses: Vec<SocketAddr>,
+    },
+    /// This peer keeps time, and all that it found until then was told. While that is said again and again others believe
+    /// what this peer says.
+    Swept {
+        /// When.
+        at: Instant,
     },
 }
 
@@ -58,10 +69,15 @@ pub(super) struct Watch {
     named: Vec<Vec<usize>>,
     punctuality: Punctuality,
     dice: Dice,
+    /// Who lives, and so who observes what.
+    members: Arc<Members>,
+    hints: Hints,
     /// Nodes with something untold, each once.
     untold: VecDeque<usize>,
     /// What is said once, of nodes that are not watched.
     said_once: VecDeque<Output>,
+    /// A sweep that was not told yet.
+    swept: Option<Instant>,
     /// Nodes of the first round of which nothing was told yet.
     round_left: usize,
 }
@@ -69,6 +85,7 @@ pub(super) struct Watch {
 #[derive(Debug)]
 struct Watched {
     id: NodeId,
+    observed: Observed,
     address: NodeAddress,
     authority: Arc<str>,
     check: Arc<Check>,
@@ -78,6 +95,10 @@ struct Watched {
     round: Round,
     /// Traffic suspected it while a question was under way that had begun before.
     suspected_meanwhile: bool,
+    /// Another peer saw it fail, and no question has begun since.
+    hinted: bool,
+    /// The question under way, or the last one, was asked because of that.
+    asked_for_hint: bool,
     finished: Option<Instant>,
     /// The addresses of the question under way, or of the last one.
     asked: Vec<SocketAddr>,
@@ -92,13 +113,19 @@ enum Round {
     Open,
     /// It was, and nobody heard of it yet.
     Untold,
-    /// It was and that was told; or it has no check to wait for.
+    /// It was and that was told; or it has no check to wait for, or other peers check it.
     Done,
 }
 
 impl Watch {
-    /// A watch over every node that is not disabled; all of them are due at once.
-    pub(super) fn new(catalog: &Catalog, mut known: HashMap<NodeId, Known>, dice: Dice, now: Instant) -> Self {
+    /// A watch over every node that is not disabled; all that this peer observes are due at once.
+    pub(super) fn new(
+        catalog: &Catalog,
+        mut known: HashMap<NodeId, Known>,
+        members: Arc<Members>,
+        dice: Dice,
+        now: Instant,
+    ) -> Self {
         let mut watch = Self {
             nodes: Vec::new(),
             numbers: HashMap::new(),
@@ -107,8 +134,11 @@ impl Watch {
             named: Vec::new(),
             punctuality: Punctuality::default(),
             dice,
+            members,
+            hints: Hints::default(),
             untold: VecDeque::new(),
             said_once: VecDeque::new(),
+            swept: None,
             round_left: 0,
         };
         let mut names: Vec<(Arc<str>, Vec<IpAddr>)> = Vec::new();
@@ -140,18 +170,25 @@ impl Watch {
                         known.addresses
                     }
                 };
-                let round = if check.kind == CheckKind::None { Round::Done } else { Round::Open };
+                let observed = Observed::of(node, pool.observe);
+                let mut machine = Machine::resume(&check, &known.observation, now);
+                machine.observe(observed.is_observed_here(&watch.members));
+                let waits = check.kind != CheckKind::None && machine.is_observing();
+                let round = if waits { Round::Open } else { Round::Done };
                 watch.round_left += usize::from(round == Round::Open);
                 watch.numbers.insert(node.id.clone(), index);
                 watch.nodes.push(Watched {
                     id: node.id.clone(),
+                    observed,
                     authority: node.address.authority().into(),
                     address: node.address.clone(),
-                    machine: Machine::resume(&check, &known.observation, now),
+                    machine,
                     check: Arc::clone(&check),
                     addresses,
                     round,
                     suspected_meanwhile: false,
+                    hinted: false,
+                    asked_for_hint: false,
                     finished: None,
                     asked: Vec::new(),
                     tell_addresses: false,
@@ -177,7 +214,74 @@ impl Watch {
 
     /// When something will be due; `None` while that depends on something else.
     pub(super) fn next(&self) -> Option<Instant> {
-        [self.schedule.next(), self.names.next()].into_iter().flatten().min()
+        [self.schedule.next(), self.names.next(), self.hints.next()].into_iter().flatten().min()
+    }
+
+    /// Others live now: nodes that this peer observes from now on are asked, at once where nobody knows anything of them
+    /// (`is_known`), else some time within their first interval; those that it observes no more are left to others.
+    pub(super) fn meet(&mut self, members: Arc<Members>, is_known: impl Fn(&NodeId) -> bool, now: Instant) {
+        self.members = members;
+        for index in 0..self.nodes.len() {
+            let node = &mut self.nodes[index];
+            let observing = node.observed.is_observed_here(&self.members);
+            if !node.machine.observe(observing) {
+                continue;
+            }
+            if observing && node.machine.needs_checks(now) {
+                let spread = if is_known(&node.id) { self.dice.fraction() } else { 0.0 };
+                let at = now + node.check.interval.mul_f64(spread);
+                if !node.addresses.is_empty() {
+                    self.schedule.bring_forward(index, at);
+                }
+            } else if !observing {
+                if node.round != Round::Done {
+                    node.round = Round::Done;
+                    self.round_left -= 1;
+                }
+                if !node.machine.is_suspected() && !node.hinted {
+                    self.schedule.clear(index);
+                }
+            }
+            self.tell_observation(index);
+        }
+    }
+
+    /// Another peer saw a node fail: this one looks for itself. The hint alone says nothing; if nobody is there, that is the
+    /// second peer to say so.
+    pub(super) fn hinted(&mut self, id: &NodeId, now: Instant) {
+        let Some(&index) = self.numbers.get(id) else { return };
+        let node = &mut self.nodes[index];
+        if !node.machine.is_open_to_hints() || node.addresses.is_empty() {
+            return;
+        }
+        node.hinted = true;
+        if !self.schedule.is_under_way(index) {
+            self.schedule.bring_forward(index, node.not_before(now));
+        }
+    }
+
+    /// The messages of hints that are due, each to one peer.
+    pub(super) fn take_hints(&mut self, now: Instant) -> Vec<Hint> {
+        let (nodes, members) = (&self.nodes, &self.members);
+        self.hints.take(now, |index| {
+            let node = &nodes[index];
+            let others = |all: &mut dyn Iterator<Item = &PeerId>| -> Vec<PeerId> {
+                all.filter(|id| **id != members.own().id).cloned().collect()
+            };
+            let to = if members.len() <= ALL_MAX {
+                others(&mut members.iter().map(|member| &member.id))
+            } else {
+                others(&mut node.observed.observers(members).into_iter().map(|member| &member.id))
+            };
+            (node.id.clone(), to)
+        })
+    }
+
+    /// Says that this peer keeps time, unless it does not.
+    pub(super) fn sweep(&mut self, now: Instant) {
+        if !self.punctuality.doubts(now) {
+            self.swept = Some(now);
+        }
     }
 
     /// A node to ask now. It counts as asked until [`Watch::answered`] or [`Watch::broke`].
@@ -185,6 +289,7 @@ impl Watch {
         let index = self.schedule.take(now)?;
         let node = &mut self.nodes[index];
         node.suspected_meanwhile = false;
+        node.asked_for_hint = std::mem::take(&mut node.hinted);
         node.asked.clone_from(&node.addresses);
         let target = |address: &SocketAddr| CheckTarget {
             address: *address,
@@ -200,8 +305,8 @@ impl Watch {
         self.names.take(now)
     }
 
-    /// Takes an answer in. Returns the node where it disproves a suspicion that traffic had.
-    pub(super) fn answered(&mut self, index: usize, mut answer: Answer, now: Instant) -> Option<NodeId> {
+    /// Takes an answer in. Returns the node where it changes what is suspected of it.
+    pub(super) fn answered(&mut self, index: usize, mut answer: Answer, now: Instant) -> Option<(NodeId, Suspicion)> {
         if answer.finding.result.is_err() && self.punctuality.doubts(answer.began) {
             answer.finding.result = Err(Fault::Ours);
             answer.finding.words = format!("not counted, this peer was late itself: {}", answer.finding.words);
@@ -213,10 +318,17 @@ impl Watch {
             // It has moved meanwhile, and is asked there as soon as there is an address.
             return None;
         }
-        let asked_since = !node.suspected_meanwhile;
-        let disproved = node.machine.found(&answer.finding, asked_since, now);
-        if answer.finding.result != Err(Fault::Ours) {
-            node.asked_once();
+        let reason = Reason { suspicion: !node.suspected_meanwhile, hint: node.asked_for_hint };
+        let is_news_if_bad = node.machine.is_news_if_bad();
+        let changed = node.machine.found(&answer.finding, reason, now);
+        match answer.finding.result {
+            Err(Fault::Ours) => {}
+            // Whoever hinted told the others as well.
+            Err(_) if is_news_if_bad && !reason.hint && !self.members.is_alone() => {
+                self.hints.add(index, now);
+                node.asked_once();
+            }
+            _ => node.asked_once(),
         }
         let answering = answer.answering.and_then(|position| node.asked.get(position));
         if let Some(position) = answering.and_then(|good| node.addresses.iter().position(|known| known == good))
@@ -225,15 +337,19 @@ impl Watch {
             node.addresses[..=position].rotate_right(1);
             node.tell_addresses = true;
         }
-        let id = disproved.then(|| node.id.clone());
+        let changed = changed.map(|suspicion| (node.id.clone(), suspicion));
         let ask_again = node.machine.is_suspected() && node.suspected_meanwhile;
         if ask_again {
             self.due(index, now);
         } else if let Some(wait) = self.nodes[index].machine.wait(now, &mut self.dice) {
             self.due(index, (answer.began + wait).max(now + wait.min(PAUSE_MIN)));
         }
+        if self.nodes[index].hinted {
+            // The question that has just ended began before the other peer saw what it saw.
+            self.schedule.bring_forward(index, self.nodes[index].not_before(now));
+        }
         self.tell_observation(index);
-        id
+        changed
     }
 
     /// A check came to no end of its own; it says nothing of the node.
@@ -249,10 +365,14 @@ impl Watch {
         let Some(&index) = self.numbers.get(id) else { return };
         let node = &mut self.nodes[index];
         let ask = node.machine.suspect();
+        // What a peer that was late itself saw in that time is no reason to trouble others, until its own check says so.
+        if ask && !self.members.is_alone() && !self.punctuality.doubts(now) {
+            self.hints.add(index, now);
+        }
         if self.schedule.is_under_way(index) {
             node.suspected_meanwhile = true;
         } else if ask {
-            let at = node.finished.map_or(now, |finished| now.max(finished + PAUSE_MIN));
+            let at = node.not_before(now);
             if !node.addresses.is_empty() {
                 self.schedule.bring_forward(index, at);
             }
@@ -287,14 +407,14 @@ impl Watch {
         self.names.broke(number, now);
     }
 
-    /// Whether every node that has a check was checked once, and what was found has been taken out.
+    /// Whether every node that this peer is to check was checked once, and what was found has been taken out.
     pub(super) fn is_first_round_done(&self) -> bool {
         self.round_left == 0
     }
 
     /// Whether [`Watch::next_output`] has one.
     pub(super) fn has_output(&self) -> bool {
-        !self.untold.is_empty() || !self.said_once.is_empty()
+        !self.untold.is_empty() || !self.said_once.is_empty() || self.swept.is_some()
     }
 
     /// What others must hear next.
@@ -302,7 +422,10 @@ impl Watch {
         if let Some(output) = self.said_once.pop_front() {
             return Some(output);
         }
-        let index = *self.untold.front()?;
+        let Some(&index) = self.untold.front() else {
+            // After all that it vouches for.
+            return self.swept.take().map(|at| Output::Swept { at });
+        };
         let node = &mut self.nodes[index];
         // Where it is comes before how it is, so that nobody is sent to an address that is not known to be good.
         if std::mem::take(&mut node.tell_addresses) {
@@ -341,6 +464,7 @@ impl Watch {
         node.machine.unresolved(format!("name does not resolve: {why}"), now);
         node.asked_once();
         node.addresses.clear();
+        node.hinted = false;
         node.tell_addresses = true;
         self.schedule.clear(index);
         self.tell_observation(index);
@@ -361,6 +485,11 @@ impl Watch {
 }
 
 impl Watched {
+    /// When it may be asked at the earliest.
+    fn not_before(&self, now: Instant) -> Instant {
+        self.finished.map_or(now, |finished| now.max(finished + PAUSE_MIN))
+    }
+
     fn asked_once(&mut self) {
         if self.round == Round::Open {
             self.round = Round::Untold;

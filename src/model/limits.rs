@@ -34,6 +34,14 @@ pub const RELAY_BUFFER_BYTES: usize = 64 * 1024;
 pub const BULK_BUFFER_BYTES: usize = 256 * 1024;
 /// Bytes of a request body kept so that an idempotent request can be sent again.
 pub const REPLAY_BYTES_MAX: usize = 64 * 1024;
+/// Peers of a cluster.
+pub const PEERS_MAX: usize = 128;
+/// Pages in which one peer tells what it observes.
+pub const HEARD_PAGES_MAX: usize = 128;
+/// Nodes of one such page.
+pub const OBSERVATIONS_PER_PAGE_MAX: usize = 512;
+/// Nodes in one hint.
+pub const HINT_NODES_MAX: usize = 128;
 /// Checks of nodes under way at the same time.
 pub const CHECKS_IN_FLIGHT_MAX: usize = 512;
 /// Observations on their way to the view.
@@ -47,4 +55,5 @@ pub const API_BODY_BYTES_MAX: usize = 1024 * 1024;
 
 const _: () = assert!(TARGET_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(HEAD_BYTES_MAX <= RELAY_BUFFER_BYTES, "a head fits one relay buffer");
+const _: () = assert!(HEARD_PAGES_MAX * OBSERVATIONS_PER_PAGE_MAX >= NODES_MAX, "a peer can tell of every node");
 const _: () = assert!(TRAILER_BYTES_MAX <= RELAY_BUFFER_BYTES);

@@ -53,7 +53,21 @@ impl Verdict {
     }
 }
 
-/// What one peer knows of one node. `vote` is `None` until enough checks in a row agreed for the first time.
+/// What one peer says of a node to the others.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Heard {
+    /// Its vote; `None`: it has none, or leaves the node to other peers.
+    pub vote: Option<Health>,
+    /// Whether it has ever had a good answer from this address.
+    pub reached_before: bool,
+    /// Moving average of its check's connect time.
+    pub latency: Option<Duration>,
+    /// Whether it routes around the node, whatever the others say.
+    pub ejected: bool,
+}
+
+/// What one peer knows of one node. `vote` is `None` until enough checks in a row agreed for the first time, and where the
+/// node is left to other peers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observation {
     /// The peer's vote.

@@ -99,6 +99,16 @@ pub enum Panic {
     Closed,
 }
 
+/// Which peers check a node.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Observe {
+    /// A few, so that the number of checks does not grow with the number of peers.
+    #[default]
+    Divided,
+    /// Every peer: paths differ from peer to peer and each is to be known. Costs peers × nodes checks an interval.
+    Everywhere,
+}
+
 /// A named group of nodes that serve the same thing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pool {
@@ -112,6 +122,8 @@ pub struct Pool {
     pub exact: bool,
     /// How nodes are checked.
     pub check: Check,
+    /// By whom.
+    pub observe: Observe,
     /// Whose name `Host` carries.
     pub host_sent: HostSent,
     /// What happens when too few nodes are left.
@@ -141,6 +153,7 @@ impl Pool {
             hash: HashKey::default(),
             exact: false,
             check: Check::default(),
+            observe: Observe::default(),
             host_sent: HostSent::default(),
             panic: Panic::default(),
             slow_start: Duration::from_secs(30),

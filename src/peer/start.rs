@@ -12,11 +12,11 @@ use tokio::time::timeout;
 use super::handles::{BoundListener, Handles, Readiness};
 use super::settings::Settings;
 use super::supervise::{AddError, Board, ChildSpec, Supervisor};
-use crate::health;
+use crate::health::{self, Asker, Hint};
 use crate::host::{self, Dice, Names};
-use crate::model::{Catalog, NodeId};
+use crate::model::{Catalog, Member, Members, NodeId};
 use crate::proxy::{self, BindError, Bound, Phase, Protocol, WorkerActor};
-use crate::tls::{self, ClientConfigs, TlsError};
+use crate::tls::{self, TlsError};
 use crate::view::{self, ViewActor, ViewCell};
 
 /// Readiness waits so long for the first check of every node: a peer that cannot reach some serves the others.
@@ -77,7 +77,9 @@ impl Peer {
         let listeners: Arc<[Bound]> = proxy::bind(&settings.proxy)?.into();
         let tls = tls::client_configs()?;
         let catalog = Arc::new(settings.catalog);
-        let view = ViewCell::new(view::first(&catalog, started));
+        let own = Member { id: settings.id.clone(), region: settings.region.clone() };
+        let members = Arc::new(Members::alone(own));
+        let view = ViewCell::new(view::first(&catalog, Arc::clone(&members), started));
         let (cluster, supervisor, board) = cluster_thread().await?;
 
         let (events, inbox) = view::channel();
@@ -87,8 +89,16 @@ impl Peer {
         let running = Arc::new(watch::channel(0).0);
 
         supervisor.add(view_child(view.clone(), inbox)).await?;
-        let health = health_child(catalog, view.clone(), events, suspect_inbox, first_round, tls.clone());
-        supervisor.add(health).await?;
+        // A peer that is alone hears no hints, has nobody to send one to, and stays alone.
+        let ways = Ways {
+            outputs: events,
+            suspects: suspect_inbox,
+            hinted: mpsc::channel(1).1,
+            hints: mpsc::channel(1).0,
+            members: watch::channel(members).1,
+            first_round,
+        };
+        supervisor.add(health_child(catalog, view.clone(), ways, Asker::Nodes(tls.clone()))).await?;
         let shared = proxy::Shared {
             listeners: Arc::clone(&listeners),
             view: view.clone(),
@@ -199,15 +209,19 @@ fn view_child(cell: ViewCell, inbox: view::Inbox) -> ChildSpec {
     ChildSpec::new("view", move || (ViewActor, view::Arguments { cell: cell.clone(), inbox: inbox.clone() })).critical()
 }
 
-fn health_child(
-    catalog: Arc<Catalog>,
-    view: ViewCell,
+/// How the health actor is joined with the rest.
+struct Ways {
     outputs: mpsc::Sender<view::Event>,
     suspects: mpsc::Receiver<NodeId>,
+    hinted: mpsc::Receiver<NodeId>,
+    hints: mpsc::Sender<Hint>,
+    members: watch::Receiver<Arc<Members>>,
     first_round: watch::Sender<bool>,
-    tls: ClientConfigs,
-) -> ChildSpec {
-    let suspects = Arc::new(Mutex::new(suspects));
+}
+
+fn health_child(catalog: Arc<Catalog>, view: ViewCell, ways: Ways, asker: Asker) -> ChildSpec {
+    let Ways { outputs, suspects, hinted, hints, members, first_round } = ways;
+    let (suspects, hinted) = (Arc::new(Mutex::new(suspects)), Arc::new(Mutex::new(hinted)));
     let names = Names::of_system();
     ChildSpec::new("health", move || {
         let arguments = health::Arguments {
@@ -215,10 +229,13 @@ fn health_child(
             view: view.clone(),
             outputs: outputs.clone(),
             suspects: Arc::clone(&suspects),
+            hinted: Arc::clone(&hinted),
+            hints: hints.clone(),
+            members: members.clone(),
             first_round: first_round.clone(),
             dice: Dice::new(),
             names: names.clone(),
-            tls: tls.clone(),
+            asker: asker.clone(),
         };
         (health::Health::default(), arguments)
     })
@@ -230,6 +247,7 @@ impl From<health::Output> for view::Event {
         match output {
             health::Output::Observed { node, observation } => Self::Observed { node, observation },
             health::Output::Resolved { node, addresses } => Self::Resolved { node, addresses },
+            health::Output::Swept { at } => Self::OwnSwept { at },
         }
     }
 }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::{Mutex, mpsc};
 
-use super::build::{Changes, Event};
+use super::build::Event;
+use super::changes::Changes;
 use super::picture::{View, ViewCell};
 use crate::host;
 use crate::model::Verdict;
@@ -18,6 +19,8 @@ const PACE_MIN: Duration = Duration::from_millis(10);
 const BUILD_SHARE: u32 = 10;
 /// How long a change that only shifts what is shown may wait for others like it.
 const DETAIL_DELAY: Duration = Duration::from_millis(250);
+/// How often the counts that picks read follow what others have in flight, which fades.
+const LOAD_STEP: Duration = Duration::from_millis(250);
 /// A turn ends after this time even if nothing happened, so that a request to stop is heard.
 const TURN_MAX: Duration = Duration::from_millis(200);
 /// Events that one turn takes.
@@ -66,6 +69,8 @@ pub struct State {
     publish_at: Option<Instant>,
     /// No view before this.
     not_before: Instant,
+    /// When what others have in flight is looked at again, while they have any.
+    load_at: Option<Instant>,
 }
 
 impl Actor for ViewActor {
@@ -78,7 +83,7 @@ impl Actor for ViewActor {
         // Changes that the one before took and did not publish.
         let left = !arguments.inbox.0.lock().await.changes.is_empty();
         myself.cast(Turn)?;
-        Ok(State { arguments, taken: Vec::new(), publish_at: left.then_some(now), not_before: now })
+        Ok(State { arguments, taken: Vec::new(), publish_at: left.then_some(now), not_before: now, load_at: Some(now) })
     }
 
     async fn handle(&self, myself: ActorRef<Turn>, _: Turn, state: &mut State) -> Result<(), ActorProcessingErr> {
@@ -98,8 +103,9 @@ impl State {
         let mut pending = inbox.lock().await;
         let view = self.arguments.cell.load();
         let now = host::now();
-        let next = [self.publish_at, view.due()].into_iter().flatten().min();
-        let wait = next.map_or(TURN_MAX, |at| at.max(self.not_before).saturating_duration_since(now).min(TURN_MAX));
+        let next = [self.publish_at, view.due()].into_iter().flatten().min().map(|at| at.max(self.not_before));
+        let next = [next, self.load_at].into_iter().flatten().min();
+        let wait = next.map_or(TURN_MAX, |at| at.saturating_duration_since(now).min(TURN_MAX));
         let receiving = pending.events.recv_many(&mut self.taken, EVENTS_PER_TURN_MAX);
         if let Ok(0) = tokio::time::timeout(wait, receiving).await {
             return false;
@@ -115,6 +121,10 @@ impl State {
             let changes = std::mem::take(&mut pending.changes);
             self.publish(&view, changes, now);
         }
+        if self.load_at.is_some_and(|at| at <= now) {
+            let fades = self.arguments.cell.load().share_load(now);
+            self.load_at = fades.then_some(now + LOAD_STEP);
+        }
         true
     }
 
@@ -122,6 +132,9 @@ impl State {
         self.publish_at = None;
         let new = Arc::new(old.after(changes, now));
         self.arguments.cell.store(Arc::clone(&new));
+        if new.has_load(now) {
+            self.load_at = Some(now);
+        }
         tell(old, &new);
         let built_in = host::now().saturating_duration_since(now);
         self.not_before = now + PACE_MIN.max(built_in * BUILD_SHARE);
@@ -130,6 +143,13 @@ impl State {
 
 /// Tells those whom a new view concerns: whoever waits for a place, and whoever reads the log.
 fn tell(old: &View, new: &View) {
+    let (were, are) = (old.doubtful(), new.doubtful());
+    for peer in are.iter().filter(|peer| !were.contains(peer)) {
+        tracing::warn!(%peer, "a peer disagrees with everybody about most nodes; its votes do not count, look at its network");
+    }
+    for peer in were.iter().filter(|peer| !are.contains(peer)) {
+        tracing::info!(%peer, "the votes of a peer that disagreed with everybody count again");
+    }
     for (old, new) in old.pools().zip(new.pools()).filter(|(old, new)| !Arc::ptr_eq(old, new)) {
         for (before, after) in old.nodes.iter().zip(&new.nodes) {
             let (was, is) = (before.state.verdict, after.state.verdict);
@@ -155,7 +175,7 @@ fn tell(old: &View, new: &View) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Catalog, Health, Node, NodeId, Observation, Pool};
+    use crate::model::{Catalog, Health, Member, Members, Node, NodeId, Observation, Pool, RegionName};
     use crate::view::first;
 
     fn catalog() -> Catalog {
@@ -185,8 +205,8 @@ mod tests {
     }
 
     fn start() -> (mpsc::Sender<Event>, Arguments) {
-        let cell = ViewCell::default();
-        cell.store(Arc::new(first(&catalog(), host::now())));
+        let own = Member { id: "own".parse().unwrap(), region: RegionName::default() };
+        let cell = ViewCell::new(first(&catalog(), Arc::new(Members::alone(own)), host::now()));
         let (events, inbox) = channel();
         (events, Arguments { cell, inbox })
     }
@@ -247,5 +267,25 @@ mod tests {
         assert!(views <= started.elapsed().as_millis() / PACE_MIN.as_millis() + 2, "{views} views");
         actor.stop(None);
         task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_others_have_in_flight_reaches_the_counts_that_picks_read_and_leaves_them_again() {
+        let (events, arguments) = start();
+        let cell = arguments.cell.clone();
+        let (actor, task) = Actor::spawn(None, ViewActor, arguments).await.unwrap();
+        let member = |id: &str| Member { id: id.parse().unwrap(), region: RegionName::default() };
+        let both = Members::new(member("own"), [member("b")]);
+        let key = cell.load().node(&"a".parse::<NodeId>().unwrap()).unwrap().1.key;
+        let load = Event::Load { observer: member("b").id, at: host::now(), in_flight: vec![(key, 1_000)] };
+        events.send(Event::Members(Arc::new(both))).await.unwrap();
+        events.send(load).await.unwrap();
+        let elsewhere = |view: &View| view.pools().map(|pool| pool.nodes[0].live.in_flight_elsewhere()).sum::<u32>();
+        until(&cell, "the load of b", |view| elsewhere(view) > 0).await;
+        // It would fade, but a dead peer holds nothing at once.
+        events.send(Event::Members(Arc::new(Members::alone(member("own"))))).await.unwrap();
+        until(&cell, "no load", |view| elsewhere(view) == 0).await;
+        actor.stop(None);
+        tokio::time::timeout(Duration::from_secs(10), task).await.unwrap().unwrap();
     }
 }

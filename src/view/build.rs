@@ -1,25 +1,29 @@
-//! One view from the one before and what was observed since. Pure, and whatever did not change is taken over as it is, so
+//! One view from the one before and what happened since. Pure, and whatever did not change is taken over as it is, so
 //! that a verdict on one node of 10,000 does not cost 10,000 nodes' work.
 //!
-//! A view holds all that the next one needs: observations, counts, times. Whoever builds it keeps nothing beside.
+//! A view holds all that the next one needs: observations, what others said, counts, times. Whoever builds it keeps nothing
+//! beside.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::changes::{Changes, FromPeer};
 use super::choose::Tiers;
-use super::picture::{Index, NodeState, NodeView, PoolView, Run, View};
-use super::verdict::{HOLD, Held, Vote, verdict};
+use super::heard::{Near, OWN, Observers, Place, Said, Slots};
+use super::picture::{Index, NodeState, NodeView, PoolView, Run, Standing, View};
+use super::verdict::{HOLD, Held, Tally, Vote, verdict};
 use crate::balance::weight;
 use crate::balance::{NodeLive, PoolLive};
-use crate::model::limits::ADDRESSES_PER_NODE_MAX;
-use crate::model::{Catalog, CheckKind, Health, Node, NodeId, Observation, Pool, Verdict};
+use crate::model::{
+    Catalog, CheckKind, Health, Heard, Members, Node, NodeId, NodeKey, Observation, PeerId, Pool, Verdict,
+};
 
 /// How often a node in slow start gets a new weight.
 const RAMP_STEP: Duration = Duration::from_secs(1);
 
-/// Something that changes the view.
+/// Something that changes the view. Times are of this peer's own monotonic clock.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// This peer's checks say this of a node now.
@@ -36,119 +40,224 @@ pub enum Event {
         /// Every address; none: the name does not resolve.
         addresses: Vec<SocketAddr>,
     },
-}
-
-impl Event {
-    fn node(&self) -> &NodeId {
-        match self {
-            Self::Observed { node, .. } | Self::Resolved { node, .. } => node,
-        }
-    }
-}
-
-/// What was observed since the last view: the latest of each kind a node, so it is bounded by the catalog.
-#[derive(Debug, Default)]
-pub struct Changes {
-    nodes: HashMap<NodeId, Change>,
-}
-
-#[derive(Debug, Default)]
-struct Change {
-    observation: Option<Observation>,
-    addresses: Option<Vec<SocketAddr>>,
-}
-
-impl Changes {
-    /// Adds one. Events on nodes that `view` does not know change nothing.
-    pub fn add(&mut self, view: &View, event: Event) {
-        if view.node(event.node()).is_none() {
-            return;
-        }
-        match event {
-            Event::Observed { node, observation } => {
-                self.nodes.entry(node).or_default().observation = Some(observation);
-            }
-            Event::Resolved { node, mut addresses } => {
-                addresses.truncate(ADDRESSES_PER_NODE_MAX);
-                self.nodes.entry(node).or_default().addresses = Some(addresses);
-            }
-        }
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
-    }
+    /// This peer's own health actor looks at its nodes and keeps time.
+    OwnSwept {
+        /// When it said so.
+        at: Instant,
+    },
+    /// Who lives now. What a peer said that is not among them does not count, from this moment on.
+    Members(Arc<Members>),
+    /// All that one page of another peer's observations says; it takes the place of what that page said before. A page that
+    /// is gone is an empty one.
+    Heard {
+        /// The other peer.
+        observer: PeerId,
+        /// Which page.
+        page: u16,
+        /// What it says.
+        nodes: Vec<(NodeKey, Heard)>,
+    },
+    /// Another peer's sweep counter was seen to rise: it still looks. The first counter that is heard is no rise.
+    Swept {
+        /// The other peer.
+        observer: PeerId,
+        /// When that was seen.
+        at: Instant,
+    },
+    /// What another peer has in flight; it takes the place of what it said before, and fades from when it was heard or the
+    /// peer's sweep rose last.
+    Load {
+        /// The other peer.
+        observer: PeerId,
+        /// When that was heard.
+        at: Instant,
+        /// Requests and connections at each node where there are some worth telling.
+        in_flight: Vec<(NodeKey, u32)>,
+    },
+    /// Nothing of what another peer said before counts: it was started anew, or is gone for good.
+    Forgotten {
+        /// The other peer.
+        observer: PeerId,
+    },
 }
 
 /// The view of a peer that has just started: literal addresses are known and nothing else.
-pub fn first(catalog: &Catalog, now: Instant) -> View {
+pub fn first(catalog: &Catalog, members: Arc<Members>, now: Instant) -> View {
+    let observers = Observers::alone(members.own().id.clone(), now);
+    let own = Slots::default().with(OWN);
+    let near = Near::of(&observers, &members);
     let mut index = Index::default();
     let mut pools = Vec::with_capacity(catalog.pools().len());
     for (at, pool) in catalog.pools().iter().enumerate() {
         index.pools.insert(pool.name.clone(), at);
-        let places = pool.nodes.iter().enumerate().map(|(node_at, node)| (node.id.clone(), (at, node_at)));
-        index.nodes.extend(places);
-        let nodes = pool.nodes.iter().map(|node| Arc::new(first_node(node, pool, now))).collect();
+        let nodes: Vec<_> = pool.nodes.iter().map(|node| Arc::new(first_node(node, pool, now))).collect();
+        for (node_at, node) in nodes.iter().enumerate() {
+            let place = Place { pool: at, node: node_at };
+            index.nodes.insert(node.node.id.clone(), place);
+            index.keys.insert(node.key, place);
+        }
+        let standing = Standing { fresh: own, counting: own };
+        let tally = Arc::new(tally(&nodes, own));
         let live = Arc::new(PoolLive::default());
-        pools.push(Arc::new(build_pool(Arc::new(pool.clone()), live, nodes, None, now)));
+        let seen = Seen { standing, tally, near: &near };
+        pools.push(Arc::new(build_pool(Arc::new(pool.clone()), live, None, nodes, seen, now)));
     }
-    View { pools, index: Arc::new(index) }
+    View { pools, index: Arc::new(index), members, observers, doubtful: Slots::default(), stale_at: None, dropped: 0 }
 }
 
 impl View {
     /// The view after these changes, or after time alone.
     #[must_use]
     pub fn after(&self, changes: Changes, now: Instant) -> Self {
-        let mut by_pool: HashMap<usize, Vec<(usize, Change)>> = HashMap::new();
+        let members = changes.members.unwrap_or_else(|| Arc::clone(&self.members));
+        let mut draft = Draft { view: self, pools: BTreeMap::new() };
         for (id, change) in changes.nodes {
-            if let Some(&(pool, node)) = self.index.nodes.get(&id) {
-                by_pool.entry(pool).or_default().push((node, change));
-            }
-        }
-        let pools = self.pools.iter().enumerate().map(|(at, pool)| {
-            let changes = by_pool.remove(&at).unwrap_or_default();
-            let due = pool.due.is_some_and(|due| due <= now);
-            if changes.is_empty() && !due { Arc::clone(pool) } else { Arc::new(pool.after(changes, now)) }
-        });
-        Self { pools: pools.collect(), index: Arc::clone(&self.index) }
-    }
-
-    /// Whether an event changes who gets requests, and not only what is shown or how shares stand.
-    pub fn is_news(&self, event: &Event) -> bool {
-        let Some((_, known)) = self.node(event.node()) else { return false };
-        match event {
-            Event::Observed { observation, .. } => observation.vote != known.observation.vote,
-            Event::Resolved { addresses, .. } => *addresses != known.addresses,
-        }
-    }
-}
-
-impl PoolView {
-    fn after(&self, changes: Vec<(usize, Change)>, now: Instant) -> Self {
-        let mut nodes = self.nodes.clone();
-        for (at, change) in changes {
-            let node = Arc::make_mut(&mut nodes[at]);
+            let Some(&place) = self.index.nodes.get(&id) else { continue };
+            let node = draft.node(place);
             if let Some(observation) = change.observation {
-                node.latency = observation.latency;
                 node.observation = observation;
             }
             if let Some(addresses) = change.addresses {
                 node.addresses = addresses;
             }
         }
-        build_pool(Arc::clone(&self.pool), Arc::clone(&self.live), nodes, Some(&self.tiers), now)
-    }
+        let mut observers = self.observers.clone();
+        let mut dropped = self.dropped + changes.dropped;
+        if let Some(at) = changes.own_swept {
+            observers.sweep(OWN, at);
+        }
+        for (id, told) in changes.peers {
+            dropped += u64::from(!draft.hear(&mut observers, &members, &id, told));
+        }
 
+        // Whose votes count is settled over all pools before any node is judged.
+        let alive = observers.alive(&members);
+        let mut by_interval = HashMap::new();
+        let mut stale_at: Option<Instant> = None;
+        let mut whole = Tally::default();
+        let looked: Vec<(Slots, Arc<Tally>)> = (self.pools.iter().enumerate())
+            .map(|(at, pool)| {
+                let interval = pool.pool.check.interval;
+                let fresh = || observers.fresh(alive, members.is_alone(), interval, now);
+                let (fresh, until) = *by_interval.entry(interval).or_insert_with(fresh);
+                stale_at = [stale_at, until].into_iter().flatten().min();
+                let tally = match draft.pools.get(&at) {
+                    Some(nodes) => Arc::new(tally(nodes, fresh)),
+                    None if fresh != pool.standing.fresh => Arc::new(tally(&pool.nodes, fresh)),
+                    None => Arc::clone(&pool.tally),
+                };
+                whole.add(&tally);
+                (fresh, tally)
+            })
+            .collect();
+        let doubtful: Slots = whole.doubtful().into_iter().collect();
+        let near = Near::of(&observers, &members);
+        let same_members = members == self.members;
+
+        let pools = self.pools.iter().zip(looked).enumerate().map(|(at, (pool, (fresh, tally)))| {
+            let standing = Standing { fresh, counting: fresh.without(doubtful) };
+            let changed = draft.pools.remove(&at);
+            let due = pool.due.is_some_and(|due| due <= now);
+            if changed.is_none() && !due && same_members && standing == pool.standing {
+                return Arc::clone(pool);
+            }
+            let nodes = changed.unwrap_or_else(|| pool.nodes.clone());
+            let (settings, live) = (Arc::clone(&pool.pool), Arc::clone(&pool.live));
+            let seen = Seen { standing, tally, near: &near };
+            Arc::new(build_pool(settings, live, Some(&pool.tiers), nodes, seen, now))
+        });
+        let pools = pools.collect();
+        Self { pools, index: Arc::clone(&self.index), members, observers, doubtful, stale_at, dropped }
+    }
+}
+
+impl PoolView {
     /// Whether the same nodes are picked in the same way.
     pub fn picks_like(&self, other: &Self) -> bool {
         self.tiers.are(&other.tiers)
     }
 }
 
+/// The nodes of the next view, as far as they are not those of the last.
+struct Draft<'v> {
+    view: &'v View,
+    pools: BTreeMap<usize, Vec<Arc<NodeView>>>,
+}
+
+impl Draft<'_> {
+    fn as_is(&self, place: Place) -> &NodeView {
+        let nodes = self.pools.get(&place.pool).unwrap_or(&self.view.pools[place.pool].nodes);
+        &nodes[place.node]
+    }
+
+    fn node(&mut self, place: Place) -> &mut NodeView {
+        let nodes = self.pools.entry(place.pool).or_insert_with(|| self.view.pools[place.pool].nodes.clone());
+        Arc::make_mut(&mut nodes[place.node])
+    }
+
+    /// Takes in what a peer told. False where there is no room for one more peer.
+    fn hear(&mut self, observers: &mut Observers, members: &Members, id: &PeerId, told: FromPeer) -> bool {
+        if told.forgotten
+            && let Some(slot) = observers.find(id)
+        {
+            self.forget(observers, slot);
+        }
+        if told.swept.is_none() && told.pages.is_empty() && told.load.is_none() {
+            return true;
+        }
+        let slot = observers.find(id).or_else(|| observers.settle(id)).or_else(|| {
+            let stranger = observers.stranger(members).filter(|_| members.contains(id))?;
+            self.forget(observers, stranger);
+            observers.settle(id)
+        });
+        let Some(slot) = slot else { return false };
+        if let Some(at) = told.swept {
+            observers.sweep(slot, at);
+        }
+        for (page, nodes) in told.pages {
+            let places: Vec<Place> = nodes.iter().map(|(place, _)| *place).collect();
+            let before = observers.turn(slot, page, places);
+            for &place in before.iter().filter(|place| nodes.binary_search_by_key(*place, |(at, _)| *at).is_err()) {
+                self.unsay(place, slot, Some(page));
+            }
+            for (place, heard) in nodes {
+                self.say(place, Said { slot, page, heard });
+            }
+        }
+        if let Some(load) = told.load {
+            observers.load(slot, load);
+        }
+        true
+    }
+
+    fn forget(&mut self, observers: &mut Observers, slot: usize) {
+        for place in observers.forget(slot) {
+            self.unsay(place, slot, None);
+        }
+    }
+
+    fn say(&mut self, place: Place, new: Said) {
+        match self.as_is(place).said.binary_search_by_key(&new.slot, |said| said.slot) {
+            Ok(at) if self.as_is(place).said[at] == new => {}
+            Ok(at) => self.node(place).said[at] = new,
+            Err(at) => self.node(place).said.insert(at, new),
+        }
+    }
+
+    /// Takes back what was said, by that page if one is named.
+    fn unsay(&mut self, place: Place, slot: usize, page: Option<u16>) {
+        if let Ok(at) = self.as_is(place).said.binary_search_by_key(&slot, |said| said.slot)
+            && page.is_none_or(|page| self.as_is(place).said[at].page == page)
+        {
+            self.node(place).said.remove(at);
+        }
+    }
+}
+
 fn first_node(node: &Node, pool: &Pool, now: Instant) -> NodeView {
     NodeView {
         node: node.clone(),
+        key: NodeKey::of(&node.id, &node.address),
         live: Arc::new(NodeLive::default()),
         addresses: node.address.literal().into_iter().collect(),
         state: NodeState { admin: node.admin, run: Run::Running, verdict: Verdict::Unknown },
@@ -157,6 +266,7 @@ fn first_node(node: &Node, pool: &Pool, now: Instant) -> NodeView {
             vote: (pool.check.kind == CheckKind::None).then_some(Health::Up),
             ..Observation::default()
         },
+        said: Vec::new(),
         effective_weight: f64::from(node.weight.get()),
         latency: None,
         usable_since: None,
@@ -164,21 +274,55 @@ fn first_node(node: &Node, pool: &Pool, now: Instant) -> NodeView {
     }
 }
 
+/// How the votes of those who are `fresh` stand to one another.
+fn tally(nodes: &[Arc<NodeView>], fresh: Slots) -> Tally {
+    let mut tally = Tally::default();
+    let mut votes: Vec<(usize, Health)> = Vec::new();
+    for node in nodes {
+        votes.clear();
+        let cast = node.observations().filter(|(slot, _)| fresh.has(*slot));
+        votes.extend(cast.filter_map(|(slot, heard)| Some((slot, heard.vote?))));
+        tally.count(&votes);
+    }
+    tally
+}
+
+impl NodeView {
+    /// What everybody says of it, by slot; this peer's own traffic is not in it.
+    fn observations(&self) -> impl Iterator<Item = (usize, Heard)> {
+        let Observation { vote, reached_before, latency, .. } = self.observation;
+        let own = Heard { vote, reached_before, latency, ejected: false };
+        std::iter::once((OWN, own)).chain(self.said.iter().map(|said| (said.slot, said.heard)))
+    }
+}
+
+/// By whom a pool is judged.
+struct Seen<'n> {
+    standing: Standing,
+    tally: Arc<Tally>,
+    near: &'n Near,
+}
+
 /// Judges every node, weighs it beside its siblings and prepares the picking.
 fn build_pool(
     pool: Arc<Pool>,
     live: Arc<PoolLive>,
-    mut nodes: Vec<Arc<NodeView>>,
     previous: Option<&Tiers>,
+    mut nodes: Vec<Arc<NodeView>>,
+    Seen { standing, tally, near }: Seen<'_>,
     now: Instant,
 ) -> PoolView {
     let mut due: Option<Instant> = None;
     let mut wake_at = |at: Instant| due = Some(due.map_or(at, |due| due.min(at)));
+    let counting = standing.counting;
+    let mut judge = Judge { counting, near, pool: &pool, votes: Vec::new(), times: Vec::new() };
     for node in &mut nodes {
-        let judged = judge(node, now);
-        if judged != (node.state.verdict, node.usable_since, node.silent_since) {
+        let judged = judge.judge(node, now);
+        if judged != Judged::of(node) {
             let node = Arc::make_mut(node);
-            (node.state.verdict, node.usable_since, node.silent_since) = judged;
+            let Judged { verdict, latency, usable_since, silent_since } = judged;
+            (node.state.verdict, node.latency) = (verdict, latency);
+            (node.usable_since, node.silent_since) = (usable_since, silent_since);
         }
         if let Some(silent_since) = node.silent_since.filter(|&since| now < since + HOLD) {
             wake_at(silent_since + HOLD);
@@ -207,18 +351,76 @@ fn build_pool(
         }
     }
     let tiers = Tiers::new(&pool, &nodes, previous);
-    PoolView { pool, live, nodes, tiers, due }
+    PoolView { pool, live, nodes, tiers, due, standing, tally }
 }
 
-/// Verdict, since when usable, since when without a vote.
-fn judge(node: &NodeView, now: Instant) -> (Verdict, Option<Instant>, Option<Instant>) {
-    let observation = &node.observation;
-    let vote = observation.vote.map(|health| Vote { health, reached_before: observation.reached_before });
-    let silent_since = if vote.is_some() { None } else { node.silent_since.or(Some(now)) };
-    let held =
-        silent_since.map(|since| Held { verdict: node.state.verdict, silent: now.saturating_duration_since(since) });
-    let local = node.live.is_suspect().then_some(Health::Down);
-    let verdict = verdict(vote.as_slice(), held, local);
-    let usable = matches!(verdict, Verdict::Up | Verdict::Degraded);
-    (verdict, usable.then(|| node.usable_since.unwrap_or(now)), silent_since)
+/// What all observations of a node say together.
+#[derive(PartialEq)]
+struct Judged {
+    verdict: Verdict,
+    latency: Option<Duration>,
+    usable_since: Option<Instant>,
+    silent_since: Option<Instant>,
+}
+
+impl Judged {
+    /// What was said last.
+    fn of(node: &NodeView) -> Self {
+        Self {
+            verdict: node.state.verdict,
+            latency: node.latency,
+            usable_since: node.usable_since,
+            silent_since: node.silent_since,
+        }
+    }
+}
+
+/// Judges the nodes of one pool, one after the other.
+struct Judge<'p> {
+    /// Whose votes count.
+    counting: Slots,
+    /// And on which nodes.
+    near: &'p Near,
+    pool: &'p Pool,
+    /// Of the node at hand.
+    votes: Vec<Vote>,
+    /// Of the node at hand.
+    times: Vec<Duration>,
+}
+
+impl Judge<'_> {
+    fn judge(&mut self, node: &NodeView, now: Instant) -> Judged {
+        let counting = self.counting.and(self.near.to(&node.node, self.pool.observe));
+        let counted = || node.observations().filter(|(slot, _)| counting.has(*slot)).map(|(_, heard)| heard);
+        self.votes.clear();
+        self.votes.extend(
+            counted().filter_map(|said| Some(Vote { health: said.vote?, reached_before: said.reached_before })),
+        );
+        self.times.clear();
+        self.times.extend(counted().filter_map(|said| said.latency));
+        let silent_since = if self.votes.is_empty() { node.silent_since.or(Some(now)) } else { None };
+        let held = silent_since
+            .map(|since| Held { verdict: node.state.verdict, silent: now.saturating_duration_since(since) });
+        let local = if node.live.is_suspect() {
+            Some(Health::Down)
+        } else {
+            // Nobody is waited for where nobody ever looks.
+            (self.pool.check.kind == CheckKind::None).then_some(Health::Up)
+        };
+        let verdict = verdict(&self.votes, held, local);
+        let usable = matches!(verdict, Verdict::Up | Verdict::Degraded);
+        Judged {
+            verdict,
+            // While nobody votes the last picture holds whole.
+            latency: self.median().or(node.latency.filter(|_| silent_since.is_some())),
+            usable_since: usable.then(|| node.usable_since.unwrap_or(now)),
+            silent_since,
+        }
+    }
+
+    /// The lower median, so that of two who differ the nearer one speaks: it is the one that gets the traffic.
+    fn median(&mut self) -> Option<Duration> {
+        let middle = self.times.len().checked_sub(1)? / 2;
+        Some(*self.times.select_nth_unstable(middle).1)
+    }
 }

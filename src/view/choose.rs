@@ -1,4 +1,5 @@
-//! Who gets a request: usable nodes → backup nodes → softly excluded ones → hard-down ones when nothing else is left.
+//! Who gets a request: usable nodes → backup nodes → softly excluded ones → those that only this peer cannot reach →
+//! hard-down ones when nothing else is left.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -78,7 +79,8 @@ impl PoolView {
     /// Picks a node and takes a place at it. At most 1 µs and no allocation, with 10,000 nodes.
     ///
     /// A full node is not a down one: while a usable node is full the request waits, and backup nodes stay idle. Softly
-    /// excluded nodes (a connection to one failed and no probe has answered since) come after the backup ones.
+    /// excluded nodes (a connection to one failed and no probe has answered since) come after the backup ones. A node that
+    /// the cluster calls up and this peer's own checks do not reach is not down, but from here as good as that.
     ///
     /// A new request that finds `live.queue` not empty lines up there before it takes, or it would overtake.
     pub fn take(self: &Arc<Self>, ask: &Ask, tried: &Tried, dice: &mut Dice) -> Result<Taken, Unavailable> {
@@ -90,14 +92,17 @@ impl PoolView {
         };
         let untried = |key: u64, _: &NodeLive| !tried.contains(key);
         let unsuspected = |key: u64, live: &NodeLive| !live.is_suspect() && !tried.contains(key);
-        let Tiers { usable, backup, rest } = &self.tiers;
+        let Tiers { usable, backup, out_of_reach, rest } = &self.tiers;
         for tier in [usable, backup] {
             if let Some(settled) = self.take_of(tier, hash, dice, unsuspected) {
                 return settled;
             }
         }
         // A suspicion is a reason to look, not a verdict: until the probe has failed such a node is better than none.
-        let last: &[_] = if self.pool.panic == Panic::Open { &[usable, backup, rest] } else { &[usable, backup] };
+        let last: &[_] = match self.pool.panic {
+            Panic::Open => &[usable, backup, out_of_reach, rest],
+            Panic::Closed => &[usable, backup],
+        };
         for tier in last {
             if let Some(settled) = self.take_of(tier, hash, dice, untried) {
                 return settled;
@@ -125,10 +130,12 @@ impl PoolView {
 /// A pool's nodes by when it is their turn. Those drained, disabled or without an address are in none.
 #[derive(Debug)]
 pub(super) struct Tiers {
-    /// Enabled, and up or degraded.
+    /// Enabled, up or degraded, and within reach of this peer.
     usable: Arc<Tier>,
     /// The same, of the backup nodes.
     backup: Arc<Tier>,
+    /// Enabled, up or degraded for the cluster, backup or not, and out of reach of this peer.
+    out_of_reach: Arc<Tier>,
     /// Enabled, and down or unknown.
     rest: Arc<Tier>,
 }
@@ -156,9 +163,14 @@ impl Tiers {
                 Arc::clone,
             )
         };
+        let within_reach = |node: &NodeView| node.is_usable() && !node.is_out_of_reach();
         Self {
-            usable: tier(&|node| node.is_usable() && !node.node.backup, previous.map(|tiers| &tiers.usable)),
-            backup: tier(&|node| node.is_usable() && node.node.backup, previous.map(|tiers| &tiers.backup)),
+            usable: tier(&|node| within_reach(node) && !node.node.backup, previous.map(|tiers| &tiers.usable)),
+            backup: tier(&|node| within_reach(node) && node.node.backup, previous.map(|tiers| &tiers.backup)),
+            out_of_reach: tier(
+                &|node| node.is_usable() && node.is_out_of_reach(),
+                previous.map(|tiers| &tiers.out_of_reach),
+            ),
             rest: tier(&|node| !node.is_usable(), previous.map(|tiers| &tiers.rest)),
         }
     }
@@ -167,6 +179,7 @@ impl Tiers {
     pub(super) fn are(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.usable, &other.usable)
             && Arc::ptr_eq(&self.backup, &other.backup)
+            && Arc::ptr_eq(&self.out_of_reach, &other.out_of_reach)
             && Arc::ptr_eq(&self.rest, &other.rest)
     }
 }

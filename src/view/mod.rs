@@ -3,14 +3,19 @@
 
 mod actor;
 mod build;
+mod changes;
 mod choose;
+mod heard;
+mod load;
+pub mod observers;
 mod picture;
 pub mod verdict;
 
 pub use actor::{Arguments, Inbox, Turn, ViewActor, channel};
-pub use build::{Changes, Event, first};
+pub use build::{Event, first};
+pub use changes::Changes;
 pub use choose::{Ask, Taken, Tried, Unavailable};
-pub use picture::{Cache, Local, NodeState, NodeView, PoolView, Run, View, ViewCell};
+pub use picture::{Cache, Local, NodeState, NodeView, Opinion, PoolView, Run, View, ViewCell};
 
 #[cfg(test)]
 mod tests;

@@ -9,31 +9,94 @@ use arc_swap::ArcSwap;
 use serde::Serialize;
 
 use super::choose::Tiers;
+use super::heard::{OWN, Observers, Place, Said, Slots};
+use super::verdict::Tally;
 use crate::balance::score::{Band, Score};
 use crate::balance::{NodeLive, PoolLive};
-use crate::model::{Admin, CheckKind, Health, Node, NodeId, Observation, Pool, PoolName, Verdict};
+use crate::model::{
+    Admin, CheckKind, Health, Heard, Members, Node, NodeId, NodeKey, Observation, PeerId, Pool, PoolName, Verdict,
+};
 
 /// One peer's picture of everything it may send traffic to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct View {
     pub(super) pools: Vec<Arc<PoolView>>,
     pub(super) index: Arc<Index>,
+    /// Who lives.
+    pub(super) members: Arc<Members>,
+    /// What is known of everybody who told something.
+    pub(super) observers: Observers,
+    /// Those whose votes do not count.
+    pub(super) doubtful: Slots,
+    /// When the observations of some peer will not be fresh any more.
+    pub(super) stale_at: Option<Instant>,
+    /// What was heard and not kept.
+    pub(super) dropped: u64,
 }
 
 /// Where pools and nodes stand in a view; the same for all views of one catalog.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     pub(super) pools: HashMap<PoolName, usize>,
-    /// The position of the pool, and that within it.
-    pub(super) nodes: HashMap<NodeId, (usize, usize)>,
+    pub(super) nodes: HashMap<NodeId, Place>,
+    pub(super) keys: HashMap<NodeKey, Place>,
 }
 
 impl View {
-    /// Whether something is known of every node that is checked.
+    /// Whether something is known of every node that is checked, from this peer or from others.
     pub fn is_checked(&self) -> bool {
-        self.pools.iter().filter(|pool| pool.pool.check.kind != CheckKind::None).all(|pool| {
-            pool.nodes.iter().all(|node| node.node.admin == Admin::Disabled || node.observation.checks_total > 0)
-        })
+        let is_known = |node: &NodeView| {
+            node.node.admin == Admin::Disabled
+                || node.observation.checks_total > 0
+                || node.state.verdict != Verdict::Unknown
+        };
+        let mut checked = self.pools.iter().filter(|pool| pool.pool.check.kind != CheckKind::None);
+        checked.all(|pool| pool.nodes.iter().all(|node| is_known(node)))
+    }
+
+    /// This peer and those that live.
+    pub fn members(&self) -> &Arc<Members> {
+        &self.members
+    }
+
+    /// The peers whose votes do not count, because they disagree with everybody. This peer may be one of them.
+    pub fn doubtful(&self) -> Vec<PeerId> {
+        let known = self.doubtful.iter().filter_map(|slot| self.observers.get(slot));
+        known.map(|observer| observer.id.clone()).collect()
+    }
+
+    /// When this peer's own health actor last said that it keeps time: while that rises, what it says is worth telling.
+    pub fn own_swept(&self) -> Option<Instant> {
+        self.observers.get(OWN)?.swept
+    }
+
+    /// How much was heard and not kept: of nodes that this catalog does not have, from more peers or in more pages than
+    /// there may be.
+    pub fn heard_dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// What those who live say of a node, by peer id, this peer included.
+    pub fn opinions(&self, id: &NodeId) -> Option<Vec<Opinion>> {
+        let place = *self.index.nodes.get(id)?;
+        let (pool, node) = self.node(id)?;
+        let of = |slot: usize, heard: Heard, in_flight: u32| {
+            let peer = self.observers.get(slot).map(|observer| &observer.id);
+            Some(Opinion {
+                peer: peer.filter(|id| self.members.contains(id))?.clone(),
+                heard,
+                fresh: pool.standing.fresh.has(slot),
+                doubtful: self.doubtful.has(slot),
+                in_flight,
+            })
+        };
+        let others = node.said.iter().map(|said| (said.slot, said.heard, self.observers.in_flight(said.slot, place)));
+        let own = (OWN, node.said_here(), node.live.in_flight());
+        let all = std::iter::once(own).chain(others);
+        let mut opinions: Vec<Opinion> =
+            all.filter_map(|(slot, heard, in_flight)| of(slot, heard, in_flight)).collect();
+        opinions.sort_unstable_by(|a, b| a.peer.cmp(&b.peer));
+        Some(opinions)
     }
 
     /// The pool of this name.
@@ -48,14 +111,14 @@ impl View {
 
     /// A node and its pool.
     pub fn node(&self, id: &NodeId) -> Option<(&Arc<PoolView>, &Arc<NodeView>)> {
-        let &(pool, node) = self.index.nodes.get(id)?;
-        let pool = self.pools.get(pool)?;
-        Some((pool, pool.nodes.get(node)?))
+        let place = self.index.nodes.get(id)?;
+        let pool = self.pools.get(place.pool)?;
+        Some((pool, pool.nodes.get(place.node)?))
     }
 
     /// When something in it changes by time alone; `None`: only by what is observed.
     pub fn due(&self) -> Option<Instant> {
-        self.pools.iter().filter_map(|pool| pool.due).min()
+        self.pools.iter().filter_map(|pool| pool.due).chain(self.stale_at).min()
     }
 }
 
@@ -72,6 +135,34 @@ pub struct PoolView {
     pub(super) tiers: Tiers,
     /// When it changes by time alone: a node climbs its ramp, or an old verdict ends.
     pub(super) due: Option<Instant>,
+    /// Whose votes it was judged by.
+    pub(super) standing: Standing,
+    /// How the fresh votes on its nodes stand to one another.
+    pub(super) tally: Arc<Tally>,
+}
+
+/// Whose observations of a pool are worth something.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Standing {
+    /// Those that live and were lately seen to look.
+    pub(super) fresh: Slots,
+    /// Of these the ones that are not doubtful: their votes count.
+    pub(super) counting: Slots,
+}
+
+/// What one peer says of one node, and what it is worth.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Opinion {
+    /// Whose.
+    pub peer: PeerId,
+    /// What it says.
+    pub heard: Heard,
+    /// Whether it lives and was lately seen to look. A vote that is not fresh does not count.
+    pub fresh: bool,
+    /// Whether it disagrees with everybody. Its votes do not count.
+    pub doubtful: bool,
+    /// What it has in flight there, as it said last.
+    pub in_flight: u32,
 }
 
 /// A node with everything that is known of it.
@@ -79,6 +170,8 @@ pub struct PoolView {
 pub struct NodeView {
     /// As users wrote it.
     pub node: Node,
+    /// What peers call it among themselves.
+    pub key: NodeKey,
     /// Its counts.
     pub live: Arc<NodeLive>,
     /// Where its name leads now; a literal address is its own. Empty: the name does not resolve.
@@ -87,13 +180,15 @@ pub struct NodeView {
     pub state: NodeState,
     /// This peer's own observation.
     pub observation: Observation,
+    /// What others say of it, by slot.
+    pub(super) said: Vec<Said>,
     /// Weight × slow start × degraded 0.5.
     pub effective_weight: f64,
-    /// Moving average of the check's connect time, over observers.
+    /// Moving average of the check's connect time, the median over observers.
     pub latency: Option<Duration>,
     /// Since when its verdict has been up or degraded without a break; slow start counts from here.
     pub usable_since: Option<Instant>,
-    /// Since when nobody has voted on it; `None`: there is a vote.
+    /// Since when no vote on it has counted; `None`: one does.
     pub(super) silent_since: Option<Instant>,
 }
 
@@ -108,18 +203,26 @@ impl NodeView {
         self.state.admin == Admin::Enabled && !self.addresses.is_empty()
     }
 
+    /// Whether this peer's own checks fail, whatever the cluster says: the path from here may be the fault. Such a node is
+    /// used when no other is left.
+    pub(super) fn is_out_of_reach(&self) -> bool {
+        self.observation.vote == Some(Health::Down)
+    }
+
+    /// What this peer tells the others of it.
+    pub fn said_here(&self) -> Heard {
+        let Observation { vote, reached_before, latency, .. } = self.observation;
+        Heard { vote, reached_before, latency, ejected: self.local() == Local::Ejected }
+    }
+
     /// What this peer's own traffic and checks say of it at this moment.
     pub fn local(&self) -> Local {
-        if self.live.is_suspect() || self.observation.vote == Some(Health::Down) {
-            Local::Ejected
-        } else {
-            Local::Admitted
-        }
+        if self.live.is_suspect() || self.is_out_of_reach() { Local::Ejected } else { Local::Admitted }
     }
 
     /// 50 to 100 in hundredths, with what is in flight at this moment; see [`crate::balance::score`].
     pub fn health_score(&self) -> f64 {
-        (f64::from(Score::of(self.latency).at(self.live.in_flight())) * 100.0).round() / 100.0
+        (f64::from(Score::of(self.latency).at(self.live.in_flight_everywhere())) * 100.0).round() / 100.0
     }
 
     /// The score in a word.
@@ -160,7 +263,7 @@ pub enum Local {
 }
 
 /// Where the one writer puts a new view and everybody reads it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ViewCell(Arc<ArcSwap<View>>);
 
 impl ViewCell {

@@ -10,15 +10,15 @@ use super::*;
 use crate::balance::hash;
 use crate::host::{self, Dice};
 use crate::model::{
-    Admin, Catalog, Check, CheckKind, Health, Node, NodeId, Observation, Panic, Pool, PoolName, Strategy, Verdict,
-    Weight,
+    Admin, Catalog, Check, CheckKind, Health, Member, Members, Node, NodeId, Observation, Panic, Pool, PoolName,
+    RegionName, Strategy, Verdict, Weight,
 };
 
 /// A pool `p` of nodes written as `id[*weight][/places][+backup]`, observed as given: `U` up, `G` degraded, `D` down,
 /// `?` not yet, `x` draining, `o` disabled, `n` up with a name that does not resolve; after it `!`: suspect.
 fn pool(pool: Pool, nodes: &[(&str, &str)]) -> View {
     let started = host::now();
-    let view = first(&catalog(pool, nodes), started);
+    let view = first(&catalog(pool, nodes), alone(), started);
     let mut changes = Changes::default();
     for (node, (_, how)) in view.pools[0].nodes.iter().zip(nodes) {
         if how.ends_with('!') {
@@ -33,6 +33,11 @@ fn pool(pool: Pool, nodes: &[(&str, &str)]) -> View {
         changes.add(&view, observed(&node.node.id, vote));
     }
     view.after(changes, started)
+}
+
+/// A cluster of one.
+fn alone() -> Arc<Members> {
+    Arc::new(Members::alone(Member { id: "own".parse().unwrap(), region: RegionName::default() }))
 }
 
 fn catalog(mut pool: Pool, nodes: &[(&str, &str)]) -> Catalog {
@@ -338,7 +343,7 @@ fn a_node_that_comes_back_starts_slowly_and_one_among_new_ones_does_not() {
 fn the_first_view_knows_literal_addresses_and_nothing_else() {
     let catalog = catalog(named(Strategy::Random), &[("a", "?"), ("b", "n")]);
     let now = host::now();
-    let view = first(&catalog, now);
+    let view = first(&catalog, alone(), now);
     let states: Vec<(Verdict, usize)> =
         view.pools[0].nodes.iter().map(|node| (node.state.verdict, node.addresses.len())).collect();
     assert_eq!(states, [(Verdict::Unknown, 1), (Verdict::Unknown, 0)]);
@@ -356,7 +361,7 @@ fn the_first_view_knows_literal_addresses_and_nothing_else() {
 fn a_pool_that_is_not_checked_has_its_nodes_up_at_once() {
     let mut settings = named(Strategy::Random);
     settings.check = Check::of(CheckKind::None);
-    let view = first(&catalog(settings, &[("a", "U"), ("b", "n")]), host::now());
+    let view = first(&catalog(settings, &[("a", "U"), ("b", "n")]), alone(), host::now());
     assert!(view.pools[0].nodes.iter().all(|node| node.state.verdict == Verdict::Up));
     assert_eq!(picked(&view, &Tried::default()).as_deref(), Ok("a"));
 }
@@ -382,7 +387,7 @@ fn what_did_not_change_is_taken_over() {
         catalog(other, &[("c", "U")]).pools()[0].clone(),
     ];
     let now = host::now();
-    let view = first(&Catalog::new(pools.to_vec()).unwrap(), now);
+    let view = first(&Catalog::new(pools.to_vec()).unwrap(), alone(), now);
     let mut observation = Observation { vote: Some(Health::Up), ..Observation::default() };
     let up = with(&view, Event::Observed { node: id("a"), observation: observation.clone() }, now);
     assert!(Arc::ptr_eq(&view.pools[1], &up.pools[1]) && !Arc::ptr_eq(&view.pools[0], &up.pools[0]));

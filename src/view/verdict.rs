@@ -1,7 +1,6 @@
 //! The verdict: what the votes of many observers say together. Every peer computes it by this one function from what it
 //! heard, and no leader is asked.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::model::{Health, Verdict};
@@ -40,10 +39,21 @@ pub struct Held {
 pub fn verdict(votes: &[Vote], held: Option<Held>, local: Option<Health>) -> Verdict {
     let reached = votes.iter().any(|vote| vote.reached_before);
     let counts = |vote: &&Vote| vote.health != Health::Down || vote.reached_before || !reached;
-    let mut counted: Vec<Health> = votes.iter().filter(counts).map(|vote| vote.health).collect();
-    counted.sort_unstable();
-    if let Some(&median) = counted.get(counted.len().saturating_sub(1) / 2) {
-        return median.into();
+    let (mut all, mut up, mut degraded) = (0, 0, 0);
+    for vote in votes.iter().filter(counts) {
+        all += 1;
+        up += usize::from(vote.health == Health::Up);
+        degraded += usize::from(vote.health == Health::Degraded);
+    }
+    if all > 0 {
+        let median = (all - 1) / 2;
+        return if median < up {
+            Verdict::Up
+        } else if median < up + degraded {
+            Verdict::Degraded
+        } else {
+            Verdict::Down
+        };
     }
     match held {
         Some(held) if held.silent < HOLD => held.verdict,
@@ -51,52 +61,57 @@ pub fn verdict(votes: &[Vote], held: Option<Held>, local: Option<Health>) -> Ver
     }
 }
 
-/// One peer's vote on one node, for [`doubtful`].
-#[derive(Clone, Copy, Debug)]
-pub struct Ballot<Peer, Node> {
-    /// Whose.
-    pub peer: Peer,
-    /// On which.
-    pub node: Node,
-    /// What it says.
-    pub health: Health,
+/// How the votes of each peer stand to those of the others, over many nodes. Tallies of parts add up to that of the whole,
+/// so that a vote that changes costs a look at its own pool.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Tally(Vec<Record>);
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Record {
+    observed: usize,
+    contradicted: usize,
 }
 
-/// The peers whose votes are not to count because they disagree with everybody: of at least three nodes that one observes,
-/// more than half are down by its vote while a majority of the others' votes on them says up. If that were more than half
-/// of the peers, nobody is doubtful: then the nodes are the likelier fault.
-pub fn doubtful<Peer: Copy + Ord, Node: Copy + Ord>(ballots: &[Ballot<Peer, Node>]) -> BTreeSet<Peer> {
-    #[derive(Default)]
-    struct Count {
-        all: usize,
-        up: usize,
-    }
-    let mut by_node = BTreeMap::<Node, Count>::new();
-    for ballot in ballots {
-        let count = by_node.entry(ballot.node).or_default();
-        count.all += 1;
-        count.up += usize::from(ballot.health == Health::Up);
-    }
-    #[derive(Default)]
-    struct Record {
-        observed: usize,
-        contradicted: usize,
-    }
-    let mut by_peer = BTreeMap::<Peer, Record>::new();
-    for ballot in ballots {
-        let record = by_peer.entry(ballot.peer).or_default();
-        record.observed += 1;
-        let count = &by_node[&ballot.node];
+impl Tally {
+    /// Counts the votes on one node: each peer, which is a small number, with what it says.
+    pub fn count(&mut self, votes: &[(usize, Health)]) {
+        let up = votes.iter().filter(|(_, health)| *health == Health::Up).count();
         // A vote of down is no vote of up, so all votes of up are others'.
-        let others_say_up = count.up * 2 > count.all - 1;
-        record.contradicted += usize::from(ballot.health == Health::Down && others_say_up);
+        let others_say_up = up * 2 > votes.len().saturating_sub(1);
+        for &(peer, health) in votes {
+            let record = self.record(peer);
+            record.observed += 1;
+            record.contradicted += usize::from(health == Health::Down && others_say_up);
+        }
     }
-    let peers = by_peer.len();
-    let stands_alone =
-        |record: &Record| record.observed >= DOUBTFUL_NODES_MIN && record.contradicted * 2 > record.observed;
-    let doubtful: BTreeSet<Peer> =
-        by_peer.into_iter().filter(|(_, record)| stands_alone(record)).map(|(peer, _)| peer).collect();
-    if doubtful.len() * 2 > peers { BTreeSet::new() } else { doubtful }
+
+    /// Adds that of another part.
+    pub fn add(&mut self, part: &Self) {
+        for (peer, theirs) in part.0.iter().enumerate() {
+            let record = self.record(peer);
+            record.observed += theirs.observed;
+            record.contradicted += theirs.contradicted;
+        }
+    }
+
+    /// The peers whose votes are not to count because they disagree with everybody: of at least three nodes that one
+    /// observes, more than half are down by its vote while a majority of the others' votes on them says up. If that were
+    /// more than half of the peers, nobody is doubtful: then the nodes are the likelier fault.
+    pub fn doubtful(&self) -> Vec<usize> {
+        let stands_alone =
+            |record: &Record| record.observed >= DOUBTFUL_NODES_MIN && record.contradicted * 2 > record.observed;
+        let peers = self.0.iter().filter(|record| record.observed > 0).count();
+        let records = self.0.iter().enumerate();
+        let doubtful: Vec<usize> = records.filter(|(_, record)| stands_alone(record)).map(|(peer, _)| peer).collect();
+        if doubtful.len() * 2 > peers { Vec::new() } else { doubtful }
+    }
+
+    fn record(&mut self, peer: usize) -> &mut Record {
+        if peer >= self.0.len() {
+            self.0.resize(peer + 1, Record::default());
+        }
+        &mut self.0[peer]
+    }
 }
 
 #[cfg(test)]
@@ -171,15 +186,17 @@ mod tests {
 
     /// One line a peer, one letter a node; `-`: no vote.
     fn doubtful_of(peers: &[&str]) -> Vec<usize> {
-        let ballots: Vec<Ballot<usize, usize>> = peers
-            .iter()
-            .enumerate()
-            .flat_map(|(peer, line)| {
-                let votes = line.char_indices().filter(|(_, c)| *c != '-');
-                votes.map(move |(node, c)| Ballot { peer, node, health: votes_of(c) })
-            })
-            .collect();
-        doubtful(&ballots).into_iter().collect()
+        let mut whole = Tally::default();
+        for node in 0..peers[0].len() {
+            let votes = peers.iter().map(|line| line.as_bytes()[node] as char).enumerate();
+            let votes: Vec<(usize, Health)> =
+                votes.filter(|(_, c)| *c != '-').map(|(peer, c)| (peer, votes_of(c))).collect();
+            // As if every node were in a pool of its own.
+            let mut part = Tally::default();
+            part.count(&votes);
+            whole.add(&part);
+        }
+        whole.doubtful()
     }
 
     fn votes_of(c: char) -> Health {
@@ -212,5 +229,14 @@ mod tests {
         // Each of the first three is alone in calling three of its five nodes down.
         assert_eq!(doubtful_of(&["DDDUU----", "UUUUUUUUU", "UUUUUUUUU", "UUUUUUUUU"]), [0]);
         assert!(doubtful_of(&["DDDUU----", "---DDDUU-", "UU----DDD", "UUUUUUUUU"]).is_empty());
+    }
+
+    #[test]
+    fn a_peer_that_reaches_nothing_becomes_doubtful_and_takes_nobody_with_it() {
+        for peers in 2..=7 {
+            let mut lines = vec!["UUUUUUUU"; peers];
+            lines[peers - 1] = "DDDDDDDD";
+            assert_eq!(doubtful_of(&lines), [peers - 1], "{peers} peers");
+        }
     }
 }

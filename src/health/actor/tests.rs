@@ -1,14 +1,22 @@
 //! The actor against real listeners on loopback, on one thread as in a peer. Waits are for conditions; times are printed.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Mutex as Locked;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
+use crate::health::{Asking, World};
+use crate::model::CheckTarget;
 use crate::model::limits::CHECKS_IN_FLIGHT_MAX;
-use crate::model::{Check, CheckKind, Health as Vote, HttpCheck, Node, Observation, Pool, StatusRange, TcpCheck};
+use crate::model::{
+    Check, CheckKind, Health as Vote, HttpCheck, Member, Node, Observation, Pool, RegionName, StatusRange, TcpCheck,
+};
+use crate::probe::{Found, ProbeError, Report};
+use crate::tls::ClientConfigs;
 use crate::view::{self, Changes, Event as ViewEvent, View};
 
 /// Longer than anything here takes on a slow machine; reached only by a failure.
@@ -22,6 +30,7 @@ impl From<Output> for Told {
         Self(match output {
             Output::Observed { node, observation } => ViewEvent::Observed { node, observation },
             Output::Resolved { node, addresses } => ViewEvent::Resolved { node, addresses },
+            Output::Swept { at } => ViewEvent::OwnSwept { at },
         })
     }
 }
@@ -33,29 +42,42 @@ struct Stage {
     arguments: Arguments<Told>,
     outputs: mpsc::Receiver<Told>,
     suspects: mpsc::Sender<NodeId>,
+    hinted: mpsc::Sender<NodeId>,
+    hints: mpsc::Receiver<Hint>,
+    members: watch_channel::Sender<Arc<Members>>,
     first_round: watch_channel::Receiver<bool>,
 }
 
 impl Stage {
     async fn new(pools: Vec<Pool>) -> Self {
+        Self::with(pools, Asker::Nodes(ClientConfigs::trusting([]).unwrap()), &["own"]).await
+    }
+
+    /// The first of `peers` is this one.
+    async fn with(pools: Vec<Pool>, asker: Asker, peers: &[&str]) -> Self {
         let catalog = Arc::new(Catalog::new(pools).unwrap());
         let (sender, outputs) = mpsc::channel(64);
         let (suspects, suspected) = mpsc::channel(64);
         let (round, first_round) = watch_channel::channel(false);
-        let view = ViewCell::default();
-        view.store(Arc::new(view::first(&catalog, host::now())));
+        let (hinted, hinted_inbox) = mpsc::channel(64);
+        let (hints_out, hints) = mpsc::channel(64);
+        let (members, members_now) = watch_channel::channel(cluster(peers));
+        let view = ViewCell::new(view::first(&catalog, cluster(peers), host::now()));
         let arguments = Arguments {
             view,
             catalog,
             outputs: sender,
             suspects: Arc::new(Mutex::new(suspected)),
+            hinted: Arc::new(Mutex::new(hinted_inbox)),
+            hints: hints_out,
+            members: members_now,
             first_round: round,
             dice: Dice::from_seed(1),
             names: Names::of_system(),
-            tls: ClientConfigs::trusting([]).unwrap(),
+            asker,
         };
         let (actor, ended) = Actor::spawn(None, Health::default(), arguments.clone()).await.unwrap();
-        Self { actor, ended: Some(ended), arguments, outputs, suspects, first_round }
+        Self { actor, ended: Some(ended), arguments, outputs, suspects, hinted, hints, members, first_round }
     }
 
     fn view(&self) -> Arc<View> {
@@ -88,6 +110,11 @@ impl Stage {
         self.actor.stop(None);
         timeout(PATIENCE, self.ended.take().unwrap()).await.expect("it stops").unwrap();
     }
+}
+
+fn cluster(peers: &[&str]) -> Arc<Members> {
+    let member = |id: &&str| Member { id: id.parse().unwrap(), region: RegionName::default() };
+    Arc::new(Members::new(member(&peers[0]), peers[1..].iter().map(member)))
 }
 
 fn observed<'a>(view: &'a View, node: &str) -> &'a Observation {
@@ -317,4 +344,76 @@ async fn it_stops_when_nobody_hears_it_any_more() {
     stage.outputs.close();
     while stage.outputs.recv().await.is_some() {}
     timeout(PATIENCE, stage.ended.take().unwrap()).await.expect("it stops").unwrap();
+}
+
+/// A world in which the nodes at these addresses are gone and all others answer at once.
+#[derive(Debug, Default)]
+struct Made {
+    gone: Locked<BTreeSet<SocketAddr>>,
+}
+
+impl World for Made {
+    fn ask(&self, target: &CheckTarget, _: &Check) -> Asking {
+        let outcome = if self.gone.lock().unwrap().contains(&target.address) {
+            Err(ProbeError::Refused)
+        } else {
+            Ok(Found::Connected)
+        };
+        let connect = outcome.is_ok().then_some(Duration::from_millis(3));
+        Box::pin(async move { Report { outcome, connect, total: Duration::from_millis(3) } })
+    }
+}
+
+fn made(number: u8) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, number], 80))
+}
+
+#[tokio::test]
+async fn what_one_peer_sees_is_hinted_to_the_others_and_what_they_hint_at_is_looked_at_in_a_made_up_world() {
+    let world = Arc::new(Made::default());
+    let nodes = [("a", made(1).to_string()), ("b", made(2).to_string())];
+    let asker = Asker::World(Arc::<Made>::clone(&world));
+    let mut stage = Stage::with(vec![pool("web", slow(tcp()), &nodes)], asker, &["own", "x", "y"]).await;
+    stage.until_vote("a", Vote::Up).await;
+    stage.until_vote("b", Vote::Up).await;
+    assert_eq!(stage.observation("a").latency, Some(Duration::from_millis(3)));
+
+    // Traffic here meets it.
+    world.gone.lock().unwrap().insert(made(1));
+    stage.view().node(&id("a")).unwrap().1.live.suspect();
+    stage.suspects.send(id("a")).await.unwrap();
+    stage.until_vote("a", Vote::Down).await;
+    for to in ["x", "y"] {
+        let hint = timeout(PATIENCE, stage.hints.recv()).await.unwrap().unwrap();
+        assert_eq!(hint, Hint { to: to.parse().unwrap(), nodes: vec![id("a")] });
+    }
+
+    // Another peer met this one; the next check would be ten minutes away.
+    world.gone.lock().unwrap().insert(made(2));
+    stage.hinted.send(id("b")).await.unwrap();
+    stage.until_vote("b", Vote::Down).await;
+    assert_eq!(stage.observation("b").last_result, "connect: refused");
+    assert!(stage.hints.try_recv().is_err(), "what others hinted at is not handed on");
+    let swept = stage.view().own_swept();
+    stage.until("a sweep", move |view| view.own_swept() > swept).await;
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_running_actor_follows_the_members() {
+    let asker = Asker::World(Arc::new(Made::default()));
+    let names: Vec<String> = (0..40).map(|number| format!("n{number}")).collect();
+    let nodes: Vec<(&str, String)> = names.iter().map(|name| (name.as_str(), made(1).to_string())).collect();
+    let many = ["own", "p1", "p2", "p3", "p4", "p5", "p6", "p7"];
+    let mut stage = Stage::with(vec![pool("web", tcp(), &nodes)], asker, &many).await;
+    let voted =
+        |view: &View| view.pools().flat_map(|pool| &pool.nodes).filter(|node| node.observation.vote.is_some()).count();
+    stage.until("the first votes", |view| voted(view) > 5).await;
+    timeout(PATIENCE, stage.first_round.wait_for(|done| *done)).await.unwrap().unwrap();
+    assert!(voted(&stage.view()) < 30);
+    stage.members.send(cluster(&["own"])).unwrap();
+    stage.until("a vote on every node", |view| voted(view) == 40).await;
+    stage.members.send(cluster(&many)).unwrap();
+    stage.until("votes taken back", |view| voted(view) < 30).await;
+    stage.stop().await;
 }

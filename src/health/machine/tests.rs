@@ -6,6 +6,9 @@ use super::*;
 use crate::host;
 use crate::model::TcpCheck;
 
+/// Asked after whatever was suspected.
+const ASKED: Reason = Reason { suspicion: true, hint: false };
+
 fn finding(word: &str) -> Finding {
     let (result, connect) = match word {
         "good" => (Ok(()), Some(Duration::from_millis(8))),
@@ -37,10 +40,23 @@ fn play(check: &Check, script: &str) -> String {
                 now += Duration::from_secs(60);
                 continue;
             }
+            "left" => {
+                machine.observe(false);
+                let left = machine.observation();
+                writeln!(told, "left: {:?}, {}", left.vote, left.last_result).unwrap();
+                continue;
+            }
+            "ours-again" => {
+                machine.observe(true);
+                continue;
+            }
             "gone" => machine.unresolved("name does not resolve".into(), now),
             _ => {
-                if machine.found(&finding(word), true, now) {
-                    writeln!(told, "suspicion disproved").unwrap();
+                let (word, hint) = word.strip_suffix("-on-hint").map_or((word, false), |word| (word, true));
+                match machine.found(&finding(word), Reason { hint, ..ASKED }, now) {
+                    Some(Suspicion::Disproved) => writeln!(told, "suspicion disproved").unwrap(),
+                    Some(Suspicion::Raised) => writeln!(told, "suspicion raised").unwrap(),
+                    None => {}
                 }
             }
         }
@@ -146,11 +162,11 @@ fn a_good_answer_disproves_a_suspicion_and_the_node_stays_up() {
 fn an_answer_to_an_older_question_does_not_disprove_a_suspicion() {
     let mut machine = Machine::new(&tcp());
     let now = host::now();
-    machine.found(&finding("good"), true, now);
+    machine.found(&finding("good"), ASKED, now);
     machine.suspect();
-    assert!(!machine.found(&finding("good"), false, now));
+    assert_eq!(machine.found(&finding("good"), Reason::default(), now), None);
     assert!(machine.is_suspected());
-    machine.found(&finding("refused"), true, now);
+    machine.found(&finding("refused"), ASKED, now);
     assert_eq!(machine.observation().vote, Some(Health::Down));
 }
 
@@ -217,10 +233,10 @@ fn an_interval_shorter_than_the_fast_ones_is_kept() {
 fn everything_shown_is_filled_and_a_restart_forgets_nothing() {
     let mut machine = Machine::new(&tcp());
     let now = host::now();
-    machine.found(&finding("good"), true, now);
+    machine.found(&finding("good"), ASKED, now);
     let mut slow = finding("good");
     slow.connect = Some(Duration::from_millis(16));
-    machine.found(&slow, true, now);
+    machine.found(&slow, ASKED, now);
     let seen = machine.observation();
     let expected = Observation {
         vote: Some(Health::Up),
@@ -243,7 +259,7 @@ fn a_settled_node_first_gets_its_own_place_and_then_keeps_within_a_tenth() {
     let mut firsts = Vec::new();
     for _ in 0..100 {
         let mut machine = Machine::new(&tcp());
-        machine.found(&finding("good"), true, now);
+        machine.found(&finding("good"), ASKED, now);
         firsts.push(machine.wait(now, &mut dice).unwrap());
         for _ in 0..10 {
             let wait = machine.wait(now, &mut dice).unwrap();
@@ -252,4 +268,61 @@ fn a_settled_node_first_gets_its_own_place_and_then_keeps_within_a_tenth() {
     }
     let early = firsts.iter().filter(|wait| **wait < Duration::from_millis(2_500)).count();
     assert!((30..70).contains(&early), "{early} of 100 fall into the first half of the interval");
+}
+
+#[test]
+fn a_hint_and_nobody_there_is_enough_and_a_hint_and_a_wrong_answer_is_one_of_fall() {
+    told(
+        &tcp(),
+        "good good-on-hint 503-on-hint 503 good refused-on-hint",
+        "good: up, streak 1, next 5000 ms
+         good-on-hint: up, streak 2, next 5000 ms
+         503-on-hint: up, streak -1, next 1000 ms
+         503: up, streak -2, next 1000 ms
+         good: up, streak 1, next 5000 ms
+         refused-on-hint: down, streak -1, next 250 ms",
+    );
+}
+
+#[test]
+fn a_node_that_is_left_to_others_has_no_vote_and_is_asked_only_while_this_peer_cannot_reach_it() {
+    told(
+        &tcp(),
+        "good left good 503-on-hint refused-on-hint refused 60s refused good suspect refused good",
+        "good: up, streak 1, next 5000 ms
+         left: None, observed by other peers
+         good: none, streak 1, next never
+         503-on-hint: none, streak -1, next never
+         suspicion raised
+         refused-on-hint: none, streak -2, next 250 ms
+         refused: none, streak -3, next 250 ms
+         refused: none, streak -4, next 500 ms
+         suspicion disproved
+         good: none, streak 1, next never
+         suspect: ask at once
+         refused: none, streak -1, next 250 ms
+         suspicion disproved
+         good: none, streak 1, next never",
+    );
+}
+
+#[test]
+fn who_observes_a_node_again_has_no_vote_before_the_first_answer_and_knows_that_it_was_reached() {
+    told(
+        &tcp(),
+        "good left ours-again refused",
+        "good: up, streak 1, next 5000 ms
+         left: None, observed by other peers
+         refused: down, streak -1, next 250 ms",
+    );
+    let now = host::now();
+    let mut machine = Machine::new(&tcp());
+    machine.found(&finding("good"), ASKED, now);
+    assert!(machine.observe(false) && !machine.observe(false) && machine.observe(true));
+    let seen = machine.observation();
+    assert_eq!((seen.vote, seen.reached_before), (None, true));
+    // Where nobody ever asks there is nothing to wait for.
+    let mut unchecked = Machine::new(&Check::of(CheckKind::None));
+    assert!(unchecked.observe(false) && unchecked.observe(true));
+    assert_eq!(unchecked.observation().vote, Some(Health::Up));
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::host;
-use crate::model::{Health, Node, Pool, TcpCheck};
+use crate::model::{Health, Member, Node, Pool, RegionName, TcpCheck};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -22,12 +22,19 @@ fn id(text: &str) -> NodeId {
     text.parse().unwrap()
 }
 
+/// The first is this peer.
+fn members(ids: &[&str]) -> Arc<Members> {
+    let member = |id: &&str| Member { id: id.parse().unwrap(), region: RegionName::default() };
+    Arc::new(Members::new(member(&ids[0]), ids[1..].iter().map(member)))
+}
+
 /// A watch, its time, and what it said last of each node.
 struct Stage {
     watch: Watch,
     now: Instant,
     observed: HashMap<NodeId, Observation>,
     resolved: HashMap<NodeId, Vec<SocketAddr>>,
+    swept: Option<Instant>,
 }
 
 impl Stage {
@@ -36,9 +43,14 @@ impl Stage {
     }
 
     fn resumed(catalog: &Catalog, known: HashMap<NodeId, Known>) -> Self {
+        Self::among(catalog, known, &["own"])
+    }
+
+    /// The first of `peers` is this one.
+    fn among(catalog: &Catalog, known: HashMap<NodeId, Known>, peers: &[&str]) -> Self {
         let now = host::now();
-        let watch = Watch::new(catalog, known, Dice::from_seed(1), now);
-        Self { watch, now, observed: HashMap::new(), resolved: HashMap::new() }
+        let watch = Watch::new(catalog, known, members(peers), Dice::from_seed(1), now);
+        Self { watch, now, observed: HashMap::new(), resolved: HashMap::new(), swept: None }
     }
 
     fn hear(&mut self) {
@@ -46,6 +58,7 @@ impl Stage {
             match output {
                 Output::Observed { node, observation } => self.observed.insert(node, observation).map(drop),
                 Output::Resolved { node, addresses } => self.resolved.insert(node, addresses).map(drop),
+                Output::Swept { at } => self.swept.replace(at).map(drop),
             };
         }
         assert!(!self.watch.has_output());
@@ -73,7 +86,24 @@ impl Stage {
         self.watch.take_ask(self.now).expect("something is due")
     }
 
-    fn answer(&mut self, ask: &Ask, began: Instant, result: Result<(), Fault>, answering: usize) -> Option<NodeId> {
+    /// Goes on to the next question; hints that are due until then are gone.
+    fn next_ask(&mut self) -> Ask {
+        loop {
+            self.skip();
+            self.watch.take_hints(self.now);
+            if let Some(ask) = self.watch.take_ask(self.now) {
+                return ask;
+            }
+        }
+    }
+
+    fn answer(
+        &mut self,
+        ask: &Ask,
+        began: Instant,
+        result: Result<(), Fault>,
+        answering: usize,
+    ) -> Option<(NodeId, Suspicion)> {
         let words = format!("{result:?} from {}", ask.targets[answering].address);
         let finding = Finding { result, connect: Some(MS), words };
         let answering = result.is_ok().then_some(answering);
@@ -147,7 +177,11 @@ fn a_suspicion_asks_at_once_but_not_without_pause() {
     stage.watch.suspected(&id("a"), stage.now);
     assert_eq!(stage.skip(), Duration::ZERO);
     let ask = stage.ask();
-    assert_eq!(stage.answer(&ask, stage.now, Ok(()), 0), Some(id("a")), "a good answer disproves it");
+    assert_eq!(
+        stage.answer(&ask, stage.now, Ok(()), 0),
+        Some((id("a"), Suspicion::Disproved)),
+        "a good answer disproves it"
+    );
     assert!(!stage.watch.is_suspected(&id("a")));
     stage.watch.suspected(&id("a"), stage.now);
     assert_eq!(stage.skip(), PAUSE_MIN);
@@ -167,7 +201,7 @@ fn a_suspicion_during_a_check_asks_again_after_it() {
     assert!(stage.watch.take_ask(stage.now).is_none(), "one question at a time");
     assert_eq!(stage.answer(&ask, stage.now, Ok(()), 0), None, "that question was older");
     let ask = stage.ask();
-    assert_eq!(stage.answer(&ask, stage.now, Ok(()), 0), Some(id("a")));
+    assert_eq!(stage.answer(&ask, stage.now, Ok(()), 0), Some((id("a"), Suspicion::Disproved)));
 }
 
 #[test]
@@ -313,4 +347,335 @@ fn a_node_that_changes_often_is_told_once_as_it_is_when_told() {
     let Some(Output::Observed { observation, .. }) = stage.watch.next_output() else { panic!() };
     assert_eq!(observation.checks_total, 50);
     assert_eq!(stage.watch.next_output(), None);
+}
+
+/// Peers that all observe.
+const FEW: [&str; 3] = ["own", "b", "c"];
+/// Peers of which three observe a node.
+const MANY: [&str; 8] = ["own", "b", "c", "d", "e", "f", "g", "h"];
+
+/// A node that `own` observes among many, and one that it does not.
+fn here_and_elsewhere() -> (NodeId, NodeId) {
+    let many = members(&MANY);
+    let here = |node: &NodeId| {
+        let node = Node::new(node.clone(), "10.0.0.1:80".parse().unwrap());
+        Observed::of(&node, crate::model::Observe::Divided).is_observed_here(&many)
+    };
+    let nodes: Vec<NodeId> = (0..50).map(|number| id(&format!("n{number}"))).collect();
+    let find = |wanted| nodes.iter().find(|node| here(node) == wanted).unwrap().clone();
+    (find(true), find(false))
+}
+
+/// A watch among many peers over a node that it observes and one that it does not.
+fn divided() -> (Stage, String, String) {
+    let (here, elsewhere) = here_and_elsewhere();
+    let nodes = [(here.as_str(), "10.0.0.1:80"), (elsewhere.as_str(), "10.0.0.1:80")];
+    let stage = Stage::among(&catalog(tcp(), &nodes), HashMap::new(), &MANY);
+    (stage, here.to_string(), elsewhere.to_string())
+}
+
+#[test]
+fn a_node_that_others_observe_is_not_checked_and_not_waited_for() {
+    let (mut stage, here, elsewhere) = divided();
+    stage.check(Ok(()));
+    stage.hear();
+    assert!(stage.watch.is_first_round_done());
+    assert_eq!((stage.vote(&here), stage.vote(&elsewhere)), (Some(Health::Up), None));
+    assert_eq!(stage.last_result(&elsewhere), "observed by other peers");
+    for _ in 0..20 {
+        stage.skip();
+        let ask = stage.ask();
+        assert_eq!(ask.index, 0);
+        stage.answer(&ask, stage.now, Ok(()), 0);
+    }
+}
+
+#[test]
+fn what_traffic_meets_at_a_node_that_others_observe_is_this_peers_own_to_know() {
+    let (mut stage, _, elsewhere) = divided();
+    stage.check(Ok(()));
+    stage.watch.suspected(&id(&elsewhere), stage.now);
+    for _ in 0..3 {
+        let ask = stage.next_ask();
+        assert_eq!((ask.index, stage.answer(&ask, stage.now, Err(Fault::Hard), 0)), (1, None));
+        assert_eq!(stage.vote(&elsewhere), None, "no vote");
+    }
+    let ask = stage.next_ask();
+    assert_eq!(stage.answer(&ask, stage.now, Ok(()), 0), Some((id(&elsewhere), Suspicion::Disproved)));
+    assert_eq!(stage.next_ask().index, 0, "it is left to others again");
+}
+
+#[test]
+fn when_members_change_the_schedule_follows_and_nothing_known_is_lost() {
+    let (mut stage, here, elsewhere) = divided();
+    stage.check(Ok(()));
+    // Alone: the other node is now to be asked here. Others knew it, so there is time.
+    stage.watch.meet(members(&["own"]), |_| true, stage.now);
+    assert_eq!(stage.vote(&here), Some(Health::Up));
+    let mut waited = Duration::ZERO;
+    loop {
+        waited += stage.skip();
+        let ask = stage.ask();
+        stage.answer(&ask, stage.now, Ok(()), 0);
+        if ask.index == 1 {
+            break;
+        }
+    }
+    assert!(waited > Duration::ZERO && waited <= Check::INTERVAL_DEFAULT, "{waited:?}");
+    assert_eq!(stage.vote(&elsewhere), Some(Health::Up));
+    // The others are back, and its vote with them.
+    stage.watch.meet(members(&MANY), |_| true, stage.now);
+    assert_eq!((stage.vote(&here), stage.vote(&elsewhere)), (Some(Health::Up), None));
+    assert!(stage.observed[&id(&elsewhere)].reached_before);
+    // Gone again, and nobody knows anything of the node: it is asked at once.
+    stage.now += PAUSE_MIN;
+    stage.watch.meet(members(&["own"]), |_| false, stage.now);
+    assert_eq!(stage.vote(&elsewhere), None, "what was seen an hour ago is no vote");
+    assert_eq!(stage.skip(), Duration::ZERO);
+    assert_eq!(stage.ask().index, 1);
+}
+
+#[test]
+fn nobody_waits_for_the_first_check_of_a_node_that_is_left_to_others_meanwhile() {
+    let (here, elsewhere) = here_and_elsewhere();
+    let nodes = [(here.as_str(), "10.0.0.1:80"), (elsewhere.as_str(), "10.0.0.1:80")];
+    let mut stage = Stage::new(&catalog(tcp(), &nodes));
+    let (first, second) = (stage.ask(), stage.ask());
+    stage.answer(&first, stage.now, Ok(()), 0);
+    stage.watch.meet(members(&MANY), |_| false, stage.now);
+    stage.hear();
+    assert!(stage.watch.is_first_round_done());
+    stage.answer(&second, stage.now, Ok(()), 0);
+    assert_eq!(stage.vote(elsewhere.as_str()), None);
+}
+
+/// Twenty peers and ten nodes in virtual time, every answer good.
+#[test]
+fn a_node_is_asked_as_often_by_twenty_peers_as_by_three_and_a_dead_observer_is_replaced_within_two_intervals() {
+    let interval = Check::INTERVAL_DEFAULT;
+    let ids: Vec<String> = (0..20).map(|number| format!("p{number:02}")).collect();
+    let nodes: Vec<String> = (0..10).map(|number| format!("n{number}")).collect();
+    let nodes: Vec<(&str, &str)> = nodes.iter().map(|node| (node.as_str(), "10.0.0.1:80")).collect();
+    let catalog = catalog(tcp(), &nodes);
+    let start = host::now();
+    let seen_by = |own: usize, dead: Option<usize>| {
+        let others = (0..20).filter(|other| *other != own && Some(*other) != dead).map(|other| ids[other].as_str());
+        let all: Vec<&str> = std::iter::once(ids[own].as_str()).chain(others).collect();
+        members(&all)
+    };
+    let mut watches: Vec<Watch> = (0..20)
+        .map(|own| Watch::new(&catalog, HashMap::new(), seen_by(own, None), Dice::from_seed(own as u64), start))
+        .collect();
+    // Lets time pass and returns who asked which node when.
+    let run = |watches: &mut [Watch], dead: Option<usize>, from: Instant, until: Instant| {
+        let mut asked = Vec::new();
+        for (own, watch) in watches.iter_mut().enumerate().filter(|(own, _)| Some(*own) != dead) {
+            let mut now = from;
+            while now < until {
+                while let Some(ask) = watch.take_ask(now) {
+                    asked.push((own, ask.index, now));
+                    let finding = Finding { result: Ok(()), connect: Some(MS), words: "ok".into() };
+                    watch.answered(ask.index, Answer { began: now, finding, answering: Some(0) }, now);
+                }
+                now = watch.next().map_or(until, |next| next.max(now));
+            }
+        }
+        asked
+    };
+    let intervals = 40;
+    let settled = start + interval;
+    run(&mut watches, None, start, settled);
+    let end = settled + interval * intervals;
+    let asked = run(&mut watches, None, settled, end);
+    for node in 0..10 {
+        let rate = asked.iter().filter(|(_, index, _)| *index == node).count() as f64 / f64::from(intervals);
+        assert!((rate - 3.0).abs() <= 0.3, "n{node} is asked {rate} times an interval");
+    }
+
+    let dead = asked.iter().find(|(_, index, _)| *index == 0).unwrap().0;
+    let observers = |asked: &[(usize, usize, Instant)], node: usize| {
+        let of = asked.iter().filter(|(_, index, _)| *index == node).map(|(own, _, _)| *own);
+        of.collect::<std::collections::BTreeSet<_>>()
+    };
+    for own in (0..20).filter(|own| *own != dead) {
+        watches[own].meet(seen_by(own, Some(dead)), |_| true, end);
+    }
+    let after = run(&mut watches, Some(dead), end, end + interval * 2);
+    for node in 0..10 {
+        let (was, is) = (observers(&asked, node), observers(&after, node));
+        assert_eq!(is.len(), 3, "n{node}");
+        let stayed = was.iter().filter(|own| **own != dead).all(|own| is.contains(own));
+        assert!(stayed && (was == is || was.contains(&dead)), "n{node}: {was:?} {is:?}");
+    }
+}
+
+impl Stage {
+    /// The hints that go out within the next moment, as `peer: nodes`.
+    fn hints(&mut self) -> Vec<String> {
+        let hints = self.watch.take_hints(self.now + 20 * MS);
+        let nodes = |hint: &Hint| hint.nodes.iter().map(NodeId::as_str).collect::<Vec<_>>().join(" ");
+        hints.iter().map(|hint| format!("{}: {}", hint.to, nodes(hint))).collect()
+    }
+}
+
+#[test]
+fn what_this_peer_sees_fail_is_hinted_at_once_and_not_more_than_once_a_second() {
+    let nodes = [("a", "10.0.0.1:80"), ("z", "10.0.0.2:80")];
+    let mut stage = Stage::among(&catalog(tcp(), &nodes), HashMap::new(), &FEW);
+    // Nobody is astonished that a node is down which nobody has seen up.
+    stage.check(Err(Fault::Hard));
+    assert_eq!(stage.hints(), Vec::<String>::new());
+    stage.check(Ok(()));
+    stage.check(Ok(()));
+    stage.check(Ok(()));
+    assert_eq!((stage.vote("a"), stage.vote("z")), (Some(Health::Up), Some(Health::Up)));
+    // Traffic suspects it, and the check says so too.
+    stage.watch.suspected(&id("a"), stage.now);
+    assert_eq!(stage.hints(), ["b: a", "c: a"]);
+    stage.now += PAUSE_MIN;
+    let ask = stage.ask();
+    stage.answer(&ask, stage.now, Err(Fault::Hard), 0);
+    assert_eq!(stage.vote("a"), Some(Health::Down));
+    assert_eq!(stage.hints(), Vec::<String>::new(), "said within the last second");
+    // The first check that fails, of a node that nobody suspects.
+    loop {
+        let ask = stage.next_ask();
+        stage.answer(&ask, stage.now, Err(Fault::Soft), 0);
+        if ask.index == 1 {
+            break;
+        }
+    }
+    assert_eq!((stage.vote("z"), stage.hints()), (Some(Health::Up), vec!["b: z".to_owned(), "c: z".to_owned()]));
+    stage.now += Duration::from_secs(5);
+    while let Some(ask) = stage.watch.take_ask(stage.now) {
+        stage.answer(&ask, stage.now, Err(Fault::Soft), 0);
+    }
+    assert_eq!(stage.hints(), Vec::<String>::new(), "the others know by now");
+}
+
+#[test]
+fn hints_go_to_the_observers_of_a_node_and_never_to_this_peer() {
+    let (mut stage, here, elsewhere) = divided();
+    stage.check(Ok(()));
+    for node in [&here, &elsewhere] {
+        stage.watch.suspected(&id(node), stage.now);
+    }
+    let hints = stage.hints();
+    let about = |node: &str| hints.iter().filter(|hint| hint.contains(node)).count();
+    assert_eq!((about(&here), about(&elsewhere)), (2, 3), "{hints:?}");
+    assert!(hints.iter().all(|hint| !hint.starts_with("own:")));
+}
+
+#[test]
+fn a_peer_that_is_alone_hints_at_nothing() {
+    let mut stage = Stage::new(&catalog(tcp(), &[("a", "10.0.0.1:80")]));
+    stage.check(Ok(()));
+    stage.watch.suspected(&id("a"), stage.now);
+    stage.now += PAUSE_MIN;
+    stage.check(Err(Fault::Hard));
+    assert_eq!(stage.hints(), Vec::<String>::new());
+}
+
+#[test]
+fn a_peer_that_was_late_sends_no_hint_and_no_sweep_of_that_round() {
+    let mut stage = Stage::among(&catalog(tcp(), &[("a", "10.0.0.1:80")]), HashMap::new(), &FEW);
+    stage.check(Ok(()));
+    stage.watch.sweep(stage.now);
+    stage.hear();
+    let swept = stage.swept;
+    assert_eq!(swept, Some(stage.now));
+    stage.skip();
+    let (ask, began) = (stage.ask(), stage.now);
+    stage.now += Duration::from_secs(3);
+    assert!(stage.watch.woke(began + 100 * MS, stage.now));
+    stage.watch.suspected(&id("a"), stage.now);
+    stage.answer(&ask, began, Err(Fault::Hard), 0);
+    stage.watch.sweep(stage.now);
+    stage.hear();
+    assert_eq!((stage.hints(), stage.swept), (Vec::new(), swept));
+    // What it finds afterwards it says.
+    stage.now += PAUSE_MIN;
+    stage.check(Err(Fault::Hard));
+    stage.watch.sweep(stage.now);
+    stage.hear();
+    assert_eq!(stage.hints(), ["b: a", "c: a"]);
+    assert_eq!(stage.swept, Some(stage.now));
+}
+
+#[test]
+fn a_sweep_is_told_after_all_that_it_vouches_for() {
+    let mut stage = Stage::new(&catalog(tcp(), &[("a", "10.0.0.1:80")]));
+    stage.hear();
+    stage.check(Ok(()));
+    stage.watch.sweep(stage.now);
+    assert!(matches!(stage.watch.next_output(), Some(Output::Observed { .. })));
+    assert_eq!(stage.watch.next_output(), Some(Output::Swept { at: stage.now }));
+    assert_eq!(stage.watch.next_output(), None);
+}
+
+#[test]
+fn a_hint_makes_this_peer_look_and_only_what_it_sees_itself_counts() {
+    let mut stage = Stage::among(&catalog(tcp(), &[("a", "10.0.0.1:80")]), HashMap::new(), &FEW);
+    stage.check(Ok(()));
+    for (result, vote) in
+        [(Ok(()), Health::Up), (Err(Fault::Soft), Health::Up), (Ok(()), Health::Up), (Err(Fault::Hard), Health::Down)]
+    {
+        stage.now += PAUSE_MIN;
+        stage.watch.hinted(&id("a"), stage.now);
+        assert_eq!(stage.vote("a"), Some(Health::Up), "a hint alone says nothing");
+        assert_eq!(stage.check(result), Duration::ZERO);
+        assert_eq!((stage.vote("a"), stage.hints()), (Some(vote), Vec::new()), "{result:?}");
+    }
+    stage.watch.hinted(&id("nobody"), stage.now);
+    // It is being asked again and again anyway.
+    let next = stage.watch.next();
+    stage.watch.hinted(&id("a"), stage.now);
+    assert_eq!(stage.watch.next(), next);
+}
+
+#[test]
+fn a_flood_of_hints_asks_a_node_once_in_100_ms_and_one_question_is_under_way() {
+    let mut stage = Stage::among(&catalog(tcp(), &[("a", "10.0.0.1:80")]), HashMap::new(), &FEW);
+    let mut asked = 0;
+    let mut under_way: Option<(Ask, Instant)> = None;
+    for _ in 0..1_000 {
+        stage.now += MS;
+        (0..10).for_each(|_| stage.watch.hinted(&id("a"), stage.now));
+        if let Some((ask, began)) = under_way.take_if(|(_, began)| stage.now - *began >= 7 * MS) {
+            stage.answer(&ask, began, Ok(()), 0);
+        }
+        if let Some(ask) = stage.watch.take_ask(stage.now) {
+            assert!(under_way.is_none());
+            asked += 1;
+            under_way = Some((ask, stage.now));
+        }
+    }
+    assert!((8..=10).contains(&asked), "{asked} questions in a second");
+}
+
+#[test]
+fn a_hint_during_a_check_asks_again_after_it() {
+    let mut stage = Stage::among(&catalog(tcp(), &[("a", "10.0.0.1:80")]), HashMap::new(), &FEW);
+    stage.check(Ok(()));
+    stage.skip();
+    let ask = stage.ask();
+    stage.watch.hinted(&id("a"), stage.now);
+    stage.answer(&ask, stage.now, Ok(()), 0);
+    assert_eq!(stage.skip(), PAUSE_MIN);
+    let ask = stage.ask();
+    stage.answer(&ask, stage.now, Err(Fault::Hard), 0);
+    assert_eq!(stage.vote("a"), Some(Health::Down));
+}
+
+#[test]
+fn a_hint_at_a_node_that_others_observe_makes_it_suspect_here_if_nobody_is_there() {
+    let (mut stage, _, elsewhere) = divided();
+    stage.check(Ok(()));
+    stage.watch.hinted(&id(&elsewhere), stage.now);
+    let ask = stage.ask();
+    let changed = stage.answer(&ask, stage.now, Err(Fault::Hard), 0);
+    assert_eq!(changed, Some((id(&elsewhere), Suspicion::Raised)));
+    assert_eq!((stage.vote(&elsewhere), stage.hints()), (None, Vec::new()));
+    assert!(stage.watch.is_suspected(&id(&elsewhere)));
+    assert_eq!(stage.next_ask().index, 1, "it is asked until it answers");
 }
