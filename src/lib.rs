@@ -15,6 +15,7 @@ pub mod proxy;
 pub mod telemetry;
 pub mod tls;
 pub mod view;
+pub mod wire;
 
 mod start;
 

@@ -12,7 +12,7 @@ mod strategy;
 pub use address::{AddressError, Host, NodeAddress};
 pub use catalog::{Catalog, CatalogError};
 pub use check::{Check, CheckKind, CheckTarget, HttpCheck, StatusRange, TcpCheck};
-pub use id::{IdError, ListenerName, NodeId, PeerId, PoolName, RegionName};
+pub use id::{ClusterName, IdError, ListenerName, NodeId, PeerId, PoolName, RegionName};
 pub use observation::{Health, Observation, Verdict};
 pub use pool::{Admin, HostSent, Node, Panic, Pool, Weight};
 pub use strategy::{HashKey, Strategy, StrategyError};
