@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod health;
 pub mod host;
+pub mod link;
 pub mod model;
 pub mod peer;
 pub mod probe;
