@@ -11,6 +11,7 @@
 mod events;
 mod keep;
 mod key;
+pub mod memory;
 mod outbox;
 mod quic;
 mod refusals;
