@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod health;
 pub mod host;
+pub mod link;
 pub mod model;
 pub mod peer;
 pub mod probe;
@@ -15,6 +16,7 @@ pub mod proxy;
 pub mod telemetry;
 pub mod tls;
 pub mod view;
+pub mod wire;
 
 mod start;
 

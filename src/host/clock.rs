@@ -3,9 +3,12 @@
 use std::time::{Instant, SystemTime};
 
 /// Now, on the monotonic clock: what every decision is measured by.
+///
+/// Asked of tokio, which reads the same clock, except in a test that has paused it: the simulation runs the product's own
+/// code in virtual time, and what decides must not see another time than what sleeps.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
 pub fn now() -> Instant {
-    Instant::now()
+    tokio::time::Instant::now().into_std()
 }
 
 /// Now, on the wall clock: for people to read, never for a decision.

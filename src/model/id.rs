@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::limits::ID_BYTES_MAX;
 
@@ -35,6 +35,21 @@ fn parse(text: &str) -> Result<Arc<str>, IdError> {
         return Err(IdError::TooLong(text.len()));
     }
     Ok(Arc::from(text))
+}
+
+/// Reads a name from bytes that another peer sent: it is checked like one that a user wrote.
+struct Text;
+
+impl de::Visitor<'_> for Text {
+    type Value = Arc<str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Arc<str>, E> {
+        parse(text).map_err(E::custom)
+    }
 }
 
 macro_rules! id {
@@ -82,6 +97,12 @@ macro_rules! id {
                 serializer.serialize_str(&self.0)
             }
         }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_str(Text).map(Self)
+            }
+        }
     };
 }
 
@@ -100,6 +121,10 @@ id! {
 id! {
     /// Where a peer or node is: a country code (`us`) or a cloud region (`eu-west`).
     RegionName
+}
+id! {
+    /// The peers that gossip with each other; two clusters in reach of each other have different names.
+    ClusterName
 }
 id! {
     /// An address of one peer that takes client traffic.

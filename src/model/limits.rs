@@ -52,8 +52,48 @@ pub const CHECK_ANSWER_BYTES_MAX: usize = 64 * 1024;
 pub const API_CONNECTIONS_MAX: usize = 256;
 /// Bytes of a request body that the API takes.
 pub const API_BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Addresses that a peer dials or waits to dial.
+pub const DIAL_ADDRESSES_MAX: usize = 512;
+/// Cluster keys in a key file: the one that issues and those that are on their way in or out.
+pub const CLUSTER_KEYS_MAX: usize = 8;
+/// Bytes of a key file.
+pub const KEY_FILE_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a peer's words about its software.
+pub const SOFTWARE_BYTES_MAX: usize = 64;
+/// Bytes of a hello, and of the answer to one.
+pub const HELLO_BYTES_MAX: usize = 1024;
+/// Bytes of a hint.
+pub const HINT_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a gossip message: a full one of chitchat's, and the address of its sender.
+pub const GOSSIP_BYTES_MAX: usize = 70_000;
+/// Bytes of a question to a peer, and of its answer: a catalog fits.
+pub const QUERY_BYTES_MAX: usize = 4 * 1024 * 1024 + 4 * 1024;
+/// Bytes of an election message.
+pub const ELECTION_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a catalog message: the catalog and its envelope.
+pub const CATALOG_BYTES_MAX: usize = 4 * 1024 * 1024 + 4 * 1024;
+/// Bytes of a speed-test message.
+pub const SPEED_BYTES_MAX: usize = 64 * 1024;
+/// Messages of a channel that wait for a peer; one more drops the oldest.
+pub const OUTBOX_MESSAGES_MAX: usize = 16;
+/// Messages of a channel that were received and wait to be taken; one more is dropped.
+pub const INBOX_MESSAGES_MAX: usize = 1_024;
+/// Events of the link that wait for a subscriber; one more and it is told to look at the whole table instead.
+pub const LINK_EVENTS_MAX: usize = 1_024;
+/// Refusals that are kept apart by reason and address.
+pub const REFUSALS_MAX: usize = 64;
+/// Peers dialed at the same time.
+pub const DIALS_IN_FLIGHT_MAX: usize = 4;
+/// Handshakes of others under way at the same time; one more is refused at once.
+pub const HANDSHAKES_MAX: usize = 256;
+/// Messages of one peer that are read at the same time.
+pub const STREAMS_PER_PEER_MAX: u32 = 64;
+/// Questions between two peers under way at the same time, in each direction.
+pub const QUESTIONS_PER_PEER_MAX: usize = 14;
 
 const _: () = assert!(TARGET_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(HEAD_BYTES_MAX <= RELAY_BUFFER_BYTES, "a head fits one relay buffer");
 const _: () = assert!(HEARD_PAGES_MAX * OBSERVATIONS_PER_PAGE_MAX >= NODES_MAX, "a peer can tell of every node");
 const _: () = assert!(TRAILER_BYTES_MAX <= RELAY_BUFFER_BYTES);
+const _: () = assert!(HINT_NODES_MAX * (ID_BYTES_MAX + 1) < HINT_BYTES_MAX, "a full hint fits");
+const _: () = assert!(5 * (ID_BYTES_MAX + 8) + SOFTWARE_BYTES_MAX + 64 < HELLO_BYTES_MAX, "a full hello fits");

@@ -14,7 +14,7 @@ mod strategy;
 pub use address::{AddressError, Host, NodeAddress};
 pub use catalog::{Catalog, CatalogError};
 pub use check::{Check, CheckKind, CheckTarget, HttpCheck, StatusRange, TcpCheck};
-pub use id::{IdError, ListenerName, NodeId, PeerId, PoolName, RegionName};
+pub use id::{ClusterName, IdError, ListenerName, NodeId, PeerId, PoolName, RegionName};
 pub use member::{Member, Members};
 pub use node_key::NodeKey;
 pub use observation::{Health, Heard, Observation, Verdict};

@@ -1,0 +1,18 @@
+//! Bytes of messages between peers.
+//!
+//! A message is a *kind* and a body; the body is bincode, called in `codec.rs` and nowhere else, so that the format could
+//! be changed in one file. A type of a message is frozen once it is released: bincode has no field names, so a field more is
+//! another kind. New kinds, and new variants at the end of an enum, are what a later version adds.
+//!
+//! Decoding is where hostile bytes end: what comes out has passed the checks of its types (names, bounds, addresses), what
+//! cannot be read is a [`WireError`], and nothing panics or allocates more than the bytes that came.
+
+mod codec;
+mod frame;
+mod hello;
+mod hint;
+
+pub use codec::WireError;
+pub use frame::Kind;
+pub use hello::{Advertised, Hello, HelloAnswer, Refusal, Software};
+pub use hint::Hint;
