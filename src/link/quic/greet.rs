@@ -39,8 +39,12 @@ impl Shared {
     async fn judge(self: &Arc<Self>, newcomer: Newcomer) -> Option<Verdict> {
         let (verdict, decided) = oneshot::channel();
         self.with(|core| {
-            core.verdicts.insert(newcomer.token, verdict);
+            let token = newcomer.token;
+            core.verdicts.insert(token, verdict);
             core.keeper.greeted(newcomer, host::now());
+            if core.keeper.is_closed() {
+                core.verdicts.remove(&token);
+            }
         });
         decided.await.ok()
     }
@@ -149,7 +153,7 @@ pub(super) async fn accept_all(shared: Arc<Shared>) {
         }
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
-            let remote = incoming.remote_address();
+            let remote = canonical(incoming.remote_address());
             let heard = timeout(shared.greeting_limit(), hear(incoming)).await;
             drop(place);
             match heard {
@@ -183,7 +187,7 @@ async fn receive(shared: &Arc<Shared>, connection: Connection, mut answer: SendS
     let token = shared.with(|core| core.keeper.begin());
     let carrier = shared.register(token, &connection);
     let is_named = shared.is_named(&connection, &hello);
-    let remote = connection.remote_address();
+    let remote = canonical(connection.remote_address());
     let newcomer = Newcomer { token, side: Side::Accepted, remote, hello, is_named };
     match shared.judge(newcomer).await {
         Some(Verdict::Take) => {
@@ -214,4 +218,9 @@ async fn send_answer(to: &mut SendStream, answer: &HelloAnswer) -> Result<(), qu
     // It was not finished before.
     let _ = to.finish();
     Ok(())
+}
+
+/// A socket for both families tells of IPv4 addresses as of IPv6 ones.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
