@@ -3,9 +3,11 @@ use std::sync::mpsc;
 use std::thread;
 
 use quinn::{ConnectionError, VarInt};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use zeroize::Zeroizing;
 
 use super::super::suite::{self, Peer, Stage, pair, tests_of};
-use super::super::{ClusterKey, KeyRing, LinkState};
+use super::super::{AuthorityFiles, ClusterKey, KeyRing, LinkState};
 use super::*;
 use crate::model::limits::HELLO_BYTES_MAX;
 
@@ -179,6 +181,35 @@ async fn keys_are_changed_in_three_steps_under_links_that_stand() {
     for (_, peer) in &mut peers {
         assert_eq!(peer.link.known().counts.losses, 0);
         assert_eq!(peer.link.known().peers.iter().filter(|peer| peer.state == LinkState::Up).count(), 2);
+    }
+}
+
+#[tokio::test]
+async fn peers_of_an_authority_of_the_users_own_are_linked_and_those_of_another_are_refused() {
+    let [authority, another] = [(); 2].map(|()| {
+        let mut parameters = CertificateParams::new(Vec::new()).unwrap();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap()
+    });
+    let machine = |id: &str, issuer: &CertifiedIssuer<'static, KeyPair>| {
+        let names = [format!("{id}.peer.evenkeel"), "prod.cluster.evenkeel".to_owned(), "host.example".to_owned()];
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, issuer).unwrap();
+        let files = AuthorityFiles {
+            authorities: issuer.pem().into_bytes(),
+            certificate: certificate.pem().into_bytes(),
+            key: Zeroizing::new(key.serialize_pem().into_bytes()),
+        };
+        Machine { trust: TrustSource::Authority(files), ..Machine::new() }
+    };
+    let machines = [machine("ams", &authority), machine("waw", &authority), machine("fra", &another)];
+    let mut ams = machines[0].start("ams", 1, None);
+    let mut waw = machines[1].start("waw", 1, None);
+    suite::link(&mut ams, &mut waw).await;
+    let mut fra = machines[2].start("fra", 1, None);
+    fra.greet(&ams);
+    for peer in [&mut fra, &mut ams] {
+        assert!(matches!(peer.next().await, LinkEvent::Refused { reason: Refusal::WrongKey, .. }));
     }
 }
 
