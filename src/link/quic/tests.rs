@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::super::suite::{self, Peer, Stage, pair, tests_of};
 use super::super::{AuthorityFiles, ClusterKey, KeyRing, LinkState};
 use super::*;
-use crate::model::limits::HELLO_BYTES_MAX;
+use crate::model::limits::{HANDSHAKES_PER_IP_MAX, HELLO_BYTES_MAX};
 
 /// Peers on this machine, each with a runtime and a thread of its own: one that is killed says nothing more.
 struct Machine {
@@ -329,6 +329,25 @@ async fn garbage_in_datagrams_and_streams_changes_nothing() {
     assert_eq!(counts.refusals, [0; Refusal::ALL.len()], "a datagram of garbage is nobody's refusal");
     assert!(counts.of(Channel::Hint).oversized > 0);
     assert!(ams.inboxes.gossip.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn many_who_dial_and_say_nothing_keep_nobody_out() {
+    let machine = Machine::new();
+    let mut ams = machine.start("ams", 1, Some("127.0.0.2:0".parse().unwrap()));
+    let rogue = Rogue::new(&machine, "rogue");
+    let mut silent = Vec::new();
+    let name = rogue.trust.cluster_name.to_str();
+    let refused = loop {
+        match rogue.endpoint.connect_with(rogue.client.clone(), ams.address, &name).unwrap().await {
+            Ok(connection) => silent.push(connection),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, ConnectionError::ConnectionClosed(_)), "{refused:?}");
+    assert!(silent.len() >= HANDSHAKES_PER_IP_MAX);
+    let mut waw = machine.start("waw", 1, Some("127.0.0.3:0".parse().unwrap()));
+    suite::link(&mut waw, &mut ams).await;
 }
 
 #[tokio::test]
