@@ -104,6 +104,7 @@ pub(super) struct Keeper {
     counts: Counts,
     outputs: VecDeque<Output>,
     last_token: u64,
+    is_closed: bool,
 }
 
 /// A peer that was met.
@@ -161,6 +162,7 @@ impl Keeper {
             counts: Counts::default(),
             outputs: VecDeque::new(),
             last_token: 0,
+            is_closed: false,
         }
     }
 
@@ -177,6 +179,10 @@ impl Keeper {
         let counts = &mut self.counts.channels[channel as usize];
         if bytes.len() > channel.bytes_max() {
             counts.oversized += 1;
+            return None;
+        }
+        if self.is_closed || !Channel::ONE_WAY.contains(&channel) {
+            counts.dropped += 1;
             return None;
         }
         let (id, address) = match to {
@@ -222,6 +228,9 @@ impl Keeper {
 
     /// The other end of a connection has said who it is.
     pub(super) fn greeted(&mut self, newcomer: Newcomer, now: Instant) {
+        if self.is_closed {
+            return;
+        }
         if let Err(reason) = self.check(&newcomer) {
             self.refuse(&newcomer, reason, now);
             return;
@@ -281,7 +290,7 @@ impl Keeper {
 
     /// Somebody was refused, or refused this peer, before a hello could say who: counted and told.
     pub(super) fn refused(&mut self, reason: Refusal, address: SocketAddr, by_other: bool, now: Instant) {
-        if reason.is_fault() && self.refusals.note(reason, address, by_other, now) {
+        if !self.is_closed && reason.is_fault() && self.refusals.note(reason, address, by_other, now) {
             self.outputs.push_back(Output::Tell(LinkEvent::Refused { reason, address, by_other }));
         }
     }
@@ -295,6 +304,9 @@ impl Keeper {
         }
         peer.link = None;
         peer.since = now;
+        if self.is_closed {
+            return;
+        }
         let (incarnation, address) = (peer.hello.incarnation, peer.hello.advertised.get());
         let said_goodbye = how == Ended::Goodbye;
         if said_goodbye {
@@ -333,6 +345,12 @@ impl Keeper {
         self.targets.retain(|_, target| target.peer.as_ref() != Some(id) || target.dialing.is_some());
     }
 
+    /// The shell closes everything: from here on nobody is dialed or taken, and nothing is told.
+    pub(super) fn close(&mut self) {
+        self.is_closed = true;
+        self.outputs.clear();
+    }
+
     /// The cluster has this id from now on.
     pub(super) fn set_cluster_id(&mut self, cluster_id: [u8; 16]) {
         self.own.cluster_id = Some(cluster_id);
@@ -345,10 +363,15 @@ impl Keeper {
         self.outputs.pop_front()
     }
 
+    /// Whether it was closed.
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
     /// When [`Keeper::on_time`] is due.
     pub(super) fn next_deadline(&self, now: Instant) -> Option<Instant> {
         // With every dial under way, the end of one of them is the next event.
-        if self.dials_under_way() >= DIALS_IN_FLIGHT_MAX {
+        if self.is_closed || self.dials_under_way() >= DIALS_IN_FLIGHT_MAX {
             return None;
         }
         self.targets.values().filter(|target| self.is_wanted(target, now)).map(|target| target.not_before).min()
@@ -568,7 +591,7 @@ impl Keeper {
     }
 
     fn dial_what_is_due(&mut self, now: Instant) {
-        while self.dials_under_way() < DIALS_IN_FLIGHT_MAX {
+        while !self.is_closed && self.dials_under_way() < DIALS_IN_FLIGHT_MAX {
             let due = |(_, target): &(&SocketAddr, &Target)| self.is_wanted(target, now) && target.not_before <= now;
             let next = self.targets.iter().filter(due).min_by_key(|(address, target)| (target.not_before, **address));
             let Some(address) = next.map(|(address, _)| *address) else { return };

@@ -4,7 +4,7 @@
 //! of links that come and go ([`Link::events`]), which is the fast sign of a peer's death. What it refuses to know: what the
 //! messages mean. A message arrives whole and once, or not at all; order is not promised.
 //!
-//! The link is a trait because there are two of it: [`QuicLink`], and a network in memory for simulation in virtual time. Both
+//! The link is a trait because there are two of it: [`QuicLink`], and [`memory::Network`] for simulation in virtual time. Both
 //! obey one pure machine (`keep.rs`: who is dialed when, which of two connections stays, who is refused) and pass one suite
 //! of tests. Everything is bounded, and [`Link::send`] never waits: what cannot be carried is dropped and counted.
 
@@ -50,7 +50,7 @@ pub trait Link: Send + Sync + Debug {
     /// Puts a message into the outbox of a peer and returns. An outbox holds a few messages a channel; one more drops the
     /// oldest. A peer without a link is dialed; a message to an id that was never met is dropped.
     ///
-    /// Nothing is sent on [`Channel::Query`] this way; use [`Link::ask`].
+    /// Nothing is sent on [`Channel::Query`] this way, and what is tried is dropped; use [`Link::ask`].
     fn send(&self, to: To, channel: Channel, bytes: Bytes);
 
     /// Asks a peer with a link, and waits for its answer.
@@ -68,7 +68,8 @@ pub trait Link: Send + Sync + Debug {
     /// Ends the link to a peer that is gone for good, and knows it no longer until it dials.
     fn forget(&self, peer: &PeerId);
 
-    /// Says goodbye to all, which they see at once, and waits until they were told.
+    /// Says goodbye to all, which they see at once, and waits until they were told. Messages under way may be lost. From here
+    /// on the link dials nobody and tells nothing.
     fn close(&self) -> Waiting<'_, ()>;
 }
 
@@ -278,10 +279,8 @@ pub struct Settings {
 /// long pause for one. `idle` is at least three keep-alives, so that two may be lost on the way.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Timing {
-    /// A link on which nothing came for so long is lost.
-    pub idle: Duration,
-    /// On a quiet link something is sent so often.
-    pub keep_alive: Duration,
+    idle: Duration,
+    keep_alive: Duration,
 }
 
 impl Timing {
@@ -291,6 +290,16 @@ impl Timing {
     pub const LAN: Self = Self { idle: Duration::from_secs(1), keep_alive: Duration::from_millis(300) };
     /// Peers far from each other.
     pub const WAN: Self = Self { idle: Duration::from_secs(5), keep_alive: Duration::from_millis(1_500) };
+
+    /// A link on which nothing came for so long is lost.
+    pub fn idle(self) -> Duration {
+        self.idle
+    }
+
+    /// On a quiet link something is sent so often.
+    pub fn keep_alive(self) -> Duration {
+        self.keep_alive
+    }
 }
 
 /// Catalogs that were received and wait to be taken: they are large, and only the newest counts.

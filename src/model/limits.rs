@@ -86,6 +86,8 @@ pub const REFUSALS_MAX: usize = 64;
 pub const DIALS_IN_FLIGHT_MAX: usize = 4;
 /// Handshakes of others under way at the same time; one more is refused at once.
 pub const HANDSHAKES_MAX: usize = 256;
+/// Of these, from one IP address: one machine cannot take all places, and as many peers as this may share one.
+pub const HANDSHAKES_PER_IP_MAX: usize = 64;
 /// Messages of one peer that are read at the same time.
 pub const STREAMS_PER_PEER_MAX: u32 = 64;
 /// Questions between two peers under way at the same time, in each direction.

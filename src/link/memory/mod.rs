@@ -20,6 +20,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::events::Subscribers;
 use super::{AskError, Channel, Events, Inboxes, Link, Links, Timing, To, Waiting};
 use crate::host::{self, Dice};
 use crate::model::{ClusterName, PeerId, RegionName};
@@ -83,7 +84,7 @@ impl Network {
     /// Starts a peer at `address`, or at one that is free. Whoever was there before is gone without a word.
     pub fn start(&self, settings: &Settings, address: Option<SocketAddr>) -> (MemoryLink, Inboxes) {
         let Settings { cluster, id, region, incarnation, timing } = settings.clone();
-        let (address, inboxes) = self.shared.with(|world| {
+        let (address, run, inboxes) = self.shared.with(|world| {
             let address = address.unwrap_or_else(|| world.free_address());
             let own = Hello {
                 cluster,
@@ -94,9 +95,10 @@ impl Network {
                 cluster_id: None,
                 software: Software::own(),
             };
-            (address, world.start(own, timing))
+            let (run, inboxes) = world.start(own, timing);
+            (address, run, inboxes)
         });
-        (MemoryLink { network: self.clone(), address }, inboxes)
+        (MemoryLink { network: self.clone(), address, run }, inboxes)
     }
 
     /// Sets the way in one direction.
@@ -187,11 +189,13 @@ async fn drive(shared: Arc<Shared>) {
     }
 }
 
-/// One peer's links over a [`Network`].
+/// One peer's links over a [`Network`]. Dropped, it closes them.
 #[derive(Debug)]
 pub struct MemoryLink {
     network: Network,
     address: SocketAddr,
+    /// Another peer may have been started at its address since.
+    run: u64,
 }
 
 impl MemoryLink {
@@ -199,18 +203,23 @@ impl MemoryLink {
     pub fn address(&self) -> SocketAddr {
         self.address
     }
+
+    /// Does something as this peer; `None` where it was killed or closed.
+    fn with<T>(&self, act: impl FnOnce(&mut World) -> T) -> Option<T> {
+        self.network.shared.with(|world| world.is_running(self.address, self.run).then(|| act(world)))
+    }
 }
 
 impl Link for MemoryLink {
     fn send(&self, to: To, channel: Channel, bytes: Bytes) {
-        debug_assert!(channel != Channel::Query, "questions are asked, not sent");
-        self.network.shared.with(|world| world.send(self.address, &to, channel, bytes, host::now()));
+        self.with(|world| world.send(self.address, &to, channel, bytes, host::now()));
     }
 
     fn ask(&self, to: PeerId, question: Bytes, limit: Duration) -> Waiting<'_, Result<Bytes, AskError>> {
         Box::pin(async move {
             let (answer, is_answered) = oneshot::channel();
-            self.network.shared.with(|world| world.ask(self.address, &to, question, answer, host::now()))?;
+            let asked = self.with(|world| world.ask(self.address, &to, question, answer, host::now()));
+            asked.unwrap_or(Err(AskError::NotLinked))?;
             match timeout(limit, is_answered).await {
                 Ok(answer) => answer.unwrap_or(Err(AskError::Lost)),
                 Err(_) => Err(AskError::TimedOut),
@@ -219,24 +228,31 @@ impl Link for MemoryLink {
     }
 
     fn known(&self) -> Links {
-        self.network.shared.lock().known(self.address)
+        self.with(|world| world.known(self.address)).unwrap_or_default()
     }
 
     fn events(&self) -> Events {
-        self.network.shared.lock().events(self.address)
+        // A peer that is gone has no more to tell.
+        self.with(|world| world.events(self.address)).unwrap_or_else(|| Subscribers::default().add())
     }
 
     fn set_cluster_id(&self, cluster_id: [u8; 16]) {
-        self.network.shared.with(|world| world.keeper(self.address, |keeper| keeper.set_cluster_id(cluster_id)));
+        self.with(|world| world.keeper(self.address, |keeper| keeper.set_cluster_id(cluster_id)));
     }
 
     fn forget(&self, peer: &PeerId) {
-        self.network.shared.with(|world| world.forget(self.address, peer, host::now()));
+        self.with(|world| world.forget(self.address, peer, host::now()));
     }
 
     fn close(&self) -> Waiting<'_, ()> {
-        self.network.shared.with(|world| world.close(self.address, host::now()));
+        self.with(|world| world.close(self.address, host::now()));
         Box::pin(std::future::ready(()))
+    }
+}
+
+impl Drop for MemoryLink {
+    fn drop(&mut self) {
+        self.with(|world| world.close(self.address, host::now()));
     }
 }
 

@@ -205,11 +205,12 @@ impl World {
         }
     }
 
-    pub(super) fn start(&mut self, own: Hello, timing: Timing) -> Inboxes {
+    pub(super) fn start(&mut self, own: Hello, timing: Timing) -> (u64, Inboxes) {
+        let run = self.number();
         let (inlets, inboxes) = Inlets::new();
         let address = own.advertised.get();
         let process = Process {
-            run: self.number(),
+            run,
             keeper: Keeper::new(own, Dice::from_seed(self.dice.bits())),
             inlets,
             subscribers: Subscribers::default(),
@@ -221,7 +222,7 @@ impl World {
             deadline: None,
         };
         self.peers.insert(address, process);
-        inboxes
+        (run, inboxes)
     }
 
     pub(super) fn set_path(&mut self, from: SocketAddr, to: SocketAddr, path: Path) {
@@ -307,8 +308,11 @@ impl World {
         })
     }
 
+    pub(super) fn is_running(&self, address: SocketAddr, run: u64) -> bool {
+        self.peers.get(&address).is_some_and(|process| process.run == run)
+    }
+
     pub(super) fn events(&mut self, address: SocketAddr) -> Events {
-        // A peer that was killed has no more to tell.
         self.peers.get_mut(&address).map_or_else(|| Subscribers::default().add(), |process| process.subscribers.add())
     }
 
@@ -318,7 +322,8 @@ impl World {
     }
 
     pub(super) fn close(&mut self, address: SocketAddr, now: Instant) {
-        let Some(process) = self.peers.get(&address) else { return };
+        let Some(process) = self.peers.get_mut(&address) else { return };
+        process.keeper.close();
         let ends: Vec<End> = process.ends.values().copied().collect();
         for end in ends {
             self.leave(end, Farewell::Goodbye, now);

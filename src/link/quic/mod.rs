@@ -137,7 +137,6 @@ impl QuicLink {
 
 impl Link for QuicLink {
     fn send(&self, to: To, channel: Channel, bytes: Bytes) {
-        debug_assert!(channel != Channel::Query, "questions are asked, not sent");
         self.shared.with(|core| {
             let token = core.keeper.send(&to, channel, bytes, host::now());
             if let Some(carrier) = token.and_then(|token| core.connections.get(&token)) {
@@ -184,7 +183,7 @@ impl Link for QuicLink {
 
     fn close(&self) -> Waiting<'_, ()> {
         Box::pin(async {
-            self.shared.endpoint.close(close::GOODBYE, b"goodbye");
+            self.shared.say_goodbye();
             // Whoever does not acknowledge it in time finds out by its own idle time.
             let _ = timeout(GOODBYE_LIMIT, self.shared.endpoint.wait_idle()).await;
         })
@@ -199,7 +198,7 @@ impl fmt::Debug for QuicLink {
 
 impl Drop for QuicLink {
     fn drop(&mut self) {
-        self.shared.endpoint.close(close::GOODBYE, b"goodbye");
+        self.shared.say_goodbye();
     }
 }
 
@@ -290,6 +289,14 @@ impl Shared {
                 core.subscribers.tell(&event);
             }
         }
+    }
+
+    fn say_goodbye(&self) {
+        let mut core = self.lock();
+        core.keeper.close();
+        // Greetings that wait learn that there will be no verdict.
+        core.verdicts.clear();
+        self.endpoint.close(close::GOODBYE, b"goodbye");
     }
 
     /// From here on the keeper may name this connection.
