@@ -6,6 +6,7 @@ pub mod api;
 pub mod balance;
 pub mod cli;
 pub mod config;
+pub mod gossip;
 pub mod health;
 pub mod host;
 pub mod link;

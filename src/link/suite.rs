@@ -175,7 +175,6 @@ pub(super) async fn a_killed_peer_is_lost_within_the_idle_time_and_dialed_once_m
     stage.kill(waw);
     assert_eq!(ams.sees_lost("waw").await, (1, false));
     let seen = host::now() - before;
-    println!("a killed peer was missed after {seen:?}");
     assert!(seen < stage.loss_limit() + Duration::from_millis(500), "{seen:?}");
     assert_eq!(ams.next().await, LinkEvent::RedialFailed { peer: "waw".parse().unwrap(), incarnation: 1 });
     assert_eq!(ams.link.known().counts.losses, 1);

@@ -81,7 +81,7 @@ impl From<rustls::Error> for TrustError {
 }
 
 /// Where trust comes from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum TrustSource {
     /// The authority that is derived from cluster keys.
     Keys(KeyRing),
@@ -90,7 +90,7 @@ pub enum TrustSource {
 }
 
 /// What the user's own authority gave: contents of files, all PEM.
-#[derive(Clone)]
+#[derive(Clone, Eq, PartialEq)]
 pub struct AuthorityFiles {
     /// Certificates of the authorities that are trusted.
     pub authorities: Vec<u8>,

@@ -39,7 +39,7 @@ pub const PEERS_MAX: usize = 128;
 /// Pages in which one peer tells what it observes.
 pub const HEARD_PAGES_MAX: usize = 128;
 /// Nodes of one such page.
-pub const OBSERVATIONS_PER_PAGE_MAX: usize = 512;
+pub const OBSERVATIONS_PER_PAGE_MAX: usize = 192;
 /// Nodes in one hint.
 pub const HINT_NODES_MAX: usize = 128;
 /// Checks of nodes under way at the same time.
@@ -52,6 +52,20 @@ pub const CHECK_ANSWER_BYTES_MAX: usize = 64 * 1024;
 pub const API_CONNECTIONS_MAX: usize = 256;
 /// Bytes of a request body that the API takes.
 pub const API_BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Seeds of a peer.
+pub const SEEDS_MAX: usize = 64;
+/// Bytes of a value that is gossiped: one that does not fit a message would block every later key of its peer.
+pub const GOSSIP_VALUE_BYTES_MAX: usize = 8 * 1024;
+/// Keys that are read of one peer's gossip.
+pub const GOSSIP_KEYS_PER_PEER_MAX: usize = 256;
+/// Bytes a second of the rounds of gossip that one peer begins and of the answers that it gives.
+pub const GOSSIP_BYTES_PER_SECOND_MAX: u32 = 512 * 1024;
+/// Words of gossip from the peer itself, on their way.
+pub const GOSSIP_INPUTS_MAX: usize = 4_096;
+/// Nodes of which a peer gossips what it has in flight: its busiest.
+pub const LOADS_PER_PEER_MAX: usize = 48;
+/// Bytes of a file with certificates or keys.
+pub const CERTIFICATE_FILE_BYTES_MAX: usize = 1024 * 1024;
 /// Addresses that a peer dials or waits to dial.
 pub const DIAL_ADDRESSES_MAX: usize = 512;
 /// Cluster keys in a key file: the one that issues and those that are on their way in or out.
@@ -86,8 +100,6 @@ pub const REFUSALS_MAX: usize = 64;
 pub const DIALS_IN_FLIGHT_MAX: usize = 4;
 /// Handshakes of others under way at the same time; one more is refused at once.
 pub const HANDSHAKES_MAX: usize = 256;
-/// Of these, from one IP address: one machine cannot take all places, and as many peers as this may share one.
-pub const HANDSHAKES_PER_IP_MAX: usize = 64;
 /// Messages of one peer that are read at the same time.
 pub const STREAMS_PER_PEER_MAX: u32 = 64;
 /// Questions between two peers under way at the same time, in each direction.

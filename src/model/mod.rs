@@ -8,7 +8,9 @@ pub mod limits;
 mod member;
 mod node_key;
 mod observation;
+mod peer_state;
 mod pool;
+mod preset;
 mod strategy;
 
 pub use address::{AddressError, Host, NodeAddress};
@@ -18,5 +20,7 @@ pub use id::{ClusterName, IdError, ListenerName, NodeId, PeerId, PoolName, Regio
 pub use member::{Member, Members};
 pub use node_key::NodeKey;
 pub use observation::{Health, Heard, Observation, Verdict};
+pub use peer_state::PeerState;
 pub use pool::{Admin, HostSent, Node, Observe, Panic, Pool, Weight};
+pub use preset::{Preset, PresetError};
 pub use strategy::{HashKey, Strategy, StrategyError};

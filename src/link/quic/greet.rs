@@ -4,14 +4,13 @@
 //! read before that. In TLS 1.3 the side that dials holds a connection before the other side has looked at its certificate,
 //! so a dial has succeeded only with the welcome.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{Connection, ConnectionError, Incoming, RecvStream, SendStream};
 use rustls::pki_types::CertificateDer;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use super::super::keep::{Newcomer, Refused, Token};
@@ -19,7 +18,7 @@ use super::super::settle::Side;
 use super::super::trust::names_peer;
 use super::{Shared, Verdict, carry, close};
 use crate::host;
-use crate::model::limits::{HANDSHAKES_MAX, HANDSHAKES_PER_IP_MAX, HELLO_BYTES_MAX};
+use crate::model::limits::{HANDSHAKES_MAX, HELLO_BYTES_MAX};
 use crate::wire::{Hello, HelloAnswer, Refusal};
 
 /// A dial, its hello and the answer take at least this long at most; three times the idle time, where that is longer.
@@ -140,20 +139,21 @@ async fn read_message(from: &mut RecvStream) -> Option<Result<Vec<u8>, ()>> {
 
 /// Takes whoever comes, until the endpoint is closed.
 pub(super) async fn accept_all(shared: Arc<Shared>) {
-    let places = Arc::new(Places::default());
+    let places = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     while let Some(incoming) = shared.endpoint.accept().await {
-        let remote = canonical(incoming.remote_address());
-        if places.taken() >= HANDSHAKES_UNPROVEN_MAX && incoming.may_retry() {
-            // It may be the address of somebody else; the proof costs this peer one small packet and no memory.
-            let _ = incoming.retry();
-            continue;
-        }
-        let Some(place) = places.take(remote.ip()) else {
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             incoming.refuse();
             continue;
         };
+        let under_way = HANDSHAKES_MAX - places.available_permits();
+        if under_way > HANDSHAKES_UNPROVEN_MAX && incoming.may_retry() {
+            // It may be an address of somebody else; the proof costs this peer one small packet and no memory.
+            let _ = incoming.retry();
+            continue;
+        }
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
+            let remote = canonical(incoming.remote_address());
             let heard = timeout(shared.greeting_limit(), hear(incoming)).await;
             drop(place);
             match heard {
@@ -165,49 +165,6 @@ pub(super) async fn accept_all(shared: Arc<Shared>) {
                 Ok(Err(Failed::Silent)) | Err(_) => {}
             }
         });
-    }
-}
-
-/// Handshakes of others under way, by IP address.
-#[derive(Default)]
-struct Places(Mutex<BTreeMap<IpAddr, usize>>);
-
-/// One of them; dropped, it is free for another.
-struct Place {
-    places: Arc<Places>,
-    ip: IpAddr,
-}
-
-impl Places {
-    fn taken(&self) -> usize {
-        self.lock().values().sum()
-    }
-
-    fn take(self: &Arc<Self>, ip: IpAddr) -> Option<Place> {
-        let mut taken = self.lock();
-        let all: usize = taken.values().sum();
-        let of_ip = taken.get(&ip).copied().unwrap_or(0);
-        if all >= HANDSHAKES_MAX || of_ip >= HANDSHAKES_PER_IP_MAX {
-            return None;
-        }
-        taken.insert(ip, of_ip + 1);
-        Some(Place { places: Arc::clone(self), ip })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<IpAddr, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut taken = self.places.lock();
-        match taken.get_mut(&self.ip) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => {
-                taken.remove(&self.ip);
-            }
-        }
     }
 }
 
@@ -266,28 +223,4 @@ async fn send_answer(to: &mut SendStream, answer: &HelloAnswer) -> Result<(), qu
 /// A socket for both families tells of IPv4 addresses as of IPv6 ones.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_address_takes_its_share_of_places_and_all_take_no_more_than_there_are() {
-        let places = Arc::new(Places::default());
-        let ip = |last| IpAddr::from([10, 0, 0, last]);
-        let mut held: Vec<Place> = (0..HANDSHAKES_PER_IP_MAX).map(|_| places.take(ip(1)).unwrap()).collect();
-        assert!(places.take(ip(1)).is_none());
-        for other in 2.. {
-            match places.take(ip(other)) {
-                Some(place) => held.push(place),
-                None => break,
-            }
-        }
-        assert_eq!(places.taken(), HANDSHAKES_MAX);
-        drop(held.remove(0));
-        assert!(places.take(ip(1)).is_some());
-        drop(held);
-        assert!(places.lock().is_empty());
-    }
 }

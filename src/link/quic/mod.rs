@@ -121,6 +121,11 @@ impl QuicLink {
         self.address
     }
 
+    /// Where the others are told to dial it.
+    pub fn advertised(&self) -> SocketAddr {
+        self.shared.lock().keeper.own().advertised.get()
+    }
+
     /// From now on handshakes go by this trust. Links that stand are left alone.
     pub fn rekey(&self, source: &TrustSource) -> Result<(), TrustError> {
         let (cluster, id): (ClusterName, PeerId) = {

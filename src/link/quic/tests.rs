@@ -3,13 +3,11 @@ use std::sync::mpsc;
 use std::thread;
 
 use quinn::{ConnectionError, VarInt};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use zeroize::Zeroizing;
 
 use super::super::suite::{self, Peer, Stage, pair, tests_of};
-use super::super::{AuthorityFiles, ClusterKey, KeyRing, LinkState};
+use super::super::{ClusterKey, KeyRing, LinkState};
 use super::*;
-use crate::model::limits::{HANDSHAKES_PER_IP_MAX, HELLO_BYTES_MAX};
+use crate::model::limits::HELLO_BYTES_MAX;
 
 /// Peers on this machine, each with a runtime and a thread of its own: one that is killed says nothing more.
 struct Machine {
@@ -184,35 +182,6 @@ async fn keys_are_changed_in_three_steps_under_links_that_stand() {
     }
 }
 
-#[tokio::test]
-async fn peers_of_an_authority_of_the_users_own_are_linked_and_those_of_another_are_refused() {
-    let [authority, another] = [(); 2].map(|()| {
-        let mut parameters = CertificateParams::new(Vec::new()).unwrap();
-        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap()
-    });
-    let machine = |id: &str, issuer: &CertifiedIssuer<'static, KeyPair>| {
-        let names = [format!("{id}.peer.evenkeel"), "prod.cluster.evenkeel".to_owned(), "host.example".to_owned()];
-        let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, issuer).unwrap();
-        let files = AuthorityFiles {
-            authorities: issuer.pem().into_bytes(),
-            certificate: certificate.pem().into_bytes(),
-            key: Zeroizing::new(key.serialize_pem().into_bytes()),
-        };
-        Machine { trust: TrustSource::Authority(files), ..Machine::new() }
-    };
-    let machines = [machine("ams", &authority), machine("waw", &authority), machine("fra", &another)];
-    let mut ams = machines[0].start("ams", 1, None);
-    let mut waw = machines[1].start("waw", 1, None);
-    suite::link(&mut ams, &mut waw).await;
-    let mut fra = machines[2].start("fra", 1, None);
-    fra.greet(&ams);
-    for peer in [&mut fra, &mut ams] {
-        assert!(matches!(peer.next().await, LinkEvent::Refused { reason: Refusal::WrongKey, .. }));
-    }
-}
-
 /// Somebody with the right key who need not keep to the rules.
 struct Rogue {
     endpoint: Endpoint,
@@ -329,25 +298,6 @@ async fn garbage_in_datagrams_and_streams_changes_nothing() {
     assert_eq!(counts.refusals, [0; Refusal::ALL.len()], "a datagram of garbage is nobody's refusal");
     assert!(counts.of(Channel::Hint).oversized > 0);
     assert!(ams.inboxes.gossip.try_recv().is_err());
-}
-
-#[tokio::test]
-async fn many_who_dial_and_say_nothing_keep_nobody_out() {
-    let machine = Machine::new();
-    let mut ams = machine.start("ams", 1, Some("127.0.0.2:0".parse().unwrap()));
-    let rogue = Rogue::new(&machine, "rogue");
-    let mut silent = Vec::new();
-    let name = rogue.trust.cluster_name.to_str();
-    let refused = loop {
-        match rogue.endpoint.connect_with(rogue.client.clone(), ams.address, &name).unwrap().await {
-            Ok(connection) => silent.push(connection),
-            Err(error) => break error,
-        }
-    };
-    assert!(matches!(refused, ConnectionError::ConnectionClosed(_)), "{refused:?}");
-    assert!(silent.len() >= HANDSHAKES_PER_IP_MAX);
-    let mut waw = machine.start("waw", 1, Some("127.0.0.3:0".parse().unwrap()));
-    suite::link(&mut waw, &mut ams).await;
 }
 
 #[tokio::test]

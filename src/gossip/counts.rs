@@ -1,0 +1,64 @@
+//! What gossip costs, for `/metrics` and the tests that hold it to its bounds.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Totals since the peer started.
+#[derive(Debug, Default)]
+pub struct Counts {
+    messages_sent: AtomicU64,
+    bytes_sent: AtomicU64,
+    messages_received: AtomicU64,
+    bytes_received: AtomicU64,
+    over_budget: AtomicU64,
+    unreadable: AtomicU64,
+}
+
+/// [`Counts`] at one moment.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counted {
+    /// Messages handed to the link.
+    pub messages_sent: u64,
+    /// Their bytes.
+    pub bytes_sent: u64,
+    /// Messages that arrived.
+    pub messages_received: u64,
+    /// Their bytes.
+    pub bytes_received: u64,
+    /// Rounds not begun because they would cost more than the cap.
+    pub over_budget: u64,
+    /// Messages that could not be read.
+    pub unreadable: u64,
+}
+
+impl Counts {
+    /// The totals now.
+    pub fn read(&self) -> Counted {
+        Counted {
+            messages_sent: self.messages_sent.load(Relaxed),
+            bytes_sent: self.bytes_sent.load(Relaxed),
+            messages_received: self.messages_received.load(Relaxed),
+            bytes_received: self.bytes_received.load(Relaxed),
+            over_budget: self.over_budget.load(Relaxed),
+            unreadable: self.unreadable.load(Relaxed),
+        }
+    }
+
+    pub(super) fn sent(&self, bytes: usize) {
+        self.messages_sent.fetch_add(1, Relaxed);
+        self.bytes_sent.fetch_add(bytes as u64, Relaxed);
+    }
+
+    pub(super) fn received(&self, bytes: usize) {
+        self.messages_received.fetch_add(1, Relaxed);
+        self.bytes_received.fetch_add(bytes as u64, Relaxed);
+    }
+
+    pub(super) fn over_budget(&self) {
+        self.over_budget.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn unreadable(&self) {
+        self.unreadable.fetch_add(1, Relaxed);
+    }
+}

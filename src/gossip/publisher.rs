@@ -1,0 +1,93 @@
+//! What this peer says of itself and of nodes. It outlives the actor and chitchat: whoever is started after them says it all
+//! again.
+
+use chitchat::NodeState;
+
+use super::page::Pages;
+use super::settings::Settings;
+use super::{load, topic};
+use crate::model::{Heard, NodeKey};
+
+/// What this peer has to say.
+#[derive(Debug, Default)]
+pub(super) struct Publisher {
+    pages: Pages,
+    sweeps: u64,
+    load: Option<String>,
+    leaving: bool,
+    changed: Changed,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Changed {
+    sweep: bool,
+    load: bool,
+    leaving: bool,
+}
+
+impl Publisher {
+    /// What is known of a node now; `None`: this peer no longer observes it.
+    pub(super) fn observe(&mut self, node: NodeKey, heard: Option<&Heard>) {
+        self.pages.set(node, heard);
+    }
+
+    /// Checks kept time.
+    pub(super) fn sweep(&mut self) {
+        self.sweeps += 1;
+        self.changed.sweep = true;
+    }
+
+    /// What is in flight now, at every node that has something.
+    pub(super) fn load(&mut self, loads: Vec<(NodeKey, u32)>) {
+        let text = load::text(loads);
+        self.changed.load |= text != self.load;
+        self.load = text;
+    }
+
+    /// The peer stops.
+    pub(super) fn leave(&mut self) {
+        self.changed.leaving |= !self.leaving;
+        self.leaving = true;
+    }
+
+    /// A new chitchat knows nothing of what was said.
+    pub(super) fn begin(&mut self) {
+        self.pages.say_all();
+        self.changed = Changed { sweep: self.sweeps > 0, load: self.load.is_some(), leaving: self.leaving };
+    }
+
+    /// What stands there from the start.
+    pub(super) fn about(settings: &Settings) -> Vec<(String, String)> {
+        [
+            (topic::REGION, settings.region.as_str()),
+            (topic::API, settings.api.as_str()),
+            (topic::SOFTWARE, concat!("evenkeel ", env!("CARGO_PKG_VERSION"))),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
+    }
+
+    /// Says what changed.
+    pub(super) fn say(&mut self, state: &mut NodeState) {
+        for (page, text) in self.pages.take_changes() {
+            let key = topic::page_key(page);
+            match text {
+                Some(text) => state.set(key, text),
+                None => state.delete(&key),
+            }
+        }
+        let changed = std::mem::take(&mut self.changed);
+        if changed.sweep {
+            state.set(topic::SWEEP, self.sweeps);
+        }
+        if changed.load {
+            match &self.load {
+                Some(text) => state.set(topic::LOAD, text),
+                None => state.delete(topic::LOAD),
+            }
+        }
+        if changed.leaving {
+            state.set(topic::LEAVING, true);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! How a peer gossips.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::model::limits::GOSSIP_BYTES_PER_SECOND_MAX;
+use crate::model::{ClusterName, PeerId, Preset, RegionName};
+
+/// How a peer gossips.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The cluster's name.
+    pub cluster: ClusterName,
+    /// This peer's id.
+    pub id: PeerId,
+    /// Where it is.
+    pub region: RegionName,
+    /// Where others reach it.
+    pub advertise: SocketAddr,
+    /// Where its API listens, for people.
+    pub api: String,
+    /// Whom it asks first.
+    pub seeds: Vec<Seed>,
+    /// How fast.
+    pub pace: Pace,
+}
+
+/// An address that may be a name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Seed {
+    /// An address.
+    Address(SocketAddr),
+    /// A name, resolved again while nobody is found there, and a port.
+    Name(String, u16),
+}
+
+/// How fast peers gossip, and when silence is death.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pace {
+    /// Between two rounds. Death takes five to seven of them to be seen at phi 8.
+    pub interval: Duration,
+    /// How many times its usual pause a peer may be silent (as the exponential model of phi counts it). Healthy clusters
+    /// of up to 100 peers were never seen above 5.3.
+    pub phi: f64,
+    /// A dead peer stays in the digests for half of this time and in the state for all of it.
+    pub grace: Duration,
+    /// Bytes of rounds that this peer begins and of answers that it gives; above it no new rounds are begun.
+    pub bytes_per_second: u32,
+}
+
+impl Pace {
+    /// What a preset means.
+    pub fn of(preset: Preset) -> Self {
+        let (interval, phi) = match preset {
+            Preset::Local => (Duration::from_millis(50), 8.0),
+            Preset::Lan => (Duration::from_millis(100), 8.0),
+            Preset::Wan => (Duration::from_secs(1), 8.0),
+        };
+        Self {
+            interval,
+            phi,
+            // Every restart leaves the id of the process before in everybody's digests. Seeds, not ghosts, heal a
+            // cluster that was parted for longer.
+            grace: Duration::from_secs(120),
+            bytes_per_second: GOSSIP_BYTES_PER_SECOND_MAX,
+        }
+    }
+
+    /// How long a death takes to be seen: phi is the silence over its usual length, which is at most the interval.
+    pub fn detection(&self) -> Duration {
+        self.interval.mul_f64(self.phi)
+    }
+}
