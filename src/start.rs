@@ -69,7 +69,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let handle = service.handle().clone();
     let service = Service(Some(service));
     let api_address = bound.address();
-    let peer = Peer::start(settings.peer).await?;
+    let peer = Peer::start(settings.peer, api_address.to_string()).await?;
     peer.add(api::child(peer.handles().clone(), bound, handle)).await?;
     Ok(Running { peer, api_address, service })
 }

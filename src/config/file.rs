@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 
 use super::addresses::{self, Listening, NodeAt};
+use super::cluster;
 use super::fault::Fault;
 use super::inherited::{self, Inherited};
 use super::listener;
@@ -58,9 +59,10 @@ fn whole(s: &mut Section<'_, '_, '_>, machine: &Machine, inherited: Inherited) -
     let api = sections::api(s);
     let log = sections::log(s);
     let idle = sections::upstream(s);
+    let cluster = cluster::cluster(s);
     let listeners = listener::listeners(s);
     let pools = pool::pools(s, &inherited);
-    s.later(&["cluster", "tls", "catalog", "region", "route", "server", "driver", "webhook", "history"]);
+    s.later(&["tls", "catalog", "region", "route", "server", "driver", "webhook", "history"]);
 
     if s.reader().is_describing() {
         return None;
@@ -105,7 +107,7 @@ fn whole(s: &mut Section<'_, '_, '_>, machine: &Machine, inherited: Inherited) -
     };
     let proxy =
         proxy::Settings { workers: peer.workers, listeners: built, announce: peer.announce, drain: peer.drain, idle };
-    Some(Settings { peer: peer::Settings { id: peer.id, region: peer.region, proxy, catalog }, api, log })
+    Some(Settings { peer: peer::Settings { id: peer.id, region: peer.region, proxy, catalog, cluster }, api, log })
 }
 
 /// Pools that no listener leads to. Where a listener's pool is wrong, one of these may be the one that is meant.

@@ -365,8 +365,16 @@ impl<F: Form> Form for ListOf<F> {
     }
 
     fn read(&self, content: &Content) -> Result<Vec<F::Out>, Wrong> {
-        let Content::List(list) = content else {
-            return Err(Wrong::kind(content, "a list").hint("write it in brackets: [\"...\"]"));
+        let of_words: Vec<Value>;
+        let list = match content {
+            Content::List(list) => list,
+            // The environment and flags have no brackets.
+            Content::Word(text) => {
+                let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+                of_words = words.map(Value::of_word).collect();
+                &of_words
+            }
+            _ => return Err(Wrong::kind(content, "a list").hint("write it in brackets: [\"...\"]")),
         };
         if list.len() > self.1 {
             return Err(Wrong::new(format!("it has {} elements", list.len())));
@@ -376,6 +384,7 @@ impl<F: Form> Form for ListOf<F> {
         for Value { content, line, .. } in list {
             match self.0.read(content) {
                 Ok(value) => read.push(value),
+                Err(wrong) if *line == 0 => wrongs.push(wrong.why),
                 Err(wrong) => wrongs.push(format!("line {line}: {}", wrong.why)),
             }
         }

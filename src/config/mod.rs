@@ -11,10 +11,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 mod addresses;
+mod cluster;
 mod fault;
 mod file;
 mod form;
 mod inherited;
+mod key_file;
 mod listener;
 mod loaded;
 mod origin;

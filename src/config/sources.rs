@@ -39,6 +39,12 @@ pub struct Flags {
     pub api_listen: Option<String>,
     /// `--log-level`: `log.level`.
     pub log_level: Option<String>,
+    /// `--cluster-listen`: `cluster.listen`.
+    pub cluster_listen: Option<String>,
+    /// `--seeds`: `cluster.seeds`.
+    pub seeds: Option<String>,
+    /// `--key-file`: `cluster.key_file`.
+    pub key_file: Option<String>,
 }
 
 impl Flags {
@@ -49,6 +55,9 @@ impl Flags {
             ("peer", "region") => ("--region", &self.region),
             ("api", "listen") => ("--api-listen", &self.api_listen),
             ("log", "level") => ("--log-level", &self.log_level),
+            ("cluster", "listen") => ("--cluster-listen", &self.cluster_listen),
+            ("cluster", "seeds") => ("--seeds", &self.seeds),
+            ("cluster", "key_file") => ("--key-file", &self.key_file),
             _ => return None,
         };
         Some((name, value.as_deref()))

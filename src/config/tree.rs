@@ -18,6 +18,13 @@ pub(super) struct Value {
     pub shown: String,
 }
 
+impl Value {
+    /// A word of the environment or of a flag, which stands on no line.
+    pub(super) fn of_word(word: &str) -> Self {
+        Self { content: Content::Word(word.to_owned()), line: 0, shown: shorten(word) }
+    }
+}
+
 /// What a value is.
 #[derive(Debug)]
 pub(super) enum Content {

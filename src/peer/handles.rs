@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
+use super::cluster::ClusterHandles;
 use crate::model::{ListenerName, PeerId, PoolName, RegionName};
 use crate::proxy::{FailureCounts, ListenerCounts};
 use crate::view::ViewCell;
@@ -27,6 +28,8 @@ pub struct Handles {
     pub children: super::supervise::Board,
     /// Whether it is ready, and if not why.
     pub readiness: Readiness,
+    /// Its cluster side; `None`: a cluster of one.
+    pub cluster: Option<ClusterHandles>,
 }
 
 impl Handles {

@@ -1,10 +1,13 @@
 //! What a peer is made of: supervision, start, stop, handles, wiring. No decisions.
 
+mod announce;
+mod cluster;
 mod handles;
 mod settings;
 mod start;
 pub mod supervise;
 
+pub use cluster::{ClusterHandles, ClusterSettings};
 pub use handles::{BoundListener, Handles, NotReady, Readiness};
 pub use settings::Settings;
 pub use start::{Peer, StartError};

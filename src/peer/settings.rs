@@ -1,5 +1,6 @@
 //! What one peer is told when it starts.
 
+use super::cluster::ClusterSettings;
 use crate::model::{Catalog, PeerId, RegionName};
 use crate::proxy;
 
@@ -14,4 +15,6 @@ pub struct Settings {
     pub proxy: proxy::Settings,
     /// Pools and nodes.
     pub catalog: Catalog,
+    /// With whom it shares what it knows; `None`: a cluster of one.
+    pub cluster: Option<ClusterSettings>,
 }

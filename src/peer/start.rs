@@ -9,11 +9,14 @@ use tokio::runtime;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
+use super::cluster::{ClusterSettings, Ends, Joined, Own, join, link_settings};
 use super::handles::{BoundListener, Handles, Readiness};
 use super::settings::Settings;
 use super::supervise::{AddError, Board, ChildSpec, Supervisor};
-use crate::health::{self, Asker, Hint};
-use crate::host::{self, Dice, Names};
+use crate::gossip::Input;
+use crate::health::{self, Asker};
+use crate::host::{self, Dice, Incarnations, Names};
+use crate::link::{self, Link, QuicLink, TrustError, TrustSource};
 use crate::model::{Catalog, Member, Members, NodeId};
 use crate::proxy::{self, BindError, Bound, Phase, Protocol, WorkerActor};
 use crate::tls::{self, TlsError};
@@ -40,6 +43,9 @@ pub enum StartError {
     /// The machine refused a thread or a runtime.
     #[error("the machine gave no thread: {0}")]
     Thread(io::Error),
+    /// Links to other peers cannot be had.
+    #[error(transparent)]
+    Link(#[from] link::StartError),
     /// A part did not start.
     #[error(transparent)]
     Child(#[from] AddError),
@@ -59,6 +65,8 @@ pub struct Peer {
     announce: Duration,
     drain: Duration,
     cluster: Option<Cluster>,
+    /// The way to gossip, and the link below it.
+    gossip: Option<(mpsc::Sender<Input>, Arc<QuicLink>)>,
 }
 
 /// The thread on which everything runs that must keep time: health, view, supervision.
@@ -72,7 +80,9 @@ struct Cluster {
 
 impl Peer {
     /// Starts a peer: its listeners are bound, its workers accept, and the first checks are under way.
-    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+    ///
+    /// `api`: where its API listens, for other peers to show.
+    pub async fn start(settings: Settings, api: String) -> Result<Self, StartError> {
         let started = host::now();
         let listeners: Arc<[Bound]> = proxy::bind(&settings.proxy)?.into();
         let tls = tls::client_configs()?;
@@ -89,16 +99,29 @@ impl Peer {
         let running = Arc::new(watch::channel(0).0);
 
         supervisor.add(view_child(view.clone(), inbox)).await?;
-        // A peer that is alone hears no hints, has nobody to send one to, and stays alone.
-        let ways = Ways {
-            outputs: events,
-            suspects: suspect_inbox,
-            hinted: mpsc::channel(1).1,
-            hints: mpsc::channel(1).0,
-            members: watch::channel(members).1,
-            first_round,
+        let joined = match &settings.cluster {
+            None => None,
+            Some(cluster_settings) => {
+                let own = Own {
+                    id: settings.id.clone(),
+                    region: settings.region.clone(),
+                    api,
+                    incarnations: Incarnations::new(),
+                };
+                Some(join_cluster(&cluster, cluster_settings, own, &view, events.clone()).await?)
+            }
         };
+        let (handles, ends, parts, gossip) = match joined {
+            Some((Joined { handles, ends, children, inputs }, link)) => {
+                (Some(handles), ends, children, Some((inputs, link)))
+            }
+            None => (None, Ends::of_one(members), Vec::new(), None),
+        };
+        let ways = Ways { outputs: events, suspects: suspect_inbox, ends, first_round };
         supervisor.add(health_child(catalog, view.clone(), ways, Asker::Nodes(tls.clone()))).await?;
+        for part in parts {
+            supervisor.add(part).await?;
+        }
         let shared = proxy::Shared {
             listeners: Arc::clone(&listeners),
             view: view.clone(),
@@ -124,7 +147,9 @@ impl Peer {
                 listeners: bound,
                 children: board,
                 readiness,
+                cluster: handles,
             },
+            gossip,
             supervisor,
             listeners,
             announce: shared.settings.announce,
@@ -138,6 +163,11 @@ impl Peer {
     /// What may be asked of this peer.
     pub fn handles(&self) -> &Handles {
         &self.handles
+    }
+
+    /// From now on new peers are taken by this trust; links that stand are left alone. A peer without a cluster takes none.
+    pub fn rekey(&self, trust: &TrustSource) -> Result<(), TrustError> {
+        self.gossip.as_ref().map_or(Ok(()), |(_, link)| link.rekey(trust))
     }
 
     /// Adds a part to those that are looked after; it stops before the others.
@@ -154,6 +184,10 @@ impl Peer {
     /// True where nothing had to be cut.
     pub async fn stop(mut self) -> bool {
         self.handles.readiness.set_draining();
+        if let Some((gossip, _)) = &self.gossip {
+            // Gossip that is down is started again and would tell the others; one that is given up cannot.
+            let _ = gossip.try_send(Input::Leaving);
+        }
         self.phase.send_replace(Phase::Announcing);
         tokio::time::sleep(self.announce).await;
         self.phase.send_replace(Phase::Draining);
@@ -166,6 +200,11 @@ impl Peer {
             tracing::error!("a worker does not end; it is left behind");
         }
         self.supervisor.stop().await;
+        if let (Some((_, link)), Some(cluster)) = (&self.gossip, &self.cluster) {
+            let link = Arc::clone(link);
+            // The others see it at once, and not when they miss its heartbeats.
+            let _ = cluster.runtime.spawn(async move { link.close().await }).await;
+        }
         if let Some(Cluster { alive, thread, .. }) = self.cluster.take() {
             drop(alive);
             // It has nothing left to do, and whatever it panicked with was logged.
@@ -205,6 +244,24 @@ async fn cluster_thread() -> Result<(Cluster, Supervisor, Board), StartError> {
     Ok((Cluster { alive, runtime: handle, thread }, supervisor, board))
 }
 
+/// Opens the link on the cluster thread, whose runtime carries it, and joins it with the rest.
+async fn join_cluster(
+    cluster: &Cluster,
+    settings: &ClusterSettings,
+    own: Own,
+    view: &ViewCell,
+    events: mpsc::Sender<view::Event>,
+) -> Result<(Joined, Arc<QuicLink>), StartError> {
+    let link_settings = link_settings(settings, &own);
+    let incarnation = link_settings.incarnation;
+    let start = cluster.runtime.spawn(async move { QuicLink::start(&link_settings) });
+    let (link, inboxes) = start.await.map_err(|error| StartError::Thread(io::Error::other(error)))??;
+    let link = Arc::new(link);
+    let standing: Arc<dyn Link> = Arc::<QuicLink>::clone(&link);
+    let joined = join(settings, own, link.advertised(), incarnation, (standing, inboxes), view, events);
+    Ok((joined, link))
+}
+
 fn view_child(cell: ViewCell, inbox: view::Inbox) -> ChildSpec {
     ChildSpec::new("view", move || (ViewActor, view::Arguments { cell: cell.clone(), inbox: inbox.clone() })).critical()
 }
@@ -213,14 +270,12 @@ fn view_child(cell: ViewCell, inbox: view::Inbox) -> ChildSpec {
 struct Ways {
     outputs: mpsc::Sender<view::Event>,
     suspects: mpsc::Receiver<NodeId>,
-    hinted: mpsc::Receiver<NodeId>,
-    hints: mpsc::Sender<Hint>,
-    members: watch::Receiver<Arc<Members>>,
+    ends: Ends,
     first_round: watch::Sender<bool>,
 }
 
 fn health_child(catalog: Arc<Catalog>, view: ViewCell, ways: Ways, asker: Asker) -> ChildSpec {
-    let Ways { outputs, suspects, hinted, hints, members, first_round } = ways;
+    let Ways { outputs, suspects, ends: Ends { members, hinted, hints }, first_round } = ways;
     let (suspects, hinted) = (Arc::new(Mutex::new(suspects)), Arc::new(Mutex::new(hinted)));
     let names = Names::of_system();
     ChildSpec::new("health", move || {

@@ -6,6 +6,7 @@
 
 mod board;
 mod restarts;
+mod task;
 
 use std::fmt;
 use std::future::Future;

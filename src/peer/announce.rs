@@ -1,0 +1,131 @@
+//! What the others are told of this peer's picture: what changed in the view since they were told last.
+//!
+//! The view is looked at, and not each observation on its way to it: gossip sends once an interval, and of what changed in
+//! between only the last word counts.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::gossip::Input;
+use crate::model::{Admin, NodeKey};
+use crate::view::{NodeView, PoolView, View};
+
+/// How often every node is looked at, for what changes between two views: whether this peer's traffic passes it over.
+const LOOK_AT_ALL_EVERY: Duration = Duration::from_millis(250);
+/// How often it is told what is in flight.
+const LOAD_EVERY: Duration = Duration::from_secs(1);
+
+/// What was told last.
+#[derive(Debug)]
+pub(super) struct Announcer {
+    told: Option<Arc<View>>,
+    swept: Option<Instant>,
+    look_at_all: Instant,
+    load_at: Instant,
+}
+
+impl Announcer {
+    /// Nothing was told yet.
+    pub(super) fn new(now: Instant) -> Self {
+        Self { told: None, swept: None, look_at_all: now, load_at: now }
+    }
+
+    /// What is to be told now.
+    pub(super) fn look(&mut self, view: &Arc<View>, now: Instant) -> Vec<Input> {
+        let mut inputs = Vec::new();
+        let all = self.look_at_all <= now;
+        if all {
+            self.look_at_all = now + LOOK_AT_ALL_EVERY;
+        }
+        let told = self.told.replace(Arc::clone(view));
+        let before = told.iter().flat_map(|told| told.pools()).map(Some).chain(std::iter::repeat(None));
+        for (pool, before) in view.pools().zip(before) {
+            if all || before.is_none_or(|before| !Arc::ptr_eq(pool, before)) {
+                inputs.extend(changed(pool, before.filter(|_| !all)).map(|node| Input::Observed {
+                    node: node.key,
+                    heard: (node.node.admin != Admin::Disabled).then(|| node.said_here()),
+                }));
+            }
+        }
+        if view.own_swept() != self.swept {
+            self.swept = view.own_swept();
+            inputs.push(Input::Swept);
+        }
+        if self.load_at <= now {
+            self.load_at = now + LOAD_EVERY;
+            inputs.push(Input::Load(loads(view)));
+        }
+        inputs
+    }
+}
+
+/// The nodes of a pool that are others than before.
+fn changed<'a>(pool: &'a PoolView, before: Option<&'a Arc<PoolView>>) -> impl Iterator<Item = &'a Arc<NodeView>> {
+    let before = before.into_iter().flat_map(|before| &before.nodes).map(Some).chain(std::iter::repeat(None));
+    let pairs = pool.nodes.iter().zip(before);
+    pairs.filter(|(node, before)| before.is_none_or(|before| !Arc::ptr_eq(node, before))).map(|(node, _)| node)
+}
+
+fn loads(view: &View) -> Vec<(NodeKey, u32)> {
+    let nodes = view.pools().flat_map(|pool| &pool.nodes);
+    nodes.map(|node| (node.key, node.live.in_flight())).filter(|(_, in_flight)| *in_flight > 0).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host;
+    use crate::model::{Catalog, Health, Member, Members, Node, Observation, Pool, RegionName};
+    use crate::view::{self, Changes, Event};
+
+    fn catalog() -> Catalog {
+        let pools = ["p", "q"].map(|name| {
+            let mut pool = Pool::new(name.parse().unwrap());
+            for number in 0..3 {
+                let id = format!("{name}{number}").parse().unwrap();
+                pool.nodes.push(Node::new(id, "192.0.2.1:80".parse().unwrap()));
+            }
+            pool
+        });
+        Catalog::new(pools.into()).unwrap()
+    }
+
+    fn observed(inputs: &[Input]) -> Vec<Option<Health>> {
+        let votes = inputs.iter().filter_map(|input| match input {
+            Input::Observed { heard: Some(heard), .. } => Some(heard.vote),
+            _ => None,
+        });
+        votes.collect()
+    }
+
+    #[test]
+    fn all_is_told_once_and_then_what_changed() {
+        let start = host::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let own = Member { id: "me".parse().unwrap(), region: RegionName::default() };
+        let view = Arc::new(view::first(&catalog(), Arc::new(Members::alone(own)), start));
+        let mut announcer = Announcer::new(start);
+        assert_eq!(observed(&announcer.look(&view, at(0))).len(), 6);
+        assert_eq!(observed(&announcer.look(&view, at(25))), []);
+
+        let observation = Observation { vote: Some(Health::Up), ..Observation::default() };
+        let mut changes = Changes::default();
+        changes.add(&view, Event::Observed { node: "q1".parse().unwrap(), observation });
+        let view = Arc::new(view.after(changes, at(50)));
+        assert_eq!(observed(&announcer.look(&view, at(50))), [Some(Health::Up)]);
+        assert_eq!(observed(&announcer.look(&view, at(75))), []);
+    }
+
+    #[test]
+    fn what_traffic_alone_knows_is_told_with_the_next_look_at_all() {
+        let start = host::now();
+        let own = Member { id: "me".parse().unwrap(), region: RegionName::default() };
+        let view = Arc::new(view::first(&catalog(), Arc::new(Members::alone(own)), start));
+        let mut announcer = Announcer::new(start);
+        announcer.look(&view, start);
+        view.node(&"p0".parse().unwrap()).unwrap().1.live.suspect();
+        let told = announcer.look(&view, start + LOOK_AT_ALL_EVERY);
+        let ejected = |input: &&Input| matches!(input, Input::Observed { heard: Some(heard), .. } if heard.ejected);
+        assert_eq!(told.iter().filter(ejected).count(), 1);
+    }
+}
