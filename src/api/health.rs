@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
 
+use super::cluster;
 use super::error::ApiError;
 use super::list::Params;
 use super::pools::{NodeTally, PoolShown};
@@ -64,6 +65,7 @@ pub(super) async fn detailed(State(asked): State<Asked>, uri: Uri) -> Result<Res
         uptime_seconds: uptime.as_secs(),
         listeners: listeners.collect(),
         pools,
+        cluster: handles.cluster.as_ref().map(|_| cluster::Shown::of(&handles)),
         counts: failures(&handles),
         children: &children,
         as_of: rfc3339(host::wall_now()),
@@ -190,6 +192,8 @@ struct Detailed<'a> {
     children: &'a [ChildStatus],
     listeners: Vec<ListenerShown<'a>>,
     pools: Vec<PoolShown<'a>>,
+    /// `null` for a cluster of one.
+    cluster: Option<cluster::Shown>,
     /// What the data plane counted since it started, each time-out under its own name.
     counts: BTreeMap<&'static str, u64>,
     as_of: String,

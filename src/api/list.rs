@@ -9,6 +9,8 @@ use serde::Serialize;
 use super::error::ApiError;
 use super::timestamp::rfc3339;
 use crate::host;
+use crate::model::PeerId;
+use crate::peer::Handles;
 
 /// Items of a page at most, and when nothing is asked for.
 const LIMIT_MAX: usize = 1_000;
@@ -68,6 +70,7 @@ impl Page {
         mut all: Vec<T>,
         key: impl Fn(&T) -> &str,
         show: impl Fn(&T) -> S,
+        handles: &Handles,
     ) -> Response {
         all.sort_by(|a, b| key(a).cmp(key(b)));
         let begin = self.after.map_or(0, |after| all.partition_point(|item| key(item) <= after.as_str()));
@@ -77,7 +80,7 @@ impl Page {
             items: page.iter().map(show).collect(),
             next: page.last().filter(|_| more).map(key),
             as_of: rfc3339(host::wall_now()),
-            missing_peers: [],
+            missing_peers: super::peers::missing(handles),
         })
         .into_response()
     }
@@ -88,6 +91,6 @@ struct List<'a, S> {
     items: Vec<S>,
     next: Option<&'a str>,
     as_of: String,
-    /// Peers that were asked and did not answer. A cluster of one asks nobody.
-    missing_peers: [&'a str; 0],
+    /// Peers that are known and do not answer: what they would say is not in here.
+    missing_peers: Vec<PeerId>,
 }

@@ -2,11 +2,13 @@
 //! loopback only, under loopback's names only.
 
 mod actor;
+mod cluster;
 mod error;
 mod health;
 mod list;
 mod metrics;
 mod nodes;
+mod peers;
 mod pools;
 mod router;
 mod serve;

@@ -14,9 +14,9 @@ use serde::Serialize;
 use super::error::ApiError;
 use super::list::{Page, Params};
 use crate::balance::score::Band;
-use crate::model::{Admin, Health, NodeAddress, NodeId, PeerId, PoolName, RegionName, Verdict};
+use crate::model::{Admin, Health, NodeAddress, NodeId, Observation, PeerId, PoolName, RegionName, Verdict};
 use crate::peer::Handles;
-use crate::view::{NodeView, PoolView, Run, View};
+use crate::view::{NodeView, Opinion, PoolView, Run, View};
 
 /// `GET /api/v1/nodes?pool=`
 pub(super) async fn list(State(handles): State<Handles>, uri: Uri) -> Result<Response, ApiError> {
@@ -35,7 +35,12 @@ pub(super) async fn list(State(handles): State<Handles>, uri: Uri) -> Result<Res
         .filter(|of| pool.is_none_or(|name| of.pool.name.as_str() == name))
         .flat_map(|pool| pool.nodes.iter().map(move |node| (pool, node)))
         .collect();
-    Ok(page.reply(nodes, |(_, node)| node.node.id.as_str(), |(pool, node)| NodeShown::of(pool, node, &handles)))
+    Ok(page.reply(
+        nodes,
+        |(_, node)| node.node.id.as_str(),
+        |(pool, node)| NodeShown::of(pool, node, &handles),
+        &handles,
+    ))
 }
 
 /// `GET /api/v1/nodes/{node}`
@@ -60,12 +65,11 @@ pub(super) async fn observations(
     let page = Page::of(&params)?;
     let view = handles.view.load();
     let (_, node) = find(&view, &id)?;
-    // A cluster of one has one observer.
-    Ok(page.reply(
-        vec![(&handles.id, node)],
-        |(peer, _)| peer.as_str(),
-        |(peer, node)| ObservationShown::of(peer, node),
-    ))
+    let opinions = view.opinions(&node.node.id).unwrap_or_default();
+    let own = &handles.id;
+    let show =
+        |opinion: &Opinion| ObservationShown::of(opinion, node, (opinion.peer == *own).then_some(&node.observation));
+    Ok(page.reply(opinions, |opinion| opinion.peer.as_str(), show, &handles))
 }
 
 fn find<'a>(view: &'a View, id: &str) -> Result<(&'a PoolView, &'a NodeView), ApiError> {
@@ -157,7 +161,7 @@ impl<'a> NodeShown<'a> {
             band: Band::of(score),
             latency_ms: view.latency.map(ms),
             response_ms: live.response_time().map(ms),
-            connections: live.in_flight(),
+            connections: live.in_flight_everywhere(),
             max_connections: node.max_connections.get(),
             in_flight: live.in_flight(),
             cpu_percent: None,
@@ -177,31 +181,43 @@ impl<'a> NodeShown<'a> {
     }
 }
 
-/// What one peer knows of a node.
+/// What one peer says of a node. In words, and how often it looked, is known of the peer that answers only.
 #[derive(Serialize)]
-struct ObservationShown<'a> {
-    observer: &'a PeerId,
-    node: &'a NodeId,
+struct ObservationShown {
+    observer: PeerId,
+    node: NodeId,
     vote: Option<Health>,
     reached_before: bool,
+    /// It routes around the node, whatever the others say.
+    ejected: bool,
     latency_ms: Option<f64>,
-    last_result: &'a str,
-    checks_total: u64,
-    streak: i32,
+    /// What it has at the node.
+    in_flight: u32,
+    /// It lives and was lately seen to look; a vote that is not fresh does not count.
+    fresh: bool,
+    /// It disagrees with everybody; its vote does not count.
+    doubtful: bool,
+    last_result: Option<String>,
+    checks_total: Option<u64>,
+    streak: Option<i32>,
 }
 
-impl<'a> ObservationShown<'a> {
-    fn of(observer: &'a PeerId, view: &'a NodeView) -> Self {
-        let of = &view.observation;
+impl ObservationShown {
+    fn of(opinion: &Opinion, view: &NodeView, own: Option<&Observation>) -> Self {
+        let heard = &opinion.heard;
         Self {
-            observer,
-            node: &view.node.id,
-            vote: of.vote,
-            reached_before: of.reached_before,
-            latency_ms: of.latency.map(ms),
-            last_result: &of.last_result,
-            checks_total: of.checks_total,
-            streak: of.streak,
+            observer: opinion.peer.clone(),
+            node: view.node.id.clone(),
+            vote: heard.vote,
+            reached_before: heard.reached_before,
+            ejected: heard.ejected,
+            latency_ms: heard.latency.map(ms),
+            in_flight: opinion.in_flight,
+            fresh: opinion.fresh,
+            doubtful: opinion.doubtful,
+            last_result: own.map(|own| own.last_result.clone()),
+            checks_total: own.map(|own| own.checks_total),
+            streak: own.map(|own| own.streak),
         }
     }
 }
@@ -210,7 +226,7 @@ impl<'a> ObservationShown<'a> {
 pub(super) const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Milliseconds, to the microsecond.
-fn ms(time: Duration) -> f64 {
+pub(super) fn ms(time: Duration) -> f64 {
     rounded(time.as_secs_f64() * 1_000.0)
 }
 

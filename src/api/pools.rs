@@ -18,7 +18,12 @@ pub(super) async fn list(State(handles): State<Handles>, uri: Uri) -> Result<Res
     let params = Params::of(&uri, &Page::PARAMS)?;
     let page = Page::of(&params)?;
     let view = handles.view.load();
-    Ok(page.reply(view.pools().collect(), |pool| pool.pool.name.as_str(), |pool| PoolShown::of(pool, &handles)))
+    Ok(page.reply(
+        view.pools().collect(),
+        |pool| pool.pool.name.as_str(),
+        |pool| PoolShown::of(pool, &handles),
+        &handles,
+    ))
 }
 
 /// A pool.
@@ -69,9 +74,10 @@ pub(super) struct NodeTally {
 }
 
 impl NodeTally {
-    pub(super) fn of(nodes: &[Arc<NodeView>]) -> Self {
-        let mut tally = Self { total: nodes.len(), ..Self::default() };
+    pub(super) fn of<'a>(nodes: impl IntoIterator<Item = &'a Arc<NodeView>>) -> Self {
+        let mut tally = Self::default();
         for node in nodes {
+            tally.total += 1;
             *match node.state.verdict {
                 Verdict::Up => &mut tally.up,
                 Verdict::Degraded => &mut tally.degraded,

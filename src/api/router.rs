@@ -13,7 +13,7 @@ use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use super::error::{ApiError, shape};
-use super::{health, metrics, nodes, pools};
+use super::{cluster, health, metrics, nodes, peers, pools};
 use crate::host;
 use crate::model::limits::API_BODY_BYTES_MAX;
 use crate::peer::Handles;
@@ -51,12 +51,15 @@ pub(super) fn router(handles: Handles) -> Router {
     Router::new().fallback_service(router).layer(from_fn(in_one_form))
 }
 
-fn routes() -> [(&'static str, MethodRouter<Asked>); 8] {
+fn routes() -> [(&'static str, MethodRouter<Asked>); 11] {
     [
         ("/health", get(health::ready)),
         ("/api/health", get(health::summary)),
         ("/api/health/detailed", get(health::detailed)),
         ("/metrics", get(metrics::scrape)),
+        ("/api/v1/cluster", get(cluster::one)),
+        ("/api/v1/peers", get(peers::list)),
+        ("/api/v1/peers/{id}", get(peers::one)),
         ("/api/v1/pools", get(pools::list)),
         ("/api/v1/nodes", get(nodes::list)),
         ("/api/v1/nodes/{node}", get(nodes::one)),
