@@ -43,10 +43,11 @@ struct Typed {
 
 const EXAMPLES: &str = "\
 Examples:
-  evenkeel demo                                one peer and three sample nodes, and what to try
+  evenkeel demo                                three peers and three sample nodes, and what to try
   evenkeel check evenkeel.toml                 every fault of a file at once; starts nothing
   evenkeel run --config evenkeel.toml          one peer
-  evenkeel status                              how that peer is
+  evenkeel status                              how that peer and its cluster are
+  evenkeel peers                               who is in the cluster
   evenkeel nodes --pool web                    the nodes of one pool
   evenkeel nodes --json | jq '.items[].id'     the same for programs
 
@@ -64,7 +65,11 @@ pub(super) enum Command {
     Pools(Ask),
     /// The nodes of a running peer
     Nodes(Ask),
-    /// One peer and three sample nodes in this process, to try things out
+    /// The peers of a running peer's cluster: who lives, who was refused and why
+    Peers(Question),
+    /// A new cluster key, which makes peers one cluster
+    Keygen(Keygen),
+    /// Three peers and three sample nodes in this process, to try things out
     Demo(Demo),
 }
 
@@ -93,11 +98,21 @@ pub(super) struct OverFile {
     /// trace, debug, info, warn or error; over log.level of the file
     #[arg(long, value_name = "LEVEL")]
     pub(super) log_level: Option<String>,
+    /// The UDP address at which other peers reach this one; over cluster.listen of the file
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) cluster_listen: Option<String>,
+    /// Whom it asks first, with commas: 10.0.0.1:7940,10.0.0.2:7940; over cluster.seeds of the file
+    #[arg(long, value_name = "ADDRESSES")]
+    pub(super) seeds: Option<String>,
+    /// The file with the cluster key; over cluster.key_file of the file
+    #[arg(long, value_name = "FILE")]
+    pub(super) key_file: Option<String>,
 }
 
 impl From<OverFile> for Flags {
-    fn from(OverFile { id, region, api_listen, log_level }: OverFile) -> Self {
-        Self { id, region, api_listen, log_level }
+    fn from(over: OverFile) -> Self {
+        let OverFile { id, region, api_listen, log_level, cluster_listen, seeds, key_file } = over;
+        Self { id, region, api_listen, log_level, cluster_listen, seeds, key_file }
     }
 }
 
@@ -107,7 +122,8 @@ The first SIGTERM or Ctrl-C drains and exits with 0; a second one ends at once w
 
 Examples:
   evenkeel run --config evenkeel.toml
-  evenkeel run --config evenkeel.toml --id ams-1 --region eu-west
+  evenkeel run --config evenkeel.toml --id ams-1 --region eu-west --key-file cluster.key \\
+    --cluster-listen 10.0.0.1:7940 --seeds 10.0.0.1:7940,10.0.0.2:7940,10.0.0.3:7940
   REGIONAL_ENDPOINTS=us:https://us.example.com,eu:https://eu.example.com evenkeel run";
 
 #[derive(Debug, Args)]
@@ -140,22 +156,40 @@ With --json always one object, whatever was found:
 
 /// What to ask of a running peer.
 #[derive(Debug, Args)]
-pub(super) struct Ask {
+pub(super) struct Question {
     /// The peer's API: host:port or http://host:port
     #[arg(long, env = "EVENKEEL_API", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub(super) api: ApiAddress,
-    /// Only this pool
-    #[arg(long)]
-    pub(super) pool: Option<String>,
     /// For programs: what the API said
     #[arg(long)]
     pub(super) json: bool,
 }
 
+/// What to ask of a running peer about its pools.
+#[derive(Debug, Args)]
+pub(super) struct Ask {
+    #[command(flatten)]
+    pub(super) question: Question,
+    /// Only this pool
+    #[arg(long)]
+    pub(super) pool: Option<String>,
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Listens on 127.0.0.1:8000 for traffic and on 127.0.0.1:8080 for the API, or on free ports where these are taken.
-On a terminal the keys 1, 2 and 3 stop and start a node, and q quits.")]
+Whoever has the key is trusted as the cluster is: give it to peers only, by a safe way.
+To change it, in three steps, each at every peer before the next: add the new key as the last line of the file;
+make it the first; remove the old one. After each step: systemctl reload evenkeel (SIGHUP).")]
+pub(super) struct Keygen {
+    /// Where to write it, readable by its owner alone; left out: standard output
+    #[arg(value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Listens on 127.0.0.1:8000 to 8002 for traffic and on 127.0.0.1:8080 to 8082 for the APIs, or on free ports where these are
+taken. On a terminal the keys 1, 2 and 3 stop and start a node, a, b and c end and start a peer, and q quits.")]
 pub(super) struct Demo {
     /// Read no keys, for scripts; ends with SIGTERM or Ctrl-C
     #[arg(long)]
@@ -208,8 +242,8 @@ mod tests {
         let Ok(Command::Nodes(ask)) = typed("evenkeel nodes --json --api http://localhost:9090/ --pool web") else {
             panic!("not read")
         };
-        assert!(ask.json);
-        assert_eq!(ask.api, "localhost:9090".parse().unwrap());
+        assert!(ask.question.json);
+        assert_eq!(ask.question.api, "localhost:9090".parse().unwrap());
         assert_eq!(ask.pool.as_deref(), Some("web"));
     }
 

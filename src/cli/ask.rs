@@ -6,14 +6,14 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::runtime;
 
-use super::args::Ask;
+use super::args::{Ask, Question};
 use super::client::{Answer, get};
 use super::outcome::Failure;
 use super::table::Table;
 
 /// How a peer is. Any answer is a good one here; whether the peer is well stands in it.
 pub(super) fn status(ask: &Ask, colour: bool) -> Result<(), Failure> {
-    let mut report = wait(async { get(&ask.api, "/api/health/detailed").await })?.body;
+    let mut report = wait(async { get(&ask.question.api, "/api/health/detailed").await })?.body;
     if report["status"].is_null() {
         return Err(refused(&report));
     }
@@ -23,23 +23,29 @@ pub(super) fn status(ask: &Ask, colour: bool) -> Result<(), Failure> {
             listeners.retain(|listener| listener["pool"] == *pool);
         }
     }
-    show(ask, &report, || status_text(&report, colour))
+    show(&ask.question, &report, || status_text(&report, colour))
 }
 
 /// The pools.
 pub(super) fn pools(ask: &Ask, colour: bool) -> Result<(), Failure> {
-    let mut list = wait(list(ask, "/api/v1/pools", ""))?;
+    let mut list = wait(list(&ask.question, "/api/v1/pools", ""))?;
     if let Some(pool) = &ask.pool {
         only_pool(&mut list["items"], pool)?;
     }
-    show(ask, &list, || pools_table(rows(&list["items"]), colour))
+    show(&ask.question, &list, || pools_table(rows(&list["items"]), colour))
 }
 
 /// The nodes.
 pub(super) fn nodes(ask: &Ask, colour: bool) -> Result<(), Failure> {
     let query = ask.pool.as_ref().map_or(String::new(), |pool| format!("pool={}&", escaped(pool)));
-    let list = wait(list(ask, "/api/v1/nodes", &query))?;
-    show(ask, &list, || nodes_table(rows(&list["items"]), colour))
+    let list = wait(list(&ask.question, "/api/v1/nodes", &query))?;
+    show(&ask.question, &list, || nodes_table(rows(&list["items"]), colour))
+}
+
+/// The peers.
+pub(super) fn peers(question: &Question, colour: bool) -> Result<(), Failure> {
+    let list = wait(list(question, "/api/v1/peers", ""))?;
+    show(question, &list, || peers_text(rows(&list["items"]), colour))
 }
 
 /// Leaves of `pools` only the one of this name.
@@ -71,10 +77,10 @@ fn wait<T>(question: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
 }
 
 /// A whole list, page by page. Whatever else stands in the answers is that of the last page.
-async fn list(ask: &Ask, path: &str, query: &str) -> Result<Value, Failure> {
+async fn list(question: &Question, path: &str, query: &str) -> Result<Value, Failure> {
     let (mut items, mut after) = (Vec::new(), String::new());
     loop {
-        let Answer { status, mut body } = get(&ask.api, &format!("{path}?{query}{after}")).await?;
+        let Answer { status, mut body } = get(&question.api, &format!("{path}?{query}{after}")).await?;
         let Some(page) = body["items"].as_array_mut().filter(|_| status.is_success()) else {
             return Err(refused(&body));
         };
@@ -96,9 +102,9 @@ fn refused(body: &Value) -> Failure {
     Failure::new(what, error["hint"].as_str().unwrap_or("check --api and EVENKEEL_API"))
 }
 
-fn show(ask: &Ask, said: &Value, text: impl FnOnce() -> String) -> Result<(), Failure> {
+fn show(question: &Question, said: &Value, text: impl FnOnce() -> String) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    if ask.json {
+    if question.json {
         writeln!(out, "{said}")?;
     } else {
         out.write_all(text().as_bytes())?;
@@ -120,6 +126,7 @@ fn status_text(report: &Value, colour: bool) -> String {
         word(&peer["version"]),
     ]);
     let mut text = head.lines();
+    text += &cluster_line(&report["cluster"]);
     for reason in rows(&report["reasons"]) {
         text += &format!("  {}\n", word(&reason["message"]));
     }
@@ -147,6 +154,18 @@ fn status_text(report: &Value, colour: bool) -> String {
         text += &table;
     }
     text
+}
+
+/// The cluster in one line; nothing for a peer without one.
+fn cluster_line(cluster: &Value) -> String {
+    let Some(name) = cluster["name"].as_str() else { return String::new() };
+    let peers = &cluster["peers"];
+    let counts = ["alive", "suspect", "dead", "refused"].map(|state| (state, peers[state].as_u64().unwrap_or(0)));
+    let counts: Vec<String> =
+        counts.iter().filter(|(_, count)| *count > 0).map(|(state, count)| format!("{count} {state}")).collect();
+    let doubtful: Vec<String> = rows(&cluster["doubtful"]).iter().map(word).collect();
+    let doubtful = if doubtful.is_empty() { String::new() } else { format!("; doubtful: {}", doubtful.join(", ")) };
+    format!("  cluster {name}: peers {}{doubtful}\n", counts.join(", "))
 }
 
 fn pools_table(pools: &[Value], colour: bool) -> String {
@@ -181,6 +200,53 @@ fn pools_table(pools: &[Value], colour: bool) -> String {
         ]);
     }
     table.lines()
+}
+
+/// The peers, and below them what to do about those that were refused.
+fn peers_text(peers: &[Value], colour: bool) -> String {
+    let columns = ["PEER", "REGION", "STATE", "ADDRESS", "API", ">ROUND TRIP", ">HEARD", "SOFTWARE"];
+    let mut table = Table::new(&columns, colour);
+    let mut hints: Vec<String> = Vec::new();
+    for of in peers {
+        let notes = [(&of["leaving"], "leaving"), (&of["doubtful"], "doubtful")];
+        let notes: String =
+            notes.iter().filter(|(set, _)| **set == true).map(|(_, note)| format!(", {note}")).collect();
+        table.row([
+            word(&of["id"]),
+            word(&of["region"]),
+            format!("{}{notes}", word(&of["state"])),
+            word(&of["addresses"][0]),
+            word(&of["api"]),
+            number(&of["link"]["rtt_ms"], " ms"),
+            if of["this"] == true { "this peer".to_owned() } else { ago(&of["last_heard_ms"]) },
+            word(&of["software"]),
+        ]);
+        let refused = &of["refused"];
+        if refused.is_object() {
+            let by = if refused["by"] == "this" { "refused by this peer" } else { "it refused this peer" };
+            hints.push(format!(
+                "  {}  {by}, {} times: {}\n    {}\n",
+                word(&of["addresses"][0]),
+                word(&refused["count"]),
+                word(&refused["reason"]),
+                word(&refused["hint"]),
+            ));
+        }
+    }
+    let mut text = table.lines();
+    text.extend(hints);
+    text
+}
+
+/// Milliseconds since something, in the words that people use.
+fn ago(ms: &Value) -> String {
+    ms.as_u64().map_or_else(
+        || "-".to_owned(),
+        |ms| match ms {
+            0..10_000 => format!("{ms} ms"),
+            _ => format_duration(Duration::from_millis(ms)),
+        },
+    )
 }
 
 fn nodes_table(nodes: &[Value], colour: bool) -> String {
@@ -315,11 +381,8 @@ web-2  web   default  10.0.0.1:80  unknown  admitted     1.0   98.5        -    
     #[tokio::test]
     async fn a_long_list_is_asked_for_page_by_page_and_a_refusal_is_told_in_its_own_words() {
         let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let ask = |pool: Option<&str>| Ask {
-            api: server.local_addr().unwrap().to_string().parse().unwrap(),
-            pool: pool.map(str::to_owned),
-            json: true,
-        };
+        let api = server.local_addr().unwrap().to_string();
+        let question = Question { api: api.parse().unwrap(), json: true };
         let answers = async {
             let mut asked = Vec::new();
             for (status, body) in [
@@ -341,8 +404,8 @@ web-2  web   default  10.0.0.1:80  unknown  admitted     1.0   98.5        -    
             asked
         };
         let questions = async {
-            let whole = list(&ask(None), "/api/v1/nodes", "").await.unwrap();
-            let refused = list(&ask(None), "/api/v1/nodes", "pool=x&").await.unwrap_err();
+            let whole = list(&question, "/api/v1/nodes", "").await.unwrap();
+            let refused = list(&question, "/api/v1/nodes", "pool=x&").await.unwrap_err();
             (whole, refused)
         };
         let (asked, (whole, refused)) = tokio::join!(answers, questions);

@@ -5,6 +5,7 @@ mod ask;
 mod check;
 mod client;
 mod demo;
+mod keygen;
 mod outcome;
 mod run;
 mod signals;
@@ -34,6 +35,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Status(ask) => ask::status(&ask, cli.colour),
         Command::Pools(ask) => ask::pools(&ask, cli.colour),
         Command::Nodes(ask) => ask::nodes(&ask, cli.colour),
+        Command::Peers(question) => ask::peers(&question, cli.colour),
+        Command::Keygen(keygen) => keygen::keygen(&keygen),
         Command::Demo(demo) => demo::demo(&demo, &program),
     };
     outcome::exit(done)

@@ -1,20 +1,38 @@
-//! What changed in the view since it was last looked at, a line each.
+//! What changed since it was last looked at, a line each, with the peers that see it so.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
-use crate::model::{NodeId, Verdict};
+use crate::model::PeerId;
 
-/// The verdicts that were told last.
+/// How each peer saw each thing last.
 #[derive(Debug, Default)]
-pub(super) struct Changes(HashMap<NodeId, Verdict>);
+pub(super) struct Changes {
+    seen: BTreeMap<(PeerId, String), &'static str>,
+    lines: BTreeMap<(String, String), Vec<PeerId>>,
+}
 
 impl Changes {
-    /// A line for the node, where its verdict is another than last time. `why` is what its last check found. A node that is
-    /// seen for the first time was unknown before.
-    pub(super) fn look_at(&mut self, id: &NodeId, verdict: Verdict, why: &str) -> Option<String> {
-        let before = self.0.insert(id.clone(), verdict).unwrap_or_default();
-        let line = format!("{id}  {} -> {}  {why}", before.name(), verdict.name());
-        (before != verdict).then(|| line.trim_end().to_owned())
+    /// `peer` sees `what` as `now`, because of `why`. Something that is seen for the first time was `unknown` before.
+    pub(super) fn look_at(&mut self, peer: &PeerId, what: &str, now: &'static str, why: &str) {
+        let before = self.seen.insert((peer.clone(), what.to_owned()), now).unwrap_or("unknown");
+        if before != now {
+            let line = (format!("{what}  {before} -> {now}"), why.to_owned());
+            self.lines.entry(line).or_default().push(peer.clone());
+        }
+    }
+
+    /// A peer has ended: whatever it sees when it is started again is new.
+    pub(super) fn forget(&mut self, peer: &PeerId) {
+        self.seen.retain(|(of, _), _| of != peer);
+    }
+
+    /// The lines since they were taken last.
+    pub(super) fn take(&mut self) -> Vec<String> {
+        let line = |((what, why), peers): ((String, String), Vec<PeerId>)| {
+            let peers: Vec<&str> = peers.iter().map(PeerId::as_str).collect();
+            format!("{what}  at {}  {why}", peers.join(", ")).trim_end().to_owned()
+        };
+        std::mem::take(&mut self.lines).into_iter().map(line).collect()
     }
 }
 
@@ -23,20 +41,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_change_of_a_verdict_is_told_once() {
-        let (mut changes, node) = (Changes::default(), "web-1".parse().unwrap());
-        let mut told = Vec::new();
-        for (verdict, why) in [
-            (Verdict::Unknown, ""),
-            (Verdict::Up, "ok 200"),
-            (Verdict::Up, "ok 200"),
-            (Verdict::Down, "connect: refused"),
-            (Verdict::Unknown, ""),
-        ] {
-            told.extend(changes.look_at(&node, verdict, why));
+    fn each_change_is_told_once_with_all_who_see_it() {
+        let (a, b): (PeerId, PeerId) = ("a".parse().unwrap(), "b".parse().unwrap());
+        let mut changes = Changes::default();
+        for peer in [&a, &b] {
+            changes.look_at(peer, "web-1", "up", "ok 200");
+            changes.look_at(peer, "web-1", "up", "ok 200");
         }
-        let expected =
-            ["web-1  unknown -> up  ok 200", "web-1  up -> down  connect: refused", "web-1  down -> unknown"];
-        assert_eq!(told, expected);
+        assert_eq!(changes.take(), ["web-1  unknown -> up  at a, b  ok 200"]);
+        changes.look_at(&b, "web-1", "down", "connect: refused");
+        assert_eq!(changes.take(), ["web-1  up -> down  at b  connect: refused"]);
+        assert!(changes.take().is_empty());
+        changes.forget(&b);
+        changes.look_at(&b, "web-1", "unknown", "");
+        assert!(changes.take().is_empty());
     }
 }

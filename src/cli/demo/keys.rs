@@ -11,6 +11,8 @@ use tokio::sync::mpsc;
 pub(super) enum Key {
     /// Stop or start the node at this position.
     Node(usize),
+    /// End or start the peer at this position.
+    Peer(usize),
     /// End the demo.
     Quit,
 }
@@ -19,6 +21,7 @@ impl Key {
     fn of(byte: u8) -> Option<Self> {
         match byte {
             b'1'..=b'9' => Some(Self::Node(usize::from(byte - b'1'))),
+            b'a'..=b'c' => Some(Self::Peer(usize::from(byte - b'a'))),
             b'q' | b'Q' => Some(Self::Quit),
             _ => None,
         }
@@ -104,10 +107,10 @@ mod tests {
     async fn keys_that_mean_nothing_are_passed_over() {
         let (sender, pressed) = mpsc::channel(16);
         let mut keys = Keys { pressed: Some(pressed), _unbuffered: None };
-        for byte in *b"\nx1\n3q" {
+        for byte in *b"\nx1\nbq" {
             sender.send(byte).await.unwrap();
         }
-        assert_eq!([keys.next().await, keys.next().await, keys.next().await], [Key::Node(0), Key::Node(2), Key::Quit]);
+        assert_eq!([keys.next().await, keys.next().await, keys.next().await], [Key::Node(0), Key::Peer(1), Key::Quit]);
     }
 
     #[tokio::test]
