@@ -499,3 +499,6 @@ impl Watched {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod cluster;

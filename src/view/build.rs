@@ -99,7 +99,7 @@ pub fn first(catalog: &Catalog, members: Arc<Members>, now: Instant) -> View {
         let standing = Standing { fresh: own, counting: own };
         let tally = Arc::new(tally(&nodes, own));
         let live = Arc::new(PoolLive::default());
-        let seen = Seen { standing, tally, near: &near };
+        let seen = Seen { standing, tally, near: &near, judged: None };
         pools.push(Arc::new(build_pool(Arc::new(pool.clone()), live, None, nodes, seen, now)));
     }
     View { pools, index: Arc::new(index), members, observers, doubtful: Slots::default(), stale_at: None, dropped: 0 }
@@ -141,10 +141,15 @@ impl View {
                 let fresh = || observers.fresh(alive, members.is_alone(), interval, now);
                 let (fresh, until) = *by_interval.entry(interval).or_insert_with(fresh);
                 stale_at = [stale_at, until].into_iter().flatten().min();
-                let tally = match draft.pools.get(&at) {
-                    Some(nodes) => Arc::new(tally(nodes, fresh)),
-                    None if fresh != pool.standing.fresh => Arc::new(tally(&pool.nodes, fresh)),
-                    None => Arc::clone(&pool.tally),
+                let nodes = draft.pools.get(&at);
+                let tally = if fresh != pool.standing.fresh {
+                    Arc::new(tally(nodes.unwrap_or(&pool.nodes), fresh))
+                } else if let Some(nodes) = nodes {
+                    let mut tally = Tally::clone(&pool.tally);
+                    recount(&mut tally, &pool.nodes, nodes, fresh);
+                    Arc::new(tally)
+                } else {
+                    Arc::clone(&pool.tally)
                 };
                 whole.add(&tally);
                 (fresh, tally)
@@ -158,12 +163,13 @@ impl View {
             let standing = Standing { fresh, counting: fresh.without(doubtful) };
             let changed = draft.pools.remove(&at);
             let due = pool.due.is_some_and(|due| due <= now);
-            if changed.is_none() && !due && same_members && standing == pool.standing {
+            let judged = (!due && same_members && standing == pool.standing).then_some(&pool.nodes[..]);
+            if changed.is_none() && judged.is_some() {
                 return Arc::clone(pool);
             }
             let nodes = changed.unwrap_or_else(|| pool.nodes.clone());
             let (settings, live) = (Arc::clone(&pool.pool), Arc::clone(&pool.live));
-            let seen = Seen { standing, tally, near: &near };
+            let seen = Seen { standing, tally, near: &near, judged };
             Arc::new(build_pool(settings, live, Some(&pool.tiers), nodes, seen, now))
         });
         let pools = pools.collect();
@@ -275,19 +281,35 @@ fn first_node(node: &Node, pool: &Pool, now: Instant) -> NodeView {
 }
 
 /// How the votes of those who are `fresh` stand to one another.
-fn tally(nodes: &[Arc<NodeView>], fresh: Slots) -> Tally {
+pub(super) fn tally(nodes: &[Arc<NodeView>], fresh: Slots) -> Tally {
     let mut tally = Tally::default();
-    let mut votes: Vec<(usize, Health)> = Vec::new();
+    let mut votes = Vec::new();
     for node in nodes {
-        votes.clear();
-        let cast = node.observations().filter(|(slot, _)| fresh.has(*slot));
-        votes.extend(cast.filter_map(|(slot, heard)| Some((slot, heard.vote?))));
+        node.votes(fresh, &mut votes);
         tally.count(&votes);
     }
     tally
 }
 
+/// The tally of `before` made into that of `after`, by what changed.
+fn recount(tally: &mut Tally, before: &[Arc<NodeView>], after: &[Arc<NodeView>], fresh: Slots) {
+    let mut votes = Vec::new();
+    for (old, new) in before.iter().zip(after).filter(|(old, new)| !Arc::ptr_eq(old, new)) {
+        old.votes(fresh, &mut votes);
+        tally.take_back(&votes);
+        new.votes(fresh, &mut votes);
+        tally.count(&votes);
+    }
+}
+
 impl NodeView {
+    /// The votes of those who are `fresh`, by slot.
+    fn votes(&self, fresh: Slots, votes: &mut Vec<(usize, Health)>) {
+        votes.clear();
+        let cast = self.observations().filter(|(slot, _)| fresh.has(*slot));
+        votes.extend(cast.filter_map(|(slot, heard)| Some((slot, heard.vote?))));
+    }
+
     /// What everybody says of it, by slot; this peer's own traffic is not in it.
     fn observations(&self) -> impl Iterator<Item = (usize, Heard)> {
         let Observation { vote, reached_before, latency, .. } = self.observation;
@@ -301,28 +323,33 @@ struct Seen<'n> {
     standing: Standing,
     tally: Arc<Tally>,
     near: &'n Near,
+    /// The nodes as they were, where nothing has happened that concerns them all: what is still the same was judged rightly.
+    judged: Option<&'n [Arc<NodeView>]>,
 }
 
-/// Judges every node, weighs it beside its siblings and prepares the picking.
+/// Judges nodes, weighs each it beside its siblings and prepares the picking.
 fn build_pool(
     pool: Arc<Pool>,
     live: Arc<PoolLive>,
     previous: Option<&Tiers>,
     mut nodes: Vec<Arc<NodeView>>,
-    Seen { standing, tally, near }: Seen<'_>,
+    Seen { standing, tally, near, judged }: Seen<'_>,
     now: Instant,
 ) -> PoolView {
     let mut due: Option<Instant> = None;
     let mut wake_at = |at: Instant| due = Some(due.map_or(at, |due| due.min(at)));
     let counting = standing.counting;
     let mut judge = Judge { counting, near, pool: &pool, votes: Vec::new(), times: Vec::new() };
-    for node in &mut nodes {
-        let judged = judge.judge(node, now);
-        if judged != Judged::of(node) {
-            let node = Arc::make_mut(node);
-            let Judged { verdict, latency, usable_since, silent_since } = judged;
-            (node.state.verdict, node.latency) = (verdict, latency);
-            (node.usable_since, node.silent_since) = (usable_since, silent_since);
+    for (at, node) in nodes.iter_mut().enumerate() {
+        // A node on which nobody votes is judged by what traffic says, and traffic says nothing to a view.
+        if judged.is_none_or(|judged| !Arc::ptr_eq(&judged[at], node)) || node.silent_since.is_some() {
+            let judged = judge.judge(node, now);
+            if judged != Judged::of(node) {
+                let node = Arc::make_mut(node);
+                let Judged { verdict, latency, usable_since, silent_since } = judged;
+                (node.state.verdict, node.latency) = (verdict, latency);
+                (node.usable_since, node.silent_since) = (usable_since, silent_since);
+            }
         }
         if let Some(silent_since) = node.silent_since.filter(|&since| now < since + HOLD) {
             wake_at(silent_since + HOLD);

@@ -75,14 +75,21 @@ struct Record {
 impl Tally {
     /// Counts the votes on one node: each peer, which is a small number, with what it says.
     pub fn count(&mut self, votes: &[(usize, Health)]) {
-        let up = votes.iter().filter(|(_, health)| *health == Health::Up).count();
-        // A vote of down is no vote of up, so all votes of up are others'.
-        let others_say_up = up * 2 > votes.len().saturating_sub(1);
-        for &(peer, health) in votes {
+        for (peer, contradicted) in contradicted(votes) {
             let record = self.record(peer);
             record.observed += 1;
-            record.contradicted += usize::from(health == Health::Down && others_say_up);
+            record.contradicted += contradicted;
         }
+    }
+
+    /// Takes back what was counted of one node.
+    pub fn take_back(&mut self, votes: &[(usize, Health)]) {
+        for (peer, contradicted) in contradicted(votes) {
+            let record = self.record(peer);
+            record.observed -= 1;
+            record.contradicted -= contradicted;
+        }
+        while self.0.pop_if(|last| *last == Record::default()).is_some() {}
     }
 
     /// Adds that of another part.
@@ -112,6 +119,14 @@ impl Tally {
         }
         &mut self.0[peer]
     }
+}
+
+/// Each peer with 1 where the others contradict its vote of down, else 0.
+fn contradicted(votes: &[(usize, Health)]) -> impl Iterator<Item = (usize, usize)> {
+    let up = votes.iter().filter(|(_, health)| *health == Health::Up).count();
+    // A vote of down is no vote of up, so all votes of up are others'.
+    let others_say_up = up * 2 > votes.len().saturating_sub(1);
+    votes.iter().map(move |&(peer, health)| (peer, usize::from(health == Health::Down && others_say_up)))
 }
 
 #[cfg(test)]

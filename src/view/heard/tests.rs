@@ -6,10 +6,11 @@ use std::num::NonZeroU32;
 use super::*;
 use crate::host::{self, Dice};
 use crate::model::{
-    Catalog, Check, CheckKind, Health, Member, Node, NodeId, NodeKey, Observation, Observe, Pool, RegionName, Strategy,
-    TcpCheck, Verdict,
+    Catalog, Check, CheckKind, Health, Member, Node, NodeId, NodeKey, Observation, Observe, Panic, Pool, RegionName,
+    Strategy, TcpCheck, Verdict,
 };
-use crate::view::{Ask, Changes, Event, Local, Tried, View, first};
+use crate::view::verdict::{Vote, verdict};
+use crate::view::{Ask, Changes, Event, Local, Tried, Unavailable, View, first};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -160,6 +161,22 @@ fn a_peer_that_alone_is_cut_off_from_a_node_routes_around_it_and_the_cluster_doe
     assert_eq!((stage.verdicts(), stage.picked()), ("UDDDD".to_owned(), vec!["n0".to_owned()]));
     stage.votes(&["DDDDD"; 5]);
     assert_eq!(stage.picked().len(), 5);
+}
+
+#[test]
+fn a_node_that_only_this_peer_cannot_reach_comes_after_backup_nodes_and_not_at_all_where_panic_is_closed() {
+    for panic in [Panic::Open, Panic::Closed] {
+        let mut settings = pool(3);
+        settings.panic = panic;
+        settings.nodes[1].backup = true;
+        let mut stage = Stage::of(settings, vec![peer("b"), peer("c")], &["DUD", "UUD", "UUD"]);
+        assert_eq!((stage.verdicts(), stage.picked()), ("UUD".to_owned(), vec!["n1".to_owned()]));
+        stage.votes(&["DDD", "UDD", "UDD"]);
+        let ask = Ask { client: IpAddr::V4(Ipv4Addr::LOCALHOST), hash: None };
+        let taken = stage.view.pools[0].take(&ask, &Tried::default(), &mut Dice::from_seed(1));
+        let expected = if panic == Panic::Open { Ok(id(0)) } else { Err(Unavailable::NoNode) };
+        assert_eq!(taken.map(|taken| taken.node().node.id.clone()), expected);
+    }
 }
 
 #[test]
@@ -494,6 +511,51 @@ fn peers_of_other_regions_have_no_say_on_a_node_while_one_of_its_own_lives() {
         let downs = lines.iter().filter(|line| **line == "D").count();
         assert_eq!(stage.verdicts(), if downs > 2 { "D" } else { "U" }, "{region:?} {lines:?}");
     }
+}
+
+/// However a view came about step by step, each verdict is that of the votes that count, and the tally is that of a view made
+/// in one go.
+#[test]
+fn what_is_built_step_by_step_is_what_would_be_built_at_once() {
+    let mut dice = Dice::from_seed(0x5eed);
+    let everybody = ["b", "c", "d", "e", "f"].map(peer);
+    let mut stage = Stage::new(&["UUUUUU"; 6]);
+    let (mut unanimous, mut doubted) = (0, 0);
+    for _ in 0..3_000 {
+        let number = dice.below(6);
+        let letter = ['U', 'U', 'U', 'G', 'D', 'D', '-'][dice.below(7)];
+        let observer = everybody[dice.below(5)].clone();
+        let event = match dice.below(8) {
+            0 | 1 => Event::Observed { node: id(number), observation: observation(letter) },
+            2..=4 => {
+                let page = u16::try_from(number).unwrap();
+                Event::Heard { observer, page, nodes: vec![(stage.key(number), heard(letter))] }
+            }
+            5 => Event::Swept { observer, at: stage.now },
+            6 => Event::OwnSwept { at: stage.now },
+            _ if dice.below(4) == 0 => Event::Forgotten { observer },
+            _ => Event::Members(members(&everybody[..3 + dice.below(3)])),
+        };
+        stage.now += Duration::from_millis(50 * dice.below(4) as u64);
+        stage.tell([event]);
+        let pool = &stage.view.pools[0];
+        for node in &pool.nodes {
+            let opinions = stage.view.opinions(&node.node.id).unwrap();
+            let counting = opinions.iter().filter(|of| of.fresh && !of.doubtful).map(|of| of.heard);
+            let votes: Vec<Vote> = counting
+                .filter_map(|heard| Some(Vote { health: heard.vote?, reached_before: heard.reached_before }))
+                .collect();
+            if votes.is_empty() {
+                assert!(node.silent_since.is_some());
+            } else {
+                assert_eq!(node.state.verdict, verdict(&votes, None, None), "{opinions:?}");
+                unanimous += usize::from(votes.windows(2).all(|two| two[0].health == two[1].health));
+            }
+        }
+        assert_eq!(*pool.tally, crate::view::build::tally(&pool.nodes, pool.standing.fresh));
+        doubted += stage.view.doubtful().len();
+    }
+    assert!(unanimous < 15_000 && doubted > 10, "too little happened: {unanimous} {doubted}");
 }
 
 /// Prints what it costs; the bound is that of the design, 2 ms, with room for slow machines.
