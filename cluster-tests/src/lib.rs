@@ -4,6 +4,7 @@
 
 pub mod binary;
 pub mod certificates;
+pub mod cluster;
 pub mod environment;
 pub mod front;
 pub mod haproxy;

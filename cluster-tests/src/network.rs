@@ -173,14 +173,24 @@ impl Host {
                 thread = thread.name(name.to_owned());
             }
             let thread = thread.spawn_scoped(scope, || {
-                move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
-                    .expect("who made a namespace may enter it");
+                move_in(&namespace);
                 work()
             });
             let done = thread.expect("a machine gives a thread").join();
             done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
+}
+
+/// Moves the calling thread, and every thread that it starts from now on, into the host whose namespace this is
+/// ([`Host::namespace`]). There is no way back: it is for threads that a test started for this.
+pub fn enter(namespace: &Path) {
+    move_in(&File::open(namespace).expect("a held namespace has a file"));
+}
+
+fn move_in(namespace: &File) {
+    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+        .expect("who made a namespace may enter it");
 }
 
 /// A network namespace, and the process that holds it.

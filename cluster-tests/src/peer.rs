@@ -82,6 +82,12 @@ impl Peer {
         Self::await_ready(spawn.start(folder), began)
     }
 
+    /// The peer that this process becomes once it is ready.
+    #[track_caller]
+    pub fn await_ready_of(process: Process) -> Self {
+        Self::await_ready(process, host::now())
+    }
+
     #[track_caller]
     fn await_ready(mut process: Process, began: Instant) -> Self {
         process
@@ -125,6 +131,11 @@ impl Peer {
     /// Its process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
+    }
+
+    /// What it has said so far.
+    pub fn log(&self) -> String {
+        self.process.log()
     }
 
     /// Its process id.

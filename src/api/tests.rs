@@ -91,6 +91,7 @@ fn empty() -> Handles {
         }]),
         children: Board::default(),
         readiness: Readiness::default(),
+        cluster: None,
     }
 }
 

@@ -1,0 +1,222 @@
+//! Peers that form one cluster, each on a host of its own, with nodes and clients on further hosts.
+//!
+//! Hosts come in this order: the peers, then one for each node, then one for clients. Each peer has the same key, the same
+//! seeds and the same pool; its listener is at port 8000 of its host, and its API on its host's own loopback.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use evenkeel::link::ClusterKey;
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::binary;
+use crate::network::{Host, Network};
+use crate::peer::{Peer, write_settings};
+use crate::process::{Process, Spawn};
+use crate::settings::{Pool, Settings};
+use crate::wait::{PATIENCE, wait_for};
+
+const CLUSTER_PORT: u16 = 7_940;
+const TRAFFIC_PORT: u16 = 8_000;
+const NODE_PORT: u16 = 9_000;
+
+/// What a cluster is made of.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// Peers.
+    pub peers: u8,
+    /// Nodes, each on a host of its own.
+    pub nodes: u8,
+    /// `local`, `lan` or `wan`.
+    pub preset: &'static str,
+    /// The value of the pool's `health`, in TOML; `None`: as it ships.
+    pub health: Option<&'static str>,
+}
+
+/// A running cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    // Processes end before the hosts that they are in.
+    peers: Vec<Option<Peer>>,
+    nodes: Vec<Option<Process>>,
+    shape: Shape,
+    key: TempDir,
+    network: Network,
+}
+
+impl Cluster {
+    /// Starts nodes and then all peers at once; `None`, with a line that says so, where the machine allows no network.
+    #[track_caller]
+    pub fn start(shape: Shape) -> Option<Self> {
+        // Built before anything is in a network of its own.
+        binary::evenkeel();
+        binary::test_node();
+        let network = Network::of(shape.peers + shape.nodes + 1)?;
+        let key = tempfile::tempdir().expect("a temporary folder");
+        let text = ClusterKey::generate().expect("a machine has random numbers").to_text();
+        std::fs::write(key.path().join("cluster.key"), text.as_bytes()).expect("a temporary folder takes a file");
+        let mut cluster = Self { peers: Vec::new(), nodes: Vec::new(), shape, key, network };
+        for node in 0..usize::from(cluster.shape.nodes) {
+            cluster.nodes.push(None);
+            cluster.start_node(node);
+        }
+        let spawned: Vec<Process> = (0..usize::from(cluster.shape.peers)).map(|peer| cluster.spawn_peer(peer)).collect();
+        cluster.peers = spawned.into_iter().map(|process| Some(Peer::await_ready_of(process))).collect();
+        Some(cluster)
+    }
+
+    /// The network, to break it.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The host of a peer.
+    pub fn peer_host(&self, peer: usize) -> usize {
+        peer
+    }
+
+    /// The host of a node.
+    pub fn node_host(&self, node: usize) -> usize {
+        usize::from(self.shape.peers) + node
+    }
+
+    /// The host of clients.
+    pub fn client(&self) -> &Host {
+        self.network.host(usize::from(self.shape.peers + self.shape.nodes))
+    }
+
+    /// The id of a peer.
+    pub fn id(&self, peer: usize) -> String {
+        format!("p{}", peer + 1)
+    }
+
+    /// Where a peer takes traffic.
+    pub fn traffic(&self, peer: usize) -> SocketAddr {
+        (self.address(peer), TRAFFIC_PORT).into()
+    }
+
+    fn address(&self, host: usize) -> IpAddr {
+        self.network.host(host).address()
+    }
+
+    fn spawn_peer(&self, peer: usize) -> Process {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = write_settings(folder.path(), &self.toml(peer));
+        self.network
+            .host(peer)
+            .spawn(format!("evenkeel {}", self.id(peer)), &binary::evenkeel(), Signal::KILL)
+            .arg("run")
+            .arg("--config")
+            .arg(file)
+            .start(folder)
+    }
+
+    fn toml(&self, peer: usize) -> String {
+        let nodes = (0..usize::from(self.shape.nodes)).map(|node| (self.address(self.node_host(node)), NODE_PORT).into());
+        let mut pool = Pool::new("web").line("strategy = \"round_robin\"").nodes(nodes);
+        if let Some(health) = self.shape.health {
+            pool = pool.checked(health);
+        }
+        let mut settings = Settings::default().peer_line(format!("id = \"{}\"", self.id(peer))).serve("http", pool);
+        settings.listeners[0].listen = (IpAddr::from([0, 0, 0, 0]), TRAFFIC_PORT).into();
+        let seeds: Vec<String> =
+            (0..usize::from(self.shape.peers)).map(|peer| format!("\"{}:{CLUSTER_PORT}\"", self.address(peer))).collect();
+        format!(
+            "{}[cluster]\nlisten = \"{}:{CLUSTER_PORT}\"\nseeds = [{}]\nkey_file = {:?}\npreset = \"{}\"\n",
+            settings.evenkeel_toml(),
+            self.address(peer),
+            seeds.join(", "),
+            self.key.path().join("cluster.key"),
+            self.shape.preset,
+        )
+    }
+
+    /// A peer that runs.
+    #[track_caller]
+    pub fn peer(&mut self, peer: usize) -> &mut Peer {
+        self.peers[peer].as_mut().expect("the peer runs")
+    }
+
+    /// What a peer that runs has said so far.
+    #[track_caller]
+    pub fn log(&self, peer: usize) -> String {
+        self.peers[peer].as_ref().expect("the peer runs").log()
+    }
+
+    /// What a peer's API answers to `GET path`.
+    #[track_caller]
+    pub fn json(&self, peer: usize, path: &str) -> Value {
+        let running = self.peers[peer].as_ref().expect("the peer runs");
+        self.network.host(peer).within(|| running.json(path))
+    }
+
+    /// The peers that run.
+    pub fn running(&self) -> Vec<usize> {
+        (0..self.peers.len()).filter(|&peer| self.peers[peer].is_some()).collect()
+    }
+
+    /// Kills a peer at once.
+    pub fn kill_peer(&mut self, peer: usize) {
+        if let Some(mut running) = self.peers[peer].take() {
+            running.process().kill();
+        }
+    }
+
+    /// Starts a peer again, and waits until it is ready.
+    #[track_caller]
+    pub fn restart_peer(&mut self, peer: usize) {
+        self.kill_peer(peer);
+        self.peers[peer] = Some(Peer::await_ready_of(self.spawn_peer(peer)));
+    }
+
+    /// Starts a node.
+    #[track_caller]
+    pub fn start_node(&mut self, node: usize) {
+        let (number, listen) = (self.node_host(node), SocketAddr::from((self.address(self.node_host(node)), NODE_PORT)));
+        let name = format!("web-{}", node + 1);
+        let spawn: Spawn = self.network.host(number).spawn(format!("test-node {name}"), &binary::test_node(), Signal::TERM);
+        let mut process = spawn
+            .args(["--name", &name, "--listen", &listen.to_string()])
+            .start(tempfile::tempdir().expect("a temporary folder"));
+        process.wait_log("the control address", PATIENCE, |log| log.contains("control ").then_some(()));
+        self.nodes[node] = Some(process);
+    }
+
+    /// Kills a node at once.
+    pub fn kill_node(&mut self, node: usize) {
+        if let Some(mut process) = self.nodes[node].take() {
+            process.kill();
+        }
+    }
+
+    /// How peer `by` sees peer `of`: `alive`, `suspect`, `dead`; `None`: it does not know it.
+    #[track_caller]
+    pub fn sees_peer(&self, by: usize, of: usize) -> Option<String> {
+        let list = self.json(by, "/api/v1/peers");
+        let row = list["items"].as_array()?.iter().find(|row| row["id"] == self.id(of))?.clone();
+        Some(row["state"].as_str()?.to_owned())
+    }
+
+    /// The verdict on a node at a peer, and what the peer's own traffic and checks say: `("up", "admitted")`.
+    #[track_caller]
+    pub fn sees_node(&self, by: usize, node: usize) -> (String, String) {
+        let shown = self.json(by, &format!("/api/v1/nodes/web-{}", node + 1));
+        let word = |word: &Value| word.as_str().unwrap_or_default().to_owned();
+        (word(&shown["state"]["verdict"]), word(&shown["state"]["local"]))
+    }
+
+    /// Waits until every peer that runs sees all those that run as alive, and all nodes as up.
+    #[track_caller]
+    pub fn wait_agreed(&self, patience: Duration) -> Duration {
+        let running = self.running();
+        let agreed = || {
+            running.iter().all(|&by| {
+                running.iter().all(|&of| self.sees_peer(by, of).as_deref() == Some("alive"))
+                    && (0..self.nodes.len()).all(|node| self.sees_node(by, node).0 == "up")
+            })
+        };
+        wait_for("all peers to agree that all is well", patience, || agreed().then_some(())).1
+    }
+}
