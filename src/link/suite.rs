@@ -199,6 +199,23 @@ pub(super) async fn a_restarted_peer_is_linked_again_under_its_new_incarnation(s
     assert_eq!(waw.hears(Channel::Hint).await.bytes, "again");
 }
 
+pub(super) async fn an_address_is_dialed_until_somebody_answers(stage: &impl Stage) {
+    let mut ams = stage.start("ams", 1, None);
+    let waw = stage.start("waw", 1, None);
+    let address = stage.kill(waw);
+    ams.link.send(To::Address(address), Channel::Gossip, Bytes::from_static(b"anybody?"));
+    let failed = async {
+        while ams.link.known().counts.dials_failed == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, failed).await.expect("a dial fails where nobody listens");
+    assert_eq!(ams.link.known().counts.of(Channel::Gossip).dropped, 1);
+    let mut waw = stage.start("waw", 2, Some(address));
+    assert_eq!(ams.sees_up("waw").await, 2);
+    assert_eq!(waw.sees_up("ams").await, 1);
+}
+
 pub(super) async fn a_second_peer_of_one_id_is_refused_and_told_while_the_first_lives(stage: &impl Stage) {
     let (mut ams, mut waw) = pair(stage).await;
     let mut twin = stage.start("waw", 2, None);
@@ -342,6 +359,7 @@ macro_rules! tests_of {
             a_goodbye_is_seen_at_once_and_ends_the_link_in_silence
             a_killed_peer_is_lost_within_the_idle_time_and_dialed_once_more
             a_restarted_peer_is_linked_again_under_its_new_incarnation
+            an_address_is_dialed_until_somebody_answers
             a_second_peer_of_one_id_is_refused_and_told_while_the_first_lives
             a_message_for_a_peer_that_was_never_met_is_dropped_and_counted
             a_question_is_answered_or_the_asker_learns_why_not

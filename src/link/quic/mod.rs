@@ -142,12 +142,18 @@ impl QuicLink {
 
 impl Link for QuicLink {
     fn send(&self, to: To, channel: Channel, bytes: Bytes) {
-        self.shared.with(|core| {
+        let token = {
+            let mut core = self.shared.lock();
             let token = core.keeper.send(&to, channel, bytes, host::now());
             if let Some(carrier) = token.and_then(|token| core.connections.get(&token)) {
                 carrier.wake(channel);
             }
-        });
+            token
+        };
+        if token.is_none() {
+            // It may be due to be dialed, now or later.
+            self.shared.with(|_| ());
+        }
     }
 
     fn ask(&self, to: PeerId, question: Bytes, limit: Duration) -> Waiting<'_, Result<Bytes, AskError>> {
@@ -245,14 +251,11 @@ impl Shared {
     fn with<T>(self: &Arc<Self>, say: impl FnOnce(&mut Core) -> T) -> T {
         let mut core = self.lock();
         let said = say(&mut core);
-        let mut has_changed = false;
         while let Some(output) = core.keeper.poll_output() {
-            has_changed = true;
             self.perform(&mut core, output);
         }
-        if has_changed {
-            self.has_changed.notify_one();
-        }
+        // The next deadline may be another one, with outputs or without.
+        self.has_changed.notify_one();
         said
     }
 
