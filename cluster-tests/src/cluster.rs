@@ -62,7 +62,8 @@ impl Cluster {
             cluster.nodes.push(None);
             cluster.start_node(node);
         }
-        let spawned: Vec<Process> = (0..usize::from(cluster.shape.peers)).map(|peer| cluster.spawn_peer(peer)).collect();
+        let spawned: Vec<Process> =
+            (0..usize::from(cluster.shape.peers)).map(|peer| cluster.spawn_peer(peer)).collect();
         cluster.peers = spawned.into_iter().map(|process| Some(Peer::await_ready_of(process))).collect();
         Some(cluster)
     }
@@ -114,15 +115,17 @@ impl Cluster {
     }
 
     fn toml(&self, peer: usize) -> String {
-        let nodes = (0..usize::from(self.shape.nodes)).map(|node| (self.address(self.node_host(node)), NODE_PORT).into());
+        let nodes =
+            (0..usize::from(self.shape.nodes)).map(|node| (self.address(self.node_host(node)), NODE_PORT).into());
         let mut pool = Pool::new("web").line("strategy = \"round_robin\"").nodes(nodes);
         if let Some(health) = self.shape.health {
             pool = pool.checked(health);
         }
         let mut settings = Settings::default().peer_line(format!("id = \"{}\"", self.id(peer))).serve("http", pool);
         settings.listeners[0].listen = (IpAddr::from([0, 0, 0, 0]), TRAFFIC_PORT).into();
-        let seeds: Vec<String> =
-            (0..usize::from(self.shape.peers)).map(|peer| format!("\"{}:{CLUSTER_PORT}\"", self.address(peer))).collect();
+        let seeds: Vec<String> = (0..usize::from(self.shape.peers))
+            .map(|peer| format!("\"{}:{CLUSTER_PORT}\"", self.address(peer)))
+            .collect();
         format!(
             "{}[cluster]\nlisten = \"{}:{CLUSTER_PORT}\"\nseeds = [{}]\nkey_file = {:?}\npreset = \"{}\"\n",
             settings.evenkeel_toml(),
@@ -174,9 +177,11 @@ impl Cluster {
     /// Starts a node.
     #[track_caller]
     pub fn start_node(&mut self, node: usize) {
-        let (number, listen) = (self.node_host(node), SocketAddr::from((self.address(self.node_host(node)), NODE_PORT)));
+        let (number, listen) =
+            (self.node_host(node), SocketAddr::from((self.address(self.node_host(node)), NODE_PORT)));
         let name = format!("web-{}", node + 1);
-        let spawn: Spawn = self.network.host(number).spawn(format!("test-node {name}"), &binary::test_node(), Signal::TERM);
+        let spawn: Spawn =
+            self.network.host(number).spawn(format!("test-node {name}"), &binary::test_node(), Signal::TERM);
         let mut process = spawn
             .args(["--name", &name, "--listen", &listen.to_string()])
             .start(tempfile::tempdir().expect("a temporary folder"));

@@ -105,7 +105,13 @@ fn peers_cut_one_way_or_from_each_other_alone_stay_one_cluster_by_way_of_the_oth
     for by in 0..5 {
         for of in 0..5 {
             let state = cluster.sees_peer(by, of);
-            assert_ne!(state.as_deref(), Some("dead"), "{} is heard by way of others at {}", cluster.id(of), cluster.id(by));
+            assert_ne!(
+                state.as_deref(),
+                Some("dead"),
+                "{} is heard by way of others at {}",
+                cluster.id(of),
+                cluster.id(by)
+            );
         }
     }
     assert_serve(&cluster, 0..5);

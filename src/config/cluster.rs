@@ -129,7 +129,7 @@ pub(super) fn cluster(s: &mut Section<'_, '_, '_>) -> Option<ClusterSettings> {
                 "certificate_file",
                 &FILE,
                 "none",
-                "This peer's certificate and those between it and the authority, PEM. It names the peer id and \
+                "This peer's certificate and those between it and the authority, PEM. It names `<id>.peer.evenkeel` and \
                  `<cluster>.cluster.evenkeel`.",
             );
             let certificate_key_file = s.optional("certificate_key_file", &FILE, "none", "Its private key, PEM.");

@@ -57,6 +57,8 @@ pub(super) struct Pages {
     bits: u32,
     /// Pages to say anew.
     changed: Vec<bool>,
+    /// Pages of which something was said, and not taken back.
+    said: Vec<bool>,
 }
 
 /// A node as it is written.
@@ -92,15 +94,26 @@ impl Pages {
         let mut changes = Vec::new();
         for page in 0..self.count() {
             let slot = usize::from(page);
-            if self.changed.get_mut(slot).is_some_and(std::mem::take) {
-                changes.push((page, self.text(page)));
+            if !self.changed.get_mut(slot).is_some_and(std::mem::take) {
+                continue;
+            }
+            let text = self.text(page);
+            self.said.resize(usize::from(self.count()), false);
+            let was_said = std::mem::replace(&mut self.said[slot], text.is_some());
+            if text.is_some() || was_said {
+                changes.push((page, text));
             }
         }
         changes
     }
 
     /// Everything is to be said again: whoever said it before forgot.
-    pub(super) fn say_all(&mut self) {
+    pub(super) fn begin(&mut self) {
+        self.said.clear();
+        self.say_all();
+    }
+
+    fn say_all(&mut self) {
         self.changed = vec![true; usize::from(self.count())];
     }
 
@@ -278,6 +291,13 @@ mod tests {
         assert_eq!(say(&mut pages, &mut said), 1);
         let latency_ms = all(&said)[&key(1)].latency.unwrap().as_millis();
         assert!((140..=160).contains(&latency_ms), "{latency_ms} ms");
+    }
+
+    #[test]
+    fn nothing_is_taken_back_that_was_never_said() {
+        let mut pages = Pages::default();
+        pages.begin();
+        assert!(pages.take_changes().is_empty());
     }
 
     #[test]

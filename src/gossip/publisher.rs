@@ -52,7 +52,7 @@ impl Publisher {
 
     /// A new chitchat knows nothing of what was said.
     pub(super) fn begin(&mut self) {
-        self.pages.say_all();
+        self.pages.begin();
         self.changed = Changed { sweep: self.sweeps > 0, load: self.load.is_some(), leaving: self.leaving };
     }
 
