@@ -16,6 +16,7 @@ use super::outcome::Failure;
 use super::signals::Signals;
 use crate::gossip::Seed;
 use crate::host;
+use crate::model::Verdict;
 use crate::telemetry::log;
 use changes::Changes;
 use keys::{Key, Keys};
@@ -124,9 +125,8 @@ fn look_at_all(peers: &[DemoPeer], changes: &mut Changes) {
         let handles = running.handles();
         let view = handles.view.load();
         for of in view.pools().flat_map(|pool| &pool.nodes) {
-            // Times in a result differ from peer to peer; what was wrong does not.
-            let why = &of.observation.last_result;
-            let why = if why.starts_with("ok") { "" } else { why };
+            // A peer that hears from others that a node is up may not have looked itself since.
+            let why = if of.state.verdict == Verdict::Up { "" } else { of.observation.last_result.as_str() };
             changes.look_at(peer.id(), of.node.id.as_str(), of.state.verdict.name(), why);
         }
         if let Some(cluster) = &handles.cluster {
