@@ -91,6 +91,7 @@ fn empty() -> Handles {
         }]),
         children: Board::default(),
         readiness: Readiness::default(),
+        cluster: None,
     }
 }
 
@@ -175,8 +176,8 @@ async fn the_shape_of_pools_and_observations() {
 
     let (_, seen) = json_of(&handles(), "/api/v1/nodes/web-2/observations").await;
     let observation = json!({
-        "observer": "ams-1", "node": "web-2", "vote": "down", "reached_before": false, "latency_ms": 1.5,
-        "last_result": "ok 200 in 1.5 ms", "checks_total": 7, "streak": 4
+        "observer": "ams-1", "node": "web-2", "vote": "down", "reached_before": false, "ejected": true, "latency_ms": 1.5,
+        "in_flight": 0, "fresh": true, "doubtful": false, "last_result": "ok 200 in 1.5 ms", "checks_total": 7, "streak": 4
     });
     assert_eq!(seen, json!({"items": [observation], "next": null, "as_of": "now", "missing_peers": []}));
     let (_, unseen) = json_of(&handles(), "/api/v1/nodes/web-3/observations").await;
