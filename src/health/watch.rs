@@ -111,11 +111,11 @@ struct Watched {
 /// How far a node is in the first round.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Round {
-    /// It was not asked, or its answer did not count.
+    /// It was not asked, or its answer did not count; or nobody knows yet where its name leads.
     Open,
     /// It was, and nobody heard of it yet.
     Untold,
-    /// It was and that was told; or it has no check to wait for, or other peers check it.
+    /// It was and that was told; or it has no check to wait for, or other peers check it, and there is an address.
     Done,
 }
 
@@ -175,8 +175,9 @@ impl Watch {
                 let observed = Observed::of(node, pool.observe);
                 let mut machine = Machine::resume(&check, &known.observation, now);
                 machine.observe(observed.is_observed_here(&watch.members));
-                let waits = check.kind != CheckKind::None && machine.is_observing();
-                let round = if waits { Round::Open } else { Round::Done };
+                let is_asked = check.kind != CheckKind::None && machine.is_observing();
+                // Whoever checks it, traffic from here needs its address.
+                let round = if is_asked || addresses.is_empty() { Round::Open } else { Round::Done };
                 watch.round_left += usize::from(round == Round::Open);
                 watch.numbers.insert(node.id.clone(), index);
                 watch.nodes.push(Watched {
@@ -237,7 +238,7 @@ impl Watch {
                     self.schedule.bring_forward(index, at);
                 }
             } else if !observing {
-                if node.round != Round::Done {
+                if node.round != Round::Done && !node.addresses.is_empty() {
                     node.round = Round::Done;
                     self.round_left -= 1;
                 }
@@ -473,6 +474,9 @@ impl Watch {
         }
         node.addresses = addresses;
         node.tell_addresses = true;
+        if !node.is_checked_here() {
+            node.asked_once();
+        }
         if node.machine.needs_checks(now) {
             self.due(index, now);
         }
@@ -509,6 +513,11 @@ impl Watched {
     /// When it may be asked at the earliest.
     fn not_before(&self, now: Instant) -> Instant {
         self.finished.map_or(now, |finished| now.max(finished + PAUSE_MIN))
+    }
+
+    /// Whether regular checks of this peer say how it is.
+    fn is_checked_here(&self) -> bool {
+        self.check.kind != CheckKind::None && self.machine.is_observing()
     }
 
     fn asked_once(&mut self) {

@@ -294,6 +294,20 @@ fn a_pool_without_checks_is_asked_only_on_suspicion() {
 }
 
 #[test]
+fn the_first_round_waits_for_the_addresses_of_nodes_that_nobody_checks() {
+    for (ips, address) in [(&["10.0.0.1"][..], true), (&[], false)] {
+        let mut stage = Stage::new(&catalog(Check::of(CheckKind::None), &[("a", "web.test:80"), ("b", "10.0.0.2:80")]));
+        stage.hear();
+        assert!(!stage.watch.is_first_round_done(), "nobody could be sent there");
+        stage.name(ips);
+        assert!(!stage.watch.is_first_round_done(), "nobody was told");
+        stage.hear();
+        assert!(stage.watch.is_first_round_done());
+        assert_eq!(stage.resolved.get(&id("a")).is_some_and(|addresses| !addresses.is_empty()), address);
+    }
+}
+
+#[test]
 fn a_name_is_resolved_before_the_node_is_asked_and_the_address_that_answers_goes_first() {
     let mut stage = Stage::new(&catalog(tcp(), &[("a", "web.test:80"), ("b", "web.test:81")]));
     assert!(stage.watch.take_ask(stage.now).is_none());
