@@ -103,6 +103,11 @@ fn a_second_signal_ends_a_peer_at_once() {
     wait_until("the request at the node", || node.look(|seen| seen.requests_total) == 1);
     peer.process().signal(Signal::TERM);
     wait_until("the peer to take the first signal", || peer.says_it_stops());
+    // One that comes within a second of the first is the same, doubled on its way.
+    peer.process().signal(Signal::TERM);
+    let first = host::now();
+    wait_until("a second after the first", || first.elapsed() > Duration::from_millis(1_500));
+    assert!(peer.process().exited().is_none() && peer.says_it_stops(), "a doubled signal cuts nobody off");
     peer.process().signal(Signal::TERM);
     assert!(!peer.process().wait(Duration::from_secs(3)).success(), "requests were cut, and that is no success");
 }

@@ -187,3 +187,22 @@ fn a_request_that_breaks_every_node_harms_nobody_else() {
     assert!(broken.iter().all(|&count| count >= CRASHES / 3), "each node was met: {broken:?}");
     assert_eq!(failures(&outcomes, 10), [""; 0]);
 }
+
+#[test]
+fn a_request_that_a_node_broke_off_and_one_bad_check_leave_the_node_up() {
+    let node = TestNode::start("a");
+    node.order("/crash", Behaviour::raw("", Then::Close));
+    let pool = Pool::new("web").checked(
+        "{ type = \"http\", path = \"/health\", interval = \"250ms\", timeout = \"1s\", rise = 1, fall = 50 }",
+    );
+    let peer = Peer::start(&Settings::default().serve("http", pool.nodes([node.address()])));
+    node.order("/health", Behaviour::status(500));
+    let observed = || peer.json("/api/v1/nodes/web-1/observations")["items"][0].clone();
+    let mut client = Raw::connect(peer.listener("web"));
+    let crashed = client.ask("POST /crash HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(crashed.map(|answer| answer.status), Ok(502));
+    wait_until("some bad checks", || observed()["streak"].as_i64().is_some_and(|streak| streak <= -3));
+    assert_eq!(observed()["vote"], "up", "fall is 50: {}", observed());
+    let state = &peer.json("/api/v1/nodes/web-1")["state"];
+    assert_eq!((&state["verdict"], &state["local"]), (&"up".into(), &"admitted".into()), "{state}");
+}

@@ -274,20 +274,6 @@ fn a_peer_serves_on_when_nobody_reads_what_it_says() {
 }
 
 #[test]
-fn a_hang_up_is_answered_in_the_log_and_ends_nothing() {
-    let node = TestNode::start("a");
-    let mut peer = Peer::start(&one_pool(node.address()));
-    for _ in 0..2 {
-        peer.process().signal(Signal::HUP);
-        peer.process().wait_log("an answer to SIGHUP", PATIENCE, |log| {
-            log.contains("reload is not available in this version; restart to read settings anew").then_some(())
-        });
-        assert_eq!(Raw::connect(peer.listener("web")).get("/").status, 200);
-    }
-    assert_eq!(peer.process().terminate().code(), Some(0));
-}
-
-#[test]
 fn a_demo_without_a_terminal_speaks_of_no_keys() {
     let demo = Spawn::new("the demo", &binary::evenkeel(), Signal::KILL).arg("demo");
     let mut demo = demo.start(tempfile::tempdir().unwrap());

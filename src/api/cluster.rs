@@ -46,7 +46,7 @@ pub(super) struct Shown {
 }
 
 #[derive(Default, Serialize)]
-struct PeerTally {
+pub(super) struct PeerTally {
     total: usize,
     alive: usize,
     suspect: usize,
@@ -71,21 +71,14 @@ struct GossipShown {
     received_bytes_total: u64,
     rounds_over_budget_total: u64,
     unreadable_total: u64,
+    values_unreadable_total: u64,
+    peers_refused_total: u64,
 }
 
 impl Shown {
     pub(super) fn of(handles: &Handles) -> Self {
         let view = handles.view.load();
-        let mut peers = PeerTally::default();
-        for peer in peers::all(handles) {
-            peers.total += 1;
-            *match peer.state() {
-                PeerState::Alive => &mut peers.alive,
-                PeerState::Suspect => &mut peers.suspect,
-                PeerState::Dead => &mut peers.dead,
-                PeerState::Refused => &mut peers.refused,
-            } += 1;
-        }
+        let peers = PeerTally::of(handles);
         let nodes = view.pools().flat_map(|pool| &pool.nodes);
         let mut disagreements: Vec<Disagreement> =
             nodes.filter_map(|node| Disagreement::of(&view, &node.node.id)).collect();
@@ -105,6 +98,31 @@ impl Shown {
             as_of: rfc3339(host::wall_now()),
             missing_peers: peers::missing(handles),
         }
+    }
+}
+
+impl PeerTally {
+    pub(super) fn of(handles: &Handles) -> Self {
+        let mut tally = Self::default();
+        for peer in peers::all(handles) {
+            tally.total += 1;
+            *match peer.state() {
+                PeerState::Alive => &mut tally.alive,
+                PeerState::Suspect => &mut tally.suspect,
+                PeerState::Dead => &mut tally.dead,
+                PeerState::Refused => &mut tally.refused,
+            } += 1;
+        }
+        tally
+    }
+
+    pub(super) fn by_state(&self) -> [(PeerState, usize); 4] {
+        [
+            (PeerState::Alive, self.alive),
+            (PeerState::Suspect, self.suspect),
+            (PeerState::Dead, self.dead),
+            (PeerState::Refused, self.refused),
+        ]
     }
 }
 
@@ -132,6 +150,8 @@ impl GossipShown {
             received_bytes_total: counted.bytes_received,
             rounds_over_budget_total: counted.over_budget,
             unreadable_total: counted.unreadable,
+            values_unreadable_total: counted.values_unreadable,
+            peers_refused_total: counted.peers_refused,
         }
     }
 }

@@ -33,9 +33,13 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "no_path", format!("there is nothing at {path}"), hint)
     }
 
-    /// There is no such thing: `what` is `pool` or `node`.
+    /// There is no such thing: `what` is `pool`, `node` or `peer`.
     pub(super) fn unknown<'a>(what: &'static str, name: &str, known: impl Iterator<Item = &'a str>) -> Self {
-        let code = if what == "pool" { "unknown_pool" } else { "unknown_node" };
+        let code = match what {
+            "pool" => "unknown_pool",
+            "peer" => "unknown_peer",
+            _ => "unknown_node",
+        };
         let hint = match nearest(name, known) {
             Some(near) => format!("did you mean {near}?"),
             None => format!("/api/v1/{what}s lists every {what}"),

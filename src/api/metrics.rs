@@ -12,15 +12,18 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, 
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::cluster::PeerTally;
 use super::error::ApiError;
 use super::list::Params;
 use super::nodes::CLASSES;
 use super::pools::NodeTally;
 use super::router::Asked;
+use crate::gossip::Counted;
 use crate::model::Verdict;
 use crate::peer::supervise::ChildState;
 use crate::telemetry::metrics::{self, Kind, Metric};
 use crate::view::{NodeView, PoolView};
+use crate::wire::Refusal;
 
 /// The form that OpenMetrics 1.0 prescribes, which Prometheus reads.
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -48,6 +51,7 @@ impl Collector for Collected {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Written {
         let mut page = Page(encoder);
         self.peer(&mut page)?;
+        self.cluster(&mut page)?;
         self.pools_and_nodes(&mut page)?;
         self.listeners(&mut page)
     }
@@ -64,6 +68,36 @@ impl Collected {
         page.all(metrics::CHILD_RESTARTS, children.iter().map(|of| ([of.name.as_str()], count(of.restarts))))?;
         let given_up = children.iter().map(|of| ([of.name.as_str()], flag(of.state == ChildState::GivenUp)));
         page.all(metrics::CHILD_GIVEN_UP, given_up)
+    }
+
+    /// A cluster of one has one peer and counts nothing else.
+    fn cluster(&self, page: &mut Page<'_>) -> Written {
+        let handles = &self.0.handles;
+        let by_state = PeerTally::of(handles).by_state();
+        page.all(metrics::PEERS, by_state.map(|(state, peers)| ([state.name()], count(peers as u64))))?;
+        let counted = handles.cluster.as_ref().map(|cluster| cluster.gossip.read());
+        let of_gossip: [Read<Counted, u64>; 6] = [
+            (metrics::GOSSIP_SENT, |counted| counted.messages_sent),
+            (metrics::GOSSIP_SENT_BYTES, |counted| counted.bytes_sent),
+            (metrics::GOSSIP_RECEIVED, |counted| counted.messages_received),
+            (metrics::GOSSIP_RECEIVED_BYTES, |counted| counted.bytes_received),
+            (metrics::GOSSIP_OVER_BUDGET, |counted| counted.over_budget),
+            (metrics::GOSSIP_PEERS_REFUSED, |counted| counted.peers_refused),
+        ];
+        for (metric, read) in of_gossip {
+            page.all(metric, counted.iter().map(|counted| (UNLABELLED, count(read(counted)))))?;
+        }
+        let unreadable =
+            counted.iter().flat_map(|counted| [("message", counted.unreadable), ("value", counted.values_unreadable)]);
+        page.all(metrics::GOSSIP_UNREADABLE, unreadable.map(|(what, value)| ([what], count(value))))?;
+        let refused = handles.cluster.as_ref().map(|cluster| cluster.link.known().counts);
+        let refused = refused.iter().flat_map(|counts| {
+            let faults = Refusal::ALL.into_iter().filter(|reason| reason.is_fault());
+            faults.map(|reason| ([reason.name()], count(counts.refused(reason))))
+        });
+        page.all(metrics::LINK_REFUSED, refused)?;
+        let dropped = handles.cluster.as_ref().map(|_| (UNLABELLED, count(handles.view.load().heard_dropped())));
+        page.all(metrics::HEARD_DROPPED, dropped)
     }
 
     fn pools_and_nodes(&self, page: &mut Page<'_>) -> Written {

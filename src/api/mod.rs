@@ -3,6 +3,7 @@
 
 mod actor;
 mod cluster;
+mod deadline;
 mod error;
 mod health;
 mod list;

@@ -16,7 +16,7 @@ use super::list::{Page, Params};
 use crate::balance::score::Band;
 use crate::model::{Admin, Health, NodeAddress, NodeId, Observation, PeerId, PoolName, RegionName, Verdict};
 use crate::peer::Handles;
-use crate::view::{NodeView, Opinion, PoolView, Run, View};
+use crate::view::{Local, NodeView, Opinion, PoolView, Run, View};
 
 /// `GET /api/v1/nodes?pool=`
 pub(super) async fn list(State(handles): State<Handles>, uri: Uri) -> Result<Response, ApiError> {
@@ -119,8 +119,8 @@ struct StateShown {
     run: Run,
     /// The cluster's checks.
     verdict: Verdict,
-    /// This peer's own traffic.
-    local: &'static str,
+    /// This peer's own traffic and checks.
+    local: Local,
 }
 
 /// What a node did since the peer started.
@@ -155,7 +155,7 @@ impl<'a> NodeShown<'a> {
                 admin: node.admin,
                 run: view.state.run,
                 verdict: view.state.verdict,
-                local: if live.is_suspect() { "ejected" } else { "admitted" },
+                local: view.local(),
             },
             health_score: rounded(score),
             band: Band::of(score),

@@ -1,4 +1,5 @@
-//! The accept loop of the API. It is our own because it bounds what a client may hold: connections, and the time to a head.
+//! The accept loop of the API. It is our own because it bounds what a client may hold: connections, the time to a head, and
+//! the time to take an answer.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,12 +14,19 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
+use super::deadline::WriteDeadline;
 use super::settings::Settings;
 use crate::model::limits::{API_CONNECTIONS_MAX, HEAD_BYTES_MAX};
 
 /// How long a client may take to send a head; also how long a connection may wait for its next request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an answer may stand still because its client does not read. Without that, as many such clients as there are
+/// places would hold them all for good.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long answers under way may take once the API stops; less than its actor is given.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause after an accept failed for want of file descriptors or memory, which trying again at once would not free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -79,10 +87,12 @@ pub(super) async fn serve(listener: TcpListener, router: Router, mut stop: watch
         }
     }
     drop(listener);
-    while connections.join_next().await.is_some() {}
+    // What is left after that is dropped, and so cut.
+    let _ = timeout(STOP_TIMEOUT, async { while connections.join_next().await.is_some() {} }).await;
 }
 
 async fn connection(stream: TcpStream, router: Router, mut stop: watch::Receiver<()>) {
+    let stream = WriteDeadline::new(stream, WRITE_TIMEOUT);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)

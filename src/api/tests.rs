@@ -13,10 +13,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::ServiceExt;
 
 use super::router::router;
-use crate::model::{Catalog, Health, Member, Members, Node, NodeId, Observation, Pool, PoolName, RegionName, Weight};
+use crate::gossip::{self, PeerRow};
+use crate::link::{AskError, Channel, Counts, Events, Link, LinkState, Links, PeerLink, SeenRefusal, To, Waiting};
+use crate::model::limits::API_CONNECTIONS_MAX;
+use crate::model::{
+    Catalog, Health, Member, Members, Node, NodeId, Observation, PeerId, PeerState, Pool, PoolName, RegionName, Weight,
+};
 use crate::peer::supervise::{Board, ChildState, ChildStatus, Supervisor};
-use crate::peer::{BoundListener, Handles, Readiness};
+use crate::peer::{BoundListener, ClusterHandles, Handles, Readiness};
 use crate::view::{self, Changes, Event, View, ViewCell};
+use crate::wire::Refusal;
 
 fn node(id: &str, port: u16) -> Node {
     Node::new(id.parse::<NodeId>().unwrap(), std::net::SocketAddr::from(([10, 0, 0, 1], port)).into())
@@ -93,6 +99,93 @@ fn empty() -> Handles {
         readiness: Readiness::default(),
         cluster: None,
     }
+}
+
+/// A link that is as it is said to be. The API asks it for nothing else.
+#[derive(Debug)]
+struct Standing(Links);
+
+impl Link for Standing {
+    fn send(&self, _: To, _: Channel, _: bytes::Bytes) {
+        unreachable!("the API sends nothing");
+    }
+
+    fn ask(&self, _: PeerId, _: bytes::Bytes, _: Duration) -> Waiting<'_, Result<bytes::Bytes, AskError>> {
+        unreachable!("the API asks nobody");
+    }
+
+    fn known(&self) -> Links {
+        self.0.clone()
+    }
+
+    fn events(&self) -> Events {
+        unreachable!("the API waits for nothing");
+    }
+
+    fn set_cluster_id(&self, _: [u8; 16]) {
+        unreachable!("the API does not name clusters");
+    }
+
+    fn forget(&self, _: &PeerId) {
+        unreachable!("the API forgets nobody");
+    }
+
+    fn close(&self) -> Waiting<'_, ()> {
+        unreachable!("the API closes no link");
+    }
+}
+
+/// The peer of [`handles`] in a cluster: `fra-1` alive with a link, `waw-1` dead, and somebody with another key refused.
+fn in_cluster() -> Handles {
+    let now = crate::host::now();
+    let row = |id: &str, state| PeerRow {
+        id: id.parse().unwrap(),
+        region: Some("eu-west".parse().unwrap()),
+        state,
+        address: "10.0.0.2:7940".parse().unwrap(),
+        api: Some("127.0.0.1:8080".into()),
+        software: Some("evenkeel 0.1.0".into()),
+        incarnation: 7,
+        heard: now,
+        leaving: false,
+    };
+    let mut counts = Counts::default();
+    counts.refusals[Refusal::WrongKey as usize] = 3;
+    let links = Links {
+        peers: vec![PeerLink {
+            id: "fra-1".parse().unwrap(),
+            region: "eu-west".parse().unwrap(),
+            address: "10.0.0.2:7940".parse().unwrap(),
+            incarnation: 7,
+            software: "evenkeel 0.1.0".into(),
+            state: LinkState::Up,
+            since: now,
+            dropped: 2,
+            rtt: Some(Duration::from_micros(1_250)),
+            bytes_sent: 10,
+            bytes_received: 20,
+        }],
+        refusals: vec![SeenRefusal {
+            reason: Refusal::WrongKey,
+            address: "10.0.0.9:5000".parse().unwrap(),
+            by_other: false,
+            count: 3,
+            last: now,
+        }],
+        counts,
+    };
+    let peers = Arc::new(vec![row("fra-1", PeerState::Alive), row("waw-1", PeerState::Dead)]);
+    let cluster = ClusterHandles {
+        name: "prod".parse().unwrap(),
+        preset: crate::model::Preset::Lan,
+        advertise: "10.0.0.1:7940".parse().unwrap(),
+        api: "127.0.0.1:8080".into(),
+        incarnation: 3,
+        link: Arc::new(Standing(links)),
+        peers: tokio::sync::watch::channel(peers).1,
+        gossip: Arc::<gossip::Counts>::default(),
+    };
+    Handles { cluster: Some(cluster), ..handles() }
 }
 
 fn child(name: &str, state: ChildState) -> ChildStatus {
@@ -176,13 +269,139 @@ async fn the_shape_of_pools_and_observations() {
 
     let (_, seen) = json_of(&handles(), "/api/v1/nodes/web-2/observations").await;
     let observation = json!({
-        "observer": "ams-1", "node": "web-2", "vote": "down", "reached_before": false, "latency_ms": 1.5,
-        "last_result": "ok 200 in 1.5 ms", "checks_total": 7, "streak": 4
+        "observer": "ams-1", "node": "web-2", "vote": "down", "reached_before": false, "ejected": true, "latency_ms": 1.5,
+        "in_flight": 0, "fresh": true, "doubtful": false, "last_result": "ok 200 in 1.5 ms", "checks_total": 7, "streak": 4
     });
     assert_eq!(seen, json!({"items": [observation], "next": null, "as_of": "now", "missing_peers": []}));
     let (_, unseen) = json_of(&handles(), "/api/v1/nodes/web-3/observations").await;
     assert_eq!(unseen["items"][0]["vote"], Value::Null);
     assert_eq!(unseen["items"][0]["latency_ms"], Value::Null);
+}
+
+/// Takes out what a clock put in; it must be there and small.
+fn without_times(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                if ["last_heard_ms", "since_ms", "last_ms_ago"].contains(&key.as_str()) && !value.is_null() {
+                    assert!(value.as_u64().is_some_and(|ms| ms < 60_000), "{key}: {value}");
+                    *value = json!("lately");
+                }
+                without_times(value);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_times),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn the_shape_of_peers() {
+    let (status, mut peers) = json_of(&in_cluster(), "/api/v1/peers").await;
+    assert_eq!(status, StatusCode::OK);
+    without_times(&mut peers);
+    let own = concat!("evenkeel ", env!("CARGO_PKG_VERSION"));
+    let fra = json!({
+        "id": "fra-1", "region": "eu-west", "state": "alive", "this": false, "addresses": ["10.0.0.2:7940"],
+        "api": "127.0.0.1:8080", "software": "evenkeel 0.1.0", "incarnation": 7, "leaving": false, "doubtful": false,
+        "catalog_version": null, "last_heard_ms": "lately",
+        "link": {"state": "up", "since_ms": "lately", "rtt_ms": 1.25, "bytes_sent": 10, "bytes_received": 20,
+                 "messages_dropped": 2},
+        "refused": null
+    });
+    let waw = json!({
+        "id": "waw-1", "region": "eu-west", "state": "dead", "this": false, "addresses": ["10.0.0.2:7940"],
+        "api": "127.0.0.1:8080", "software": "evenkeel 0.1.0", "incarnation": 7, "leaving": false, "doubtful": false,
+        "catalog_version": null, "last_heard_ms": "lately", "link": null, "refused": null
+    });
+    let expected = json!({
+        "items": [
+            {"id": null, "region": null, "state": "refused", "this": false, "addresses": ["10.0.0.9:5000"], "api": null,
+             "software": null, "incarnation": null, "leaving": false, "doubtful": false, "catalog_version": null,
+             "last_heard_ms": "lately", "link": null,
+             "refused": {"reason": "wrong_key", "hint": Refusal::WrongKey.hint(), "by": "this", "count": 3,
+                         "last_ms_ago": "lately"}},
+            {"id": "ams-1", "region": "default", "state": "alive", "this": true, "addresses": ["10.0.0.1:7940"],
+             "api": "127.0.0.1:8080", "software": own, "incarnation": 3, "leaving": false, "doubtful": false,
+             "catalog_version": null, "last_heard_ms": null, "link": null, "refused": null},
+            fra, waw,
+        ],
+        "next": null, "as_of": "now", "missing_peers": ["waw-1"]
+    });
+    assert_eq!(peers, expected);
+    assert_eq!(json_of(&in_cluster(), "/api/v1/peers/fra-1").await.1["link"]["state"], "up");
+    let (status, unknown) = json_of(&in_cluster(), "/api/v1/peers/fra-2").await;
+    assert_eq!((status, &unknown["error"]["code"]), (StatusCode::NOT_FOUND, &json!("unknown_peer")));
+    assert_eq!(unknown["error"]["hint"], "did you mean fra-1?");
+}
+
+#[tokio::test]
+async fn a_peer_without_a_cluster_shows_itself() {
+    let (peers, _) = ids(&handles(), "/api/v1/peers").await;
+    assert_eq!(peers, ["ams-1"]);
+    let (_, cluster) = json_of(&handles(), "/api/v1/cluster").await;
+    assert_eq!((&cluster["name"], &cluster["gossip"]), (&Value::Null, &Value::Null));
+    assert_eq!(cluster["peers"], json!({"total": 1, "alive": 1, "suspect": 0, "dead": 0, "refused": 0}));
+}
+
+#[tokio::test]
+async fn the_shape_of_the_cluster() {
+    let handles = in_cluster();
+    let (status, cluster) = json_of(&handles, "/api/v1/cluster").await;
+    let expected = json!({
+        "name": "prod", "preset": "lan", "peer": "ams-1",
+        "peers": {"total": 4, "alive": 2, "suspect": 0, "dead": 1, "refused": 1},
+        "doubtful": [], "nodes": {"total": 4, "usable": 2, "up": 2, "degraded": 0, "down": 1, "unknown": 1},
+        "disagreements": [], "disagreements_unlisted": 0,
+        "gossip": {
+            "messages_sent_total": 0, "sent_bytes_total": 0, "messages_received_total": 0, "received_bytes_total": 0,
+            "rounds_over_budget_total": 0, "unreadable_total": 0, "values_unreadable_total": 0, "peers_refused_total": 0
+        },
+        "as_of": "now", "missing_peers": ["waw-1"]
+    });
+    assert_eq!((status, cluster), (StatusCode::OK, expected));
+}
+
+#[tokio::test]
+async fn a_node_on_which_peers_disagree_is_named_with_who_says_what() {
+    let handles = in_cluster();
+    let pools = || vec![pool("web", vec![node("web-1", 8_001)])];
+    let own = Member { id: "ams-1".parse().unwrap(), region: RegionName::default() };
+    let other = Member { id: "fra-1".parse().unwrap(), region: RegionName::default() };
+    let fra: PeerId = "fra-1".parse().unwrap();
+    let now = crate::host::now();
+    let first = view::first(&Catalog::new(pools()).unwrap(), Arc::new(Members::new(own, [other])), now);
+    let key = first.node(&"web-1".parse().unwrap()).unwrap().1.key;
+    let heard = crate::model::Heard { vote: Some(Health::Down), reached_before: true, latency: None, ejected: true };
+    let mut changes = Changes::default();
+    for event in [
+        observed("web-1", Health::Up),
+        Event::OwnSwept { at: now },
+        Event::Heard { observer: fra.clone(), page: 0, nodes: vec![(key, heard)] },
+        Event::Swept { observer: fra, at: now },
+    ] {
+        changes.add(&first, event);
+    }
+    handles.view.store(Arc::new(first.after(changes, now)));
+    let (_, cluster) = json_of(&handles, "/api/v1/cluster").await;
+    let expected = json!([{"node": "web-1", "up": ["ams-1"], "degraded": [], "down": ["fra-1"]}]);
+    assert_eq!(cluster["disagreements"], expected);
+    let (_, seen) = json_of(&handles, "/api/v1/nodes/web-1/observations").await;
+    assert_eq!(seen["items"][1]["observer"], "fra-1");
+    assert_eq!((&seen["items"][1]["ejected"], &seen["items"][1]["last_result"]), (&json!(true), &Value::Null));
+}
+
+#[tokio::test]
+async fn a_node_that_this_peer_cannot_reach_is_ejected_here_whatever_traffic_met() {
+    let handles = handles();
+    handles.view.store(view_of(
+        vec![pool("web", vec![node("web-1", 8_001), node("web-2", 8_002)])],
+        vec![observed("web-1", Health::Down), observed("web-2", Health::Up)],
+    ));
+    for (node, local) in [("web-1", "ejected"), ("web-2", "admitted")] {
+        let (_, shown) = json_of(&handles, &format!("/api/v1/nodes/{node}")).await;
+        assert_eq!(shown["state"]["local"], local, "{node}");
+    }
 }
 
 #[tokio::test]
@@ -369,7 +588,7 @@ async fn the_detailed_report_shows_peer_children_listeners_and_pools() {
 
 #[tokio::test]
 async fn a_scrape_shows_every_metric_and_no_other() {
-    let handles = handles();
+    let handles = in_cluster();
     let front = &handles.listeners[0];
     front.failures.timeouts_head.store(5, Relaxed);
     front.failures.timeouts_connect.store(4, Relaxed);
@@ -406,6 +625,14 @@ async fn a_scrape_shows_every_metric_and_no_other() {
         "evenkeel_node_received_bytes_total{pool=\"web\",node=\"web-1\"} 0.0",
         "# UNIT evenkeel_listener_sent_bytes bytes",
         "# UNIT evenkeel_node_latency_seconds seconds",
+        "evenkeel_peers{state=\"alive\"} 2.0",
+        "evenkeel_peers{state=\"dead\"} 1.0",
+        "evenkeel_peers{state=\"refused\"} 1.0",
+        "evenkeel_gossip_sent_bytes_total 0.0",
+        "evenkeel_gossip_unreadable_total{what=\"value\"} 0.0",
+        "evenkeel_link_refused_total{reason=\"wrong_key\"} 3.0",
+        "evenkeel_link_refused_total{reason=\"version\"} 0.0",
+        "evenkeel_heard_dropped_total 0.0",
         "evenkeel_child_restarts_total{child=\"view\"} 0.0",
         "evenkeel_listener_requests_total{listener=\"front\"} 0.0",
     ] {
@@ -453,4 +680,40 @@ async fn the_api_answers_on_its_socket_and_again_after_it_was_killed_and_not_aft
     supervisor.stop().await;
     assert!(exchange(address, READY).await.is_err());
     service.shutdown_background();
+}
+
+/// Clients that ask for more than any buffer holds and read none of it.
+async fn never_reading(address: std::net::SocketAddr, count: usize) -> Vec<tokio::net::TcpStream> {
+    let questions = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(2_000);
+    let mut clients = Vec::new();
+    for _ in 0..count {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        let client = socket.connect(address).await.unwrap();
+        client.writable().await.unwrap();
+        client.try_write(questions.as_bytes()).unwrap();
+        clients.push(client);
+    }
+    clients
+}
+
+#[tokio::test]
+async fn clients_that_never_read_hold_no_place_for_good_and_no_stop() {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    const READY: &str = "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let bound = super::bind(&super::Settings::new("127.0.0.1:0".parse().unwrap()).unwrap()).unwrap();
+    let address = bound.address();
+    let (stop, stopped) = tokio::sync::watch::channel(());
+    let serving = tokio::spawn(super::serve::serve(bound.listener().unwrap(), router(handles()), stopped));
+    let _holders = never_reading(address, API_CONNECTIONS_MAX).await;
+    let answer = tokio::time::timeout(PATIENCE, exchange(address, READY)).await.expect("a place is free in the end");
+    assert!(answer.unwrap().starts_with("HTTP/1.1 200"));
+
+    let _holders = never_reading(address, 3).await;
+    // Answered, so the others are being answered too.
+    assert!(exchange(address, READY).await.unwrap().starts_with("HTTP/1.1 200"));
+    stop.send(()).unwrap();
+    let asked_to_stop = crate::host::now();
+    tokio::time::timeout(PATIENCE, serving).await.expect("it stops").unwrap();
+    assert!(crate::host::now() - asked_to_stop < Duration::from_secs(3), "before its actor would be killed");
 }

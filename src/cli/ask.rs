@@ -416,6 +416,36 @@ web-2  web   default  10.0.0.1:80  unknown  admitted     1.0   98.5        -    
     }
 
     #[test]
+    fn peers_are_a_table_and_below_it_stands_what_to_do_about_those_refused() {
+        let peer = |id: &str, state: &str| {
+            json!({
+                "id": id, "region": "eu-west", "state": state, "this": id == "ams-1", "addresses": ["10.0.0.1:7940"],
+                "api": "127.0.0.1:8080", "software": "evenkeel 0.1.0", "leaving": id == "fra-1", "doubtful": id == "fra-1",
+                "last_heard_ms": if id == "ams-1" { Value::Null } else { json!(if state == "dead" { 95_000 } else { 40 }) },
+                "link": if state == "dead" || id == "ams-1" { Value::Null } else { json!({"rtt_ms": 1.25}) }
+            })
+        };
+        let refused = json!({
+            "id": null, "region": null, "state": "refused", "this": false, "addresses": ["10.0.0.9:5000"],
+            "last_heard_ms": 5, "link": null,
+            "refused": {"reason": "wrong_key", "hint": "give both the same file", "by": "this", "count": 3}
+        });
+        let text = peers_text(&[refused, peer("ams-1", "alive"), peer("fra-1", "alive"), peer("waw-1", "dead")], false);
+        let told: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let expected = [
+            "PEER REGION STATE ADDRESS API ROUND TRIP HEARD SOFTWARE",
+            "- - refused 10.0.0.9:5000 - - 5 ms -",
+            "ams-1 eu-west alive 10.0.0.1:7940 127.0.0.1:8080 - this peer evenkeel 0.1.0",
+            "fra-1 eu-west alive, leaving, doubtful 10.0.0.1:7940 127.0.0.1:8080 1.2 ms 40 ms evenkeel 0.1.0",
+            "waw-1 eu-west dead 10.0.0.1:7940 127.0.0.1:8080 - 1m 35s evenkeel 0.1.0",
+            "10.0.0.9:5000 refused by this peer, 3 times: wrong_key",
+            "give both the same file",
+        ];
+        assert_eq!(told, expected.map(words), "\n{text}");
+    }
+
+    #[test]
     fn what_came_over_the_wire_cannot_move_the_cursor() {
         assert_eq!(word(&json!("a\u{1b}[2Jb\n")), "a [2Jb ");
     }

@@ -7,6 +7,7 @@ mod client;
 mod demo;
 mod keygen;
 mod outcome;
+mod reload;
 mod run;
 mod signals;
 mod table;

@@ -7,6 +7,7 @@ use tokio::runtime;
 
 use super::args::Run;
 use super::outcome::Failure;
+use super::reload::Reload;
 use super::signals::{Hangups, Signals};
 use crate::Running;
 use crate::config::{self, Sources};
@@ -35,24 +36,31 @@ pub(super) fn run(args: Run) -> Result<(), Failure> {
     // The peer has runtimes of its own; this one waits for signals.
     let signals = runtime::Builder::new_current_thread().enable_all().build();
     let signals = signals.map_err(|error| Failure::new(error, "the system is short of memory or descriptors"))?;
-    signals.block_on(until_signalled(loaded.settings))
+    signals.block_on(until_signalled(sources, loaded.settings))
 }
 
-async fn until_signalled(settings: config::Settings) -> Result<(), Failure> {
+async fn until_signalled(sources: Sources, settings: config::Settings) -> Result<(), Failure> {
     // Before the start, so that a signal during it is not lost.
     let mut signals = Signals::take()?;
-    tokio::spawn(Hangups::take()?.refuse());
+    let mut hangups = Hangups::take()?;
+    let mut reload = Reload::new(sources, settings.clone());
     let running = crate::start(settings)
         .await
         .map_err(|error| Failure::new(format_args!("the peer did not start: {error}"), "nothing of it runs now"))?;
     let handles = running.handles();
     say(&addresses(handles, running.api_address()));
     tracing::info!(peer = %handles.id, region = %handles.region, "started");
-    tokio::select! {
-        () = handles.readiness.settled() => say("ready\n"),
-        () = signals.next() => return end(running, signals).await,
+    let mut is_settled = false;
+    loop {
+        tokio::select! {
+            () = handles.readiness.settled(), if !is_settled => {
+                is_settled = true;
+                say("ready\n");
+            }
+            () = hangups.next() => reload.reload(&running),
+            () = signals.next() => break,
+        }
     }
-    signals.next().await;
     end(running, signals).await
 }
 
@@ -72,7 +80,7 @@ fn say(text: &str) {
 }
 
 async fn end(running: Running, mut signals: Signals) -> Result<(), Failure> {
-    tracing::info!("stops: finishes what is under way; another signal ends it at once");
+    tracing::info!("stops: finishes what is under way; another signal, a second from now or later, ends it at once");
     tokio::select! {
         finished = running.stop() => {
             if finished {
@@ -82,6 +90,6 @@ async fn end(running: Running, mut signals: Signals) -> Result<(), Failure> {
             }
             Ok(())
         }
-        () = signals.next() => Err(Failure::new("ended at once, as the second signal asked", "requests under way were cut off")),
+        () = signals.again() => Err(Failure::new("ended at once, as the second signal asked", "requests under way were cut off")),
     }
 }

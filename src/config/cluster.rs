@@ -197,3 +197,214 @@ fn trust(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Flags, Loaded, Refused, Sources, read};
+    use crate::link::ClusterKey;
+
+    /// Something to do beside the cluster.
+    const POOL: &str = "[[pool]]\nname = \"web\"\nnode = [{ id = \"web-1\", address = \"127.0.0.1:3000\" }]\n";
+
+    fn of(cluster: &str, sources: &Sources) -> Result<Loaded, Refused> {
+        read("evenkeel.toml", Ok(Some(&format!("{POOL}{cluster}"))), sources)
+    }
+
+    fn settings(cluster: &str, sources: &Sources) -> ClusterSettings {
+        let loaded = of(cluster, sources).unwrap_or_else(|refused| panic!("{refused}"));
+        loaded.settings.peer.cluster.expect("a cluster")
+    }
+
+    /// The faults, the first without the name of the file.
+    fn faults(cluster: &str) -> String {
+        let faults = of(cluster, &Sources::default()).expect_err("it is wrong").faults.to_string();
+        faults.trim_start_matches("evenkeel.toml ").to_owned()
+    }
+
+    fn key_file(folder: &Path, name: &str, keys: &[&ClusterKey]) -> String {
+        let path = folder.join(name);
+        let text: String = keys.iter().map(|key| format!("{}\n", key.to_text().trim_end())).collect();
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
+    #[test]
+    fn without_the_section_there_is_no_cluster_and_loopback_needs_no_key() {
+        assert_eq!(of("", &Sources::default()).unwrap().settings.peer.cluster, None);
+        let cluster = settings("[cluster]\nlisten = \"127.0.0.1:0\"", &Sources::default());
+        assert_eq!((cluster.name.as_str(), cluster.preset, cluster.advertise), ("evenkeel", Preset::default(), None));
+        assert_eq!(cluster.trust, TrustSource::Keys(KeyRing::of_loopback(&cluster.name)));
+        let fixed = settings("[cluster]\nlisten = \"[::1]:7940\"", &Sources::default());
+        assert_eq!(fixed.advertise.map(Advertised::get), Some("[::1]:7940".parse().unwrap()));
+    }
+
+    #[test]
+    fn every_key_reaches_its_setting() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, second) = (ClusterKey::generate().unwrap(), ClusterKey::generate().unwrap());
+        let file = key_file(folder.path(), "cluster.key", &[&first, &second]);
+        let text = format!(
+            "[cluster]\nname = \"prod\"\nlisten = \"0.0.0.0:7940\"\nadvertise = \"10.0.0.1:7940\"\npreset = \"wan\"\n\
+             seeds = [\"10.0.0.1:7940\", \"[fd00::1]:7940\", \"peers.internal:7941\"]\nkey_file = {file:?}"
+        );
+        let cluster = settings(&text, &Sources::default());
+        assert_eq!((cluster.name.as_str(), cluster.preset), ("prod", Preset::Wan));
+        assert_eq!(cluster.listen, "0.0.0.0:7940".parse().unwrap());
+        assert_eq!(cluster.advertise.map(Advertised::get), Some("10.0.0.1:7940".parse().unwrap()));
+        let seeds = [
+            Seed::Address("10.0.0.1:7940".parse().unwrap()),
+            Seed::Address("[fd00::1]:7940".parse().unwrap()),
+            Seed::Name("peers.internal".into(), 7_941),
+        ];
+        assert_eq!(cluster.seeds, seeds);
+        let TrustSource::Keys(ring) = &cluster.trust else { panic!("keys") };
+        assert_eq!(ring.issuing().fingerprint(), first.fingerprint(), "the first issues");
+        assert_eq!(ring.trusted().count(), 2);
+    }
+
+    #[test]
+    fn wrong_clusters_are_told_what_to_do() {
+        for (text, said) in [
+            (
+                "[cluster]\nlisten = \"10.0.0.1:7940\"",
+                r#"line 5: cluster.listen
+    found:   "10.0.0.1:7940"
+    wrong:   peers beyond this machine need a cluster key
+    hint:    make one with `evenkeel keygen cluster.key`, give every peer the same file, and name it with key_file = "/etc/evenkeel/cluster.key"
+
+1 fault"#,
+            ),
+            (
+                "[cluster]\nname = \"prod\"",
+                r#"line 4: cluster.listen
+    wrong:   it is missing
+    hint:    write listen = "10.0.0.1:7940" with this machine's address
+
+1 fault"#,
+            ),
+            (
+                "[cluster]\nlisten = \"127.0.0.1:0\"\nadvertise = \"0.0.0.0:7940\"",
+                r#"line 6: cluster.advertise
+    found:   "0.0.0.0:7940"
+    wrong:   nobody can dial it; name one address of this machine, and its port
+    allowed: an IP address and a port that other peers can dial, "10.0.0.1:7940"
+
+1 fault"#,
+            ),
+            (
+                "[cluster]\nlisten = \"127.0.0.1:0\"\nadvertise = \"10.0.0.1\"",
+                r#"line 6: cluster.advertise
+    found:   "10.0.0.1"
+    wrong:   it is not an IP address with a port
+    allowed: an IP address and a port that other peers can dial, "10.0.0.1:7940"
+    hint:    write "10.0.0.1:7940"
+
+1 fault"#,
+            ),
+        ] {
+            assert_eq!(faults(text), said, "{text}");
+        }
+    }
+
+    #[test]
+    fn wrong_seeds_are_refused_with_what_is_wrong_with_them() {
+        for (seed, why, hint) in [
+            ("10.0.0.1", "has no port", Some("write \"10.0.0.1:7940\"")),
+            ("fd00::1", "has no port", Some("write \"[fd00::1]:7940\"")),
+            ("peers.internal", "has no port", Some("write \"peers.internal:7940\"")),
+            ("peers.internal:0", "has no port", None),
+            ("peers.internal:99999", "has no port", None),
+            ("0.0.0.0:7940", "nobody can dial", None),
+            ("10.0.0.1:0", "nobody can dial", None),
+            ("pe ers:7940", "neither an address nor a host name", None),
+            ("a..b:7940", "neither an address nor a host name", None),
+            ("http://a:7940", "neither an address nor a host name", None),
+        ] {
+            let text = format!("[cluster]\nlisten = \"127.0.0.1:0\"\nseeds = [\"a:1\", \"{seed}\"]");
+            let refused = of(&text, &Sources::default()).expect_err(seed);
+            let fault = &refused.faults.faults[0];
+            assert_eq!((refused.faults.count(), fault.key.as_str()), (1, "cluster.seeds"), "{refused}");
+            assert!(fault.wrong.contains(why), "{refused}");
+            if let Some(hint) = hint {
+                assert!(fault.hint.as_deref().is_some_and(|said| said.contains(hint)), "{refused}");
+            }
+        }
+    }
+
+    #[test]
+    fn all_addresses_are_listened_at_only_with_one_that_others_dial() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = key_file(folder.path(), "cluster.key", &[&ClusterKey::generate().unwrap()]);
+        let said = faults(&format!("[cluster]\nlisten = \"0.0.0.0:7945\"\nkey_file = {file:?}"));
+        assert!(said.contains("cluster.advertise") && said.contains("others cannot dial all addresses"), "{said}");
+        assert!(said.contains("write advertise = \"10.0.0.1:7945\""), "{said}");
+    }
+
+    #[test]
+    fn wrong_files_are_told_with_the_key_that_names_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        std::fs::write(at("garbage"), "no key").unwrap();
+        std::fs::write(at("bytes"), [0xff, 0xfe]).unwrap();
+        std::fs::write(at("empty"), "").unwrap();
+        let key = key_file(folder.path(), "cluster.key", &[&ClusterKey::generate().unwrap()]);
+        for (lines, key, why, hint) in [
+            (format!("key_file = {:?}", at("missing")), "key_file", "there is no such file", "keygen"),
+            (format!("key_file = {:?}", at("garbage")), "key_file", "", "keygen"),
+            (format!("key_file = {:?}", at("empty")), "key_file", "", "keygen"),
+            (format!("key_file = {:?}", at("bytes")), "key_file", "it is not a text", "keygen"),
+            (format!("key_file = {key:?}\nauthority_file = {key:?}"), "key_file", "only one of them", "leave out"),
+            (format!("authority_file = {key:?}"), "certificate_file", "it is missing", "three files"),
+        ] {
+            let text = format!("[cluster]\nlisten = \"127.0.0.1:0\"\n{lines}");
+            let refused = of(&text, &Sources::default()).expect_err(&text);
+            let fault = &refused.faults.faults[0];
+            assert_eq!((refused.faults.count(), fault.key.clone()), (1, format!("cluster.{key}")), "{refused}");
+            assert!(fault.wrong.contains(why), "{refused}");
+            assert!(fault.hint.as_deref().is_some_and(|said| said.contains(hint)), "{refused}");
+        }
+    }
+
+    #[test]
+    fn no_secret_of_a_key_file_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = ClusterKey::generate().unwrap();
+        let text = key.to_text().trim_end().to_owned();
+        let broken = folder.path().join("cluster.key");
+        // One character short.
+        std::fs::write(&broken, &text[..text.len() - 1]).unwrap();
+        let said =
+            faults(&format!("[cluster]\nlisten = \"127.0.0.1:0\"\nkey_file = {:?}", broken.display().to_string()));
+        let (_, secret) = text.split_once(':').expect("a key says its form");
+        assert!(!said.contains(&secret[..8]), "{said}");
+    }
+
+    #[test]
+    fn flags_and_environment_make_a_cluster_without_a_section() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = key_file(folder.path(), "cluster.key", &[&ClusterKey::generate().unwrap()]);
+        let flags = Flags {
+            cluster_listen: Some("10.0.0.1:7940".into()),
+            seeds: Some("10.0.0.1:7940, peers.internal:7940".into()),
+            key_file: Some(file),
+            ..Flags::default()
+        };
+        let environment = [("EVENKEEL_CLUSTER_SEEDS", "10.0.0.9:1"), ("EVENKEEL_CLUSTER_NAME", "prod")];
+        let sources = Sources { flags, environment: environment.into_iter().collect(), ..Sources::default() };
+        let cluster = settings("", &sources);
+        assert_eq!((cluster.name.as_str(), cluster.listen.to_string()), ("prod", "10.0.0.1:7940".to_owned()));
+        let seeds = [Seed::Address("10.0.0.1:7940".parse().unwrap()), Seed::Name("peers.internal".into(), 7_940)];
+        assert_eq!(cluster.seeds, seeds, "flags are stronger");
+
+        let environment = [("EVENKEEL_CLUSTER_SEEDS", "10.0.0.9:1,a.b:2"), ("EVENKEEL_CLUSTER_LISTEN", "127.0.0.1:0")];
+        let sources = Sources { environment: environment.into_iter().collect(), ..Sources::default() };
+        assert_eq!(settings("", &sources).seeds.len(), 2);
+        let alone = [("EVENKEEL_CLUSTER_SEEDS", "10.0.0.9:1")];
+        let sources = Sources { environment: alone.into_iter().collect(), ..Sources::default() };
+        let refused = of("", &sources).expect_err("where does it listen?").to_string();
+        assert!(refused.contains("cluster.listen") && refused.contains("it is missing"), "{refused}");
+    }
+}

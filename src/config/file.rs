@@ -85,6 +85,7 @@ fn whole(s: &mut Section<'_, '_, '_>, machine: &Machine, inherited: Inherited) -
     }
 
     warn_of_unused_pools(s, &listeners, &pools, &inherited);
+    warn_of_requests_of_relays(s, &listeners, &pools);
 
     let mut built: Vec<proxy::Listener> = listeners.iter().filter_map(|read| read.listener.clone()).collect();
     if inherited.regions_named && listeners.is_empty() {
@@ -128,6 +129,27 @@ fn warn_of_unused_pools(
     for (name, origin) in pools.iter().filter_map(|pool| pool.name.as_ref()).filter(|(name, _)| !led.contains(name)) {
         let (origin, place) = (origin.clone(), format!("pool \"{name}\""));
         s.reader().warn(origin, place, "no listener leads to it; its nodes are only checked");
+    }
+}
+
+/// Settings of requests of a pool that only relays lead to.
+fn warn_of_requests_of_relays(s: &mut Section<'_, '_, '_>, listeners: &[listener::Read], pools: &[pool::Read]) {
+    let named = |pool: &pool::Read| pool.name.as_ref().map(|(name, _)| name.clone());
+    for pool in pools.iter().filter(|pool| !pool.of_requests.is_empty()) {
+        // A listener that was wrong is none of the relays.
+        let mut leading =
+            listeners.iter().filter(|read| read.pool.as_ref().map(|(name, _)| name) == named(pool).as_ref());
+        let is_relay = |read: &listener::Read| {
+            read.listener.as_ref().is_some_and(|listener| matches!(listener.protocol, proxy::Protocol::Tcp(_)))
+        };
+        let first = leading.next();
+        if !first.is_some_and(is_relay) || !leading.all(is_relay) || listeners.iter().any(|read| read.pool.is_none()) {
+            continue;
+        }
+        for (origin, path) in &pool.of_requests {
+            let message = "it has no effect: it is of HTTP requests, and only tcp listeners lead to this pool";
+            s.reader().warn(origin.clone(), path.clone(), message);
+        }
     }
 }
 

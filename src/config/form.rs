@@ -380,15 +380,19 @@ impl<F: Form> Form for ListOf<F> {
             return Err(Wrong::new(format!("it has {} elements", list.len())));
         }
         let mut wrongs: Vec<String> = Vec::new();
+        let mut hint = None;
         let mut read = Vec::with_capacity(list.len());
         for Value { content, line, .. } in list {
             match self.0.read(content) {
                 Ok(value) => read.push(value),
-                Err(wrong) if *line == 0 => wrongs.push(wrong.why),
-                Err(wrong) => wrongs.push(format!("line {line}: {}", wrong.why)),
+                Err(wrong) => {
+                    // What to write instead is said of the first.
+                    hint = hint.or(wrong.hint);
+                    wrongs.push(if *line == 0 { wrong.why } else { format!("line {line}: {}", wrong.why) });
+                }
             }
         }
-        if wrongs.is_empty() { Ok(read) } else { Err(Wrong::new(wrongs.join("; "))) }
+        if wrongs.is_empty() { Ok(read) } else { Err(Wrong { why: wrongs.join("; "), hint }) }
     }
 
     fn show(&self, value: &Vec<F::Out>) -> String {

@@ -11,8 +11,8 @@ use super::peer::name;
 use super::reader::Section;
 use crate::model::limits::{CHECK_ANSWER_BYTES_MAX, TARGET_BYTES_MAX};
 use crate::model::{
-    Check, CheckKind, HashKey, HostSent, HttpCheck, Node, NodeAddress, NodeId, Panic, Pool, PoolName, StatusRange,
-    Strategy, TcpCheck, Weight,
+    Check, CheckKind, HashKey, HostSent, HttpCheck, Node, NodeAddress, NodeId, Observe, Panic, Pool, PoolName,
+    StatusRange, Strategy, TcpCheck, Weight,
 };
 
 const MS_10: Duration = Duration::from_millis(10);
@@ -26,6 +26,7 @@ pub(super) const STRATEGY: Choice<Strategy> = Choice { words: &Strategy::ALL, al
 pub(super) const INTERVAL: Span = Span(Duration::from_millis(100), HOUR);
 
 const HOST_SENT: Choice<HostSent> = Choice::of(&[("client", HostSent::Client), ("node", HostSent::Node)]);
+const OBSERVE: Choice<Observe> = Choice::of(&[("divided", Observe::Divided), ("everywhere", Observe::Everywhere)]);
 const PANIC: Choice<Panic> = Choice::of(&[("open", Panic::Open), ("closed", Panic::Closed)]);
 
 #[derive(Clone, Copy, PartialEq)]
@@ -77,18 +78,38 @@ const HASH: Words<HashKey> = Words::of(
 const PATH: Words<Arc<str>> = Words::of(
     "a path that begins with /, without spaces, perhaps with a query",
     |text| {
-        if !text.starts_with('/') {
-            Err(Wrong::new("it does not begin with /").hint(format!("write \"/{text}\"")))
-        } else if let Some(wrong) = text.chars().find(|c| !c.is_ascii_graphic() || *c == '#') {
-            Err(Wrong::new(format!("{wrong:?} cannot stand in a request target")).hint("write it percent-encoded"))
-        } else if text.len() > TARGET_BYTES_MAX {
+        let encoded = encoded(text);
+        if encoded.len() > TARGET_BYTES_MAX {
             Err(Wrong::new(format!("it is longer than {TARGET_BYTES_MAX} bytes")))
+        } else if !text.starts_with('/') {
+            Err(Wrong::new("it does not begin with /").hint(format!("write \"/{encoded}\"")))
+        } else if let Some(wrong) = text.chars().find(|c| !may_stand_in_target(*c)) {
+            let wrong = Wrong::new(format!("{wrong:?} cannot stand in a request target"));
+            Err(wrong.hint(format!("write \"{encoded}\"")))
         } else {
             Ok(Arc::from(text))
         }
     },
     quoted,
 );
+
+fn may_stand_in_target(c: char) -> bool {
+    c.is_ascii_graphic() && c != '#'
+}
+
+/// `text` with what cannot stand in a request target percent-encoded (RFC 3986 section 2.1).
+fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if may_stand_in_target(c) {
+            out.push(c);
+        } else {
+            let mut bytes = [0; 4];
+            out.extend(c.encode_utf8(&mut bytes).bytes().map(|byte| format!("%{byte:02X}")));
+        }
+    }
+    out
+}
 
 const HOST: Words<Arc<str>> = Words::of(
     "a host name or address, perhaps with a port",
@@ -161,6 +182,8 @@ pub(super) struct Read {
     pub name: Option<(PoolName, Origin)>,
     pub nodes: Vec<NodeRead>,
     pub pool: Option<Pool>,
+    /// Keys that were written and look at requests, which a relay has none of.
+    pub of_requests: Vec<(Origin, String)>,
 }
 
 /// What was read of one node; what is `None` was wrong and is reported.
@@ -206,7 +229,14 @@ fn pool(s: &mut Section<'_, '_, '_>, inherited: &Inherited) -> Read {
             "How the nodes of a pool are checked; also written `health = { type = \"http\", ... }`. Left out: a connection every 5 s.",
             |s| check(s, inherited),
         ),
-        observe: default.observe,
+        observe: s.key(
+            "observe",
+            &OBSERVE,
+            default.observe,
+            "Which peers of a cluster check its nodes: `divided` shares them out, the peers of a node's region first, so that \
+             checks do not grow with peers; `everywhere` lets every peer check every node, where paths differ from peer to \
+             peer.",
+        ),
         host_sent: s.key(
             "host",
             &HOST_SENT,
@@ -248,7 +278,7 @@ fn pool(s: &mut Section<'_, '_, '_>, inherited: &Inherited) -> Read {
         queue_timeout: s.key("queue_timeout", &Span(MS_10, HOUR), default.queue_timeout, "How long a request waits for a place."),
         ..default
     };
-    s.later(&["sticky", "observe"]);
+    s.later(&["sticky"]);
     let mut read = Vec::new();
     let above = format!("{} ", s.name());
     let nodes = s.list("node", "One endpoint of a pool; requests are sent to it.", |s| node(s, &above, &mut read));
@@ -266,6 +296,10 @@ fn pool(s: &mut Section<'_, '_, '_>, inherited: &Inherited) -> Read {
             );
         }
     }
+    let hashes_requests = strategy == Strategy::ConsistentHash && pool.hash != HashKey::ClientIp;
+    let of_requests = [("hash", hashes_requests), ("host", true), ("response_timeout", true)];
+    let of_requests = of_requests.into_iter().filter(|(key, looks)| *looks && s.is_set(key));
+    let of_requests = of_requests.map(|(key, _)| (s.origin_of(key), s.path_of(key))).collect();
     if nodes.is_empty() && !s.reader().is_damaged() {
         let (origin, place) = (s.origin(), s.name().to_owned());
         s.reader().warn(origin, place, "it has no node; whoever asks for it gets 503, or a closed connection");
@@ -275,6 +309,7 @@ fn pool(s: &mut Section<'_, '_, '_>, inherited: &Inherited) -> Read {
         pool: name.is_some().then(|| Pool { nodes: nodes.into_iter().flatten().collect(), ..pool }),
         name: name.map(|name| (name, origin)),
         nodes: read,
+        of_requests,
     }
 }
 

@@ -633,8 +633,10 @@ impl<'t, 'a> Section<'_, 't, 'a> {
             )
             .found(if self.shape == Shape::Root {
                 shorten(&entry.key)
-            } else {
+            } else if entry.is_assigned {
                 format!("{} = {}", shorten(&entry.key), entry.value.shown)
+            } else {
+                entry.value.shown.clone()
             })
             .allowed(known.join(", "));
             // The same word elsewhere is a better guess than another word here.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::api;
-use crate::model::{CheckKind, HashKey, HostSent, Panic, Strategy};
+use crate::model::{CheckKind, HashKey, HostSent, Observe, Panic, Strategy};
 use crate::proxy::Protocol;
 use crate::telemetry::log;
 
@@ -93,6 +93,7 @@ name = "web"
 strategy = "consistent_hash"
 hash = "header:X-User"
 health = { type = "http", path = "/health?deep=1", host = "web.internal:81", statuses = 204, interval = "1s", timeout = "500ms", rise = 1, fall = 4 }
+observe = "everywhere"
 host = "node"
 panic = "closed"
 slow_start = "0s"
@@ -149,6 +150,7 @@ health = { send = "PING\r\n", expect = "PONG" }
         (1_000, 500, 1, 4)
     );
     assert_eq!((web.host_sent, web.panic, web.retries, web.queue), (HostSent::Node, Panic::Closed, 0, 0));
+    assert_eq!((web.observe, peer.catalog.pools()[1].observe), (Observe::Everywhere, Observe::Divided));
     assert_eq!(
         (
             web.slow_start.as_secs(),
@@ -310,13 +312,13 @@ evenkeel.toml line 15
 2 faults"#,
         ),
         (
-            "[pool]\nname = \"x\"\n[cluster]\nname = \"prod\"",
+            "[pool]\nname = \"x\"\n[history]\nname = \"prod\"",
             r#"evenkeel.toml line 13
     found:   [pool]
     wrong:   duplicate key
     hint:    a key or [section] stands once; a list repeats [[name]], with two brackets, for each element
 
-evenkeel.toml line 15: cluster
+evenkeel.toml line 15: history
     wrong:   not available in this version
     hint:    remove it; nothing here acts on it yet
 
@@ -335,6 +337,25 @@ evenkeel.toml line 16: pool "b" retries
     allowed: a whole number of 0 to 10
 
 2 faults"#,
+        ),
+        (
+            "[[pool.node]]\nid = \"web-2\"\naddress = \"127.0.0.1:1\"\npool.x = 1",
+            r#"evenkeel.toml line 16: pool "web" node "web-2" pool
+    found:   pool.x = 1
+    wrong:   there is no such key
+    allowed: address, backup, id, max_connections, region, weight
+    hint:    pool is a key of [[listener]]
+
+1 fault"#,
+        ),
+        (
+            "[peer.tls]\nx = 1",
+            r#"evenkeel.toml line 13: peer.tls
+    found:   [peer.tls]
+    wrong:   there is no such key
+    allowed: announce, drain, id, region, workers
+
+1 fault"#,
         ),
         (
             "[peer\nid = \"x\"\nworkers = \"many\"",
@@ -625,13 +646,42 @@ fn warnings_are_told_beside_faults_and_none_that_only_follows_from_one() {
 }
 
 #[test]
+fn settings_of_requests_are_warned_of_where_only_relays_lead_to_the_pool() {
+    let pool = "[[pool]]\nname = \"db\"\nstrategy = \"consistent_hash\"\nhash = \"header:x-user\"\nhost = \"node\"\n\
+                response_timeout = \"9s\"\nnode = [{ id = \"db-1\", address = \"127.0.0.1:1\" }]\n";
+    let listener = |name: &str, protocol: &str, port: u16| {
+        format!(
+            "[[listener]]\nname = \"{name}\"\nprotocol = \"{protocol}\"\npool = \"db\"\nlisten = \"127.0.0.1:{port}\"\n"
+        )
+    };
+    let warnings = |text: &str| of_text(text).unwrap_or_else(|refused| panic!("{refused}")).warnings;
+    let relays = format!("{pool}{}{}", listener("a", "tcp", 1_000), listener("b", "tcp", 1_001));
+    let told: Vec<String> = warnings(&relays).iter().map(ToString::to_string).collect();
+    let why = "it has no effect: it is of HTTP requests, and only tcp listeners lead to this pool";
+    let expected = [(4, "hash"), (5, "host"), (6, "response_timeout")];
+    assert_eq!(told, expected.map(|(line, key)| format!("evenkeel.toml line {line}: pool \"db\" {key}: {why}")));
+    assert_eq!(warnings(&relays.replace("header:x-user", "client_ip")).len(), 2, "a relay has a client");
+    assert_eq!(warnings(&format!("{pool}{}{}", listener("a", "tcp", 1_000), listener("b", "http", 1_001))), []);
+}
+
+#[test]
+fn a_path_that_a_hint_proposes_is_one_that_is_taken() {
+    for (wrong, right) in [("x", "/x"), ("x y", "/x%20y"), ("/ü#1", "/%C3%BC%231"), ("", "/")] {
+        let text = |path: &str| format!("{GOOD}[pool.health]\ntype = \"http\"\npath = \"{path}\"\n");
+        let found = faults(of_text(&text(wrong)));
+        assert_eq!(found.faults[0].hint.as_deref(), Some(&*format!("write \"{right}\"")), "{found}");
+        assert!(of_text(&text(right)).is_ok(), "{right}");
+    }
+}
+
+#[test]
 fn what_may_stand_in_a_section_leaves_out_what_this_version_does_not_have() {
-    for (text, name) in [("[peer]\nx = 1", "data_dir"), ("[api]\nx = 1", "user"), ("[[x]]", "cluster")] {
+    for (text, name) in [("[peer]\nx = 1", "data_dir"), ("[api]\nx = 1", "user"), ("[[x]]", "webhook")] {
         let found = faults(of_text(&format!("{GOOD}{text}")));
         assert!(!found.to_string().contains(name), "{found}");
     }
-    let found = faults(of_text(&format!("{GOOD}[clustr]")));
-    assert_eq!(found.faults[0].hint.as_deref(), Some("cluster is not available in this version"));
+    let found = faults(of_text(&format!("{GOOD}[histroy]")));
+    assert_eq!(found.faults[0].hint.as_deref(), Some("history is not available in this version"));
 }
 
 #[test]
@@ -707,7 +757,8 @@ fn variables_of_other_systems_set_all_pools() {
 #[test]
 fn every_name_of_a_later_version_is_refused_as_such_and_not_as_unknown() {
     for text in [
-        "[cluster]\nname = \"prod\"",
+        "[cluster]\nlisten = \"127.0.0.1:0\"\nelectors = [\"a\"]",
+        "[cluster]\nlisten = \"127.0.0.1:0\"\nexpect = 3",
         "[tls]",
         "[[region]]\nname = \"eu\"",
         "[[route]]\nname = \"api\"",
@@ -720,7 +771,6 @@ fn every_name_of_a_later_version_is_refused_as_such_and_not_as_unknown() {
         "[[api.user]]\nname = \"admin\"",
         "[api]\nlisten = \"unix:/run/evenkeel\"",
         "[[pool]]\nname = \"b\"\nsticky = { by = \"cookie\" }",
-        "[[pool]]\nname = \"b\"\nobserve = \"everywhere\"",
         "[[pool]]\nname = \"b\"\nhash = \"mqtt_client_id\"",
         "[[pool]]\nname = \"b\"\nhealth = { type = \"tls\" }",
         "[[pool]]\nname = \"b\"\nhealth = { type = \"grpc\" }",
@@ -734,7 +784,7 @@ fn every_name_of_a_later_version_is_refused_as_such_and_not_as_unknown() {
         assert!(found.faults[0].wrong.ends_with("not available in this version"), "{found}");
     }
     for name in inherited::LATER.iter().chain(&[
-        "EVENKEEL_CLUSTER_SEEDS",
+        "EVENKEEL_CLUSTER_EXPECT",
         "EVENKEEL_API_USER",
         "EVENKEEL_PEER_DATA_DIR",
         "EVENKEEL_CATALOG_FOLLOW_FILE",

@@ -68,6 +68,9 @@ pub(super) struct Entry {
     pub key: String,
     pub line: u32,
     pub value: Value,
+    /// It is written `key = value`; else it is a heading, or the first of several keys with dots between them, and what is
+    /// shown of its value is the line.
+    pub is_assigned: bool,
 }
 
 impl Table {
@@ -270,8 +273,12 @@ impl Conversion<'_> {
                 {
                     self.bracketed.push(span.clone());
                 }
-                let value = self.value(value.get_ref(), span);
-                (key_span.start, Entry { key: key.get_ref().to_string(), line: key_line, value })
+                let is_assigned = key_span.end <= span.start;
+                let mut value = self.value(value.get_ref(), span);
+                if !is_assigned {
+                    value.shown = shorten(self.lines.text_of(self.text, key_line).trim());
+                }
+                (key_span.start, Entry { key: key.get_ref().to_string(), line: key_line, value, is_assigned })
             })
             .collect();
         entries.sort_by_key(|(at, _)| *at);

@@ -388,6 +388,8 @@ impl<T: From<Output> + Send + 'static> State<T> {
             remembered.reader.read(&self.own, chitchat.node_states(), &live, now)
         };
         tell(&self.remembered.membership.sighted(round.sightings, now));
+        let Remembered { reader, membership, .. } = &*self.remembered;
+        self.arguments.counts.set_not_taken(reader.unreadable_total(), membership.refused_total());
         for news in round.news {
             if self.arguments.outputs.send(T::from(Output::News(news))).await.is_err() {
                 return false;

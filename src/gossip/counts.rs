@@ -12,6 +12,8 @@ pub struct Counts {
     bytes_received: AtomicU64,
     over_budget: AtomicU64,
     unreadable: AtomicU64,
+    values_unreadable: AtomicU64,
+    peers_refused: AtomicU64,
 }
 
 /// [`Counts`] at one moment.
@@ -29,6 +31,10 @@ pub struct Counted {
     pub over_budget: u64,
     /// Messages that could not be read.
     pub unreadable: u64,
+    /// Values in messages that could not be read.
+    pub values_unreadable: u64,
+    /// Times that somebody was not taken for a peer because as many as there may be are known.
+    pub peers_refused: u64,
 }
 
 impl Counts {
@@ -41,6 +47,8 @@ impl Counts {
             bytes_received: self.bytes_received.load(Relaxed),
             over_budget: self.over_budget.load(Relaxed),
             unreadable: self.unreadable.load(Relaxed),
+            values_unreadable: self.values_unreadable.load(Relaxed),
+            peers_refused: self.peers_refused.load(Relaxed),
         }
     }
 
@@ -60,5 +68,11 @@ impl Counts {
 
     pub(super) fn unreadable(&self) {
         self.unreadable.fetch_add(1, Relaxed);
+    }
+
+    /// What readers and members counted by themselves, in total.
+    pub(super) fn set_not_taken(&self, values_unreadable: u64, peers_refused: u64) {
+        self.values_unreadable.store(values_unreadable, Relaxed);
+        self.peers_refused.store(peers_refused, Relaxed);
     }
 }

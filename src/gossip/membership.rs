@@ -65,7 +65,7 @@ pub(super) struct Membership {
     peers: BTreeMap<PeerId, Known>,
     /// Until then silence is likelier our own fault.
     deaf_until: Option<Instant>,
-    /// Peers that were not taken because there are too many.
+    /// Times that somebody was not taken because there are too many.
     refused_total: u64,
 }
 
@@ -101,7 +101,7 @@ impl Membership {
         self.peers.values()
     }
 
-    /// Peers that were not taken because there are [`PEERS_MAX`].
+    /// Times that somebody was not taken because there are [`PEERS_MAX`].
     pub(super) fn refused_total(&self) -> u64 {
         self.refused_total
     }

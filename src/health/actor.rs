@@ -18,7 +18,7 @@ use super::hints::Hint;
 use super::machine::Suspicion;
 use super::watch::{Known, Output, Watch};
 use crate::host::{self, Dice, NameError, Names, Resolved};
-use crate::model::{Catalog, Members, NodeId, Verdict};
+use crate::model::{Catalog, Evidence, Members, NodeId, Verdict};
 use crate::view::ViewCell;
 
 /// How long a turn lasts at most. A request to stop is heard between two turns, and a peer that is late is noticed by it.
@@ -35,8 +35,8 @@ pub struct Arguments<T> {
     pub view: ViewCell,
     /// Where what was found goes. While it is full the latest of each node is kept and nothing waits.
     pub outputs: mpsc::Sender<T>,
-    /// Nodes at which a worker met hard evidence.
-    pub suspects: Arc<Mutex<mpsc::Receiver<NodeId>>>,
+    /// What workers met at nodes.
+    pub suspects: Arc<Mutex<mpsc::Receiver<Evidence>>>,
     /// Nodes that other peers hint at.
     pub hinted: Arc<Mutex<mpsc::Receiver<NodeId>>>,
     /// Where hints for others go. While it is full they are dropped: a hint that waits is worth nothing.
@@ -85,7 +85,7 @@ pub struct State<T> {
     tasks: JoinSet<Done>,
     /// What each task is about, for those that end without a word.
     about: HashMap<Id, About>,
-    suspects: OwnedMutexGuard<mpsc::Receiver<NodeId>>,
+    suspects: OwnedMutexGuard<mpsc::Receiver<Evidence>>,
     suspects_open: bool,
     hinted: OwnedMutexGuard<mpsc::Receiver<NodeId>>,
     hinted_open: bool,
@@ -115,7 +115,7 @@ enum Done {
 
 enum Event<T> {
     Task(Option<Result<(Id, Done), JoinError>>),
-    Suspect(Option<NodeId>),
+    Suspect(Option<Evidence>),
     Hinted(Option<NodeId>),
     Members(bool),
     Room(Result<mpsc::OwnedPermit<T>, mpsc::error::SendError<()>>),
@@ -232,7 +232,7 @@ impl<T: From<Output> + Send + 'static> State<T> {
                     self.done(done);
                 }
             }
-            Event::Suspect(Some(node)) => self.watch.suspected(&node, self.now),
+            Event::Suspect(Some(evidence)) => self.met(&evidence),
             Event::Suspect(None) => self.suspects_open = false,
             Event::Hinted(Some(node)) => self.watch.hinted(&node, self.now),
             Event::Hinted(None) => self.hinted_open = false,
@@ -252,7 +252,7 @@ impl<T: From<Output> + Send + 'static> State<T> {
         }
         while self.suspects_open {
             match self.suspects.try_recv() {
-                Ok(node) => self.watch.suspected(&node, self.now),
+                Ok(evidence) => self.met(&evidence),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => self.suspects_open = false,
             }
@@ -263,6 +263,13 @@ impl<T: From<Output> + Send + 'static> State<T> {
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => self.hinted_open = false,
             }
+        }
+    }
+
+    fn met(&mut self, evidence: &Evidence) {
+        match evidence {
+            Evidence::Hard(node) => self.watch.suspected(node, self.now),
+            Evidence::Soft(node) => self.watch.broke_off(node, self.now),
         }
     }
 

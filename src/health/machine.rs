@@ -174,8 +174,8 @@ impl Machine {
         }
     }
 
-    /// Whether a hint is worth a look: not where it is being asked again and again already.
-    pub(super) fn is_open_to_hints(&self) -> bool {
+    /// Whether somebody's doubt is worth a look: not where it is being asked again and again already.
+    pub(super) fn is_open_to_looks(&self) -> bool {
         self.vote != Some(Health::Down) && !self.suspected
     }
 
@@ -270,8 +270,9 @@ impl Machine {
         // Two peers found nobody there, one after the other.
         let gone = hinted && fault == Fault::Hard;
         if !self.observing {
+            // It was asked because somebody saw it fail; this peer's own look is the second to say so.
             self.down_since.get_or_insert(now);
-            return gone && !std::mem::replace(&mut self.suspected, true);
+            return fault == Fault::Hard && !std::mem::replace(&mut self.suspected, true);
         }
         // A node that was never up has nothing to be given credit for: nobody there means down, at the first look.
         let known_dead = self.vote.is_none() && fault == Fault::Hard;

@@ -95,6 +95,8 @@ struct Watched {
     round: Round,
     /// Traffic suspected it while a question was under way that had begun before.
     suspected_meanwhile: bool,
+    /// An exchange of traffic broke, and no question has begun since.
+    broke_off: bool,
     /// Another peer saw it fail, and no question has begun since.
     hinted: bool,
     /// The question under way, or the last one, was asked because of that.
@@ -109,11 +111,11 @@ struct Watched {
 /// How far a node is in the first round.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Round {
-    /// It was not asked, or its answer did not count.
+    /// It was not asked, or its answer did not count; or nobody knows yet where its name leads.
     Open,
     /// It was, and nobody heard of it yet.
     Untold,
-    /// It was and that was told; or it has no check to wait for, or other peers check it.
+    /// It was and that was told; or it has no check to wait for, or other peers check it, and there is an address.
     Done,
 }
 
@@ -173,8 +175,9 @@ impl Watch {
                 let observed = Observed::of(node, pool.observe);
                 let mut machine = Machine::resume(&check, &known.observation, now);
                 machine.observe(observed.is_observed_here(&watch.members));
-                let waits = check.kind != CheckKind::None && machine.is_observing();
-                let round = if waits { Round::Open } else { Round::Done };
+                let is_asked = check.kind != CheckKind::None && machine.is_observing();
+                // Whoever checks it, traffic from here needs its address.
+                let round = if is_asked || addresses.is_empty() { Round::Open } else { Round::Done };
                 watch.round_left += usize::from(round == Round::Open);
                 watch.numbers.insert(node.id.clone(), index);
                 watch.nodes.push(Watched {
@@ -187,6 +190,7 @@ impl Watch {
                     addresses,
                     round,
                     suspected_meanwhile: false,
+                    broke_off: false,
                     hinted: false,
                     asked_for_hint: false,
                     finished: None,
@@ -234,11 +238,11 @@ impl Watch {
                     self.schedule.bring_forward(index, at);
                 }
             } else if !observing {
-                if node.round != Round::Done {
+                if node.round != Round::Done && !node.addresses.is_empty() {
                     node.round = Round::Done;
                     self.round_left -= 1;
                 }
-                if !node.machine.is_suspected() && !node.hinted {
+                if !node.machine.is_suspected() && !node.hinted && !node.broke_off {
                     self.schedule.clear(index);
                 }
             }
@@ -249,15 +253,30 @@ impl Watch {
     /// Another peer saw a node fail: this one looks for itself. The hint alone says nothing; if nobody is there, that is the
     /// second peer to say so.
     pub(super) fn hinted(&mut self, id: &NodeId, now: Instant) {
-        let Some(&index) = self.numbers.get(id) else { return };
-        let node = &mut self.nodes[index];
-        if !node.machine.is_open_to_hints() || node.addresses.is_empty() {
-            return;
+        if let Some(index) = self.look_at(id, now) {
+            self.nodes[index].hinted = true;
         }
-        node.hinted = true;
+    }
+
+    /// An exchange with a node broke, which may be the fault of what was asked: it is asked at once, and how often it must
+    /// fail before it is down stays as it was.
+    pub(super) fn broke_off(&mut self, id: &NodeId, now: Instant) {
+        if let Some(index) = self.look_at(id, now) {
+            self.nodes[index].broke_off = true;
+        }
+    }
+
+    /// Asks a node soon, unless it is being asked again and again already. After a question that is under way comes another.
+    fn look_at(&mut self, id: &NodeId, now: Instant) -> Option<usize> {
+        let index = *self.numbers.get(id)?;
+        let node = &self.nodes[index];
+        if !node.machine.is_open_to_looks() || node.addresses.is_empty() {
+            return None;
+        }
         if !self.schedule.is_under_way(index) {
             self.schedule.bring_forward(index, node.not_before(now));
         }
+        Some(index)
     }
 
     /// The messages of hints that are due, each to one peer.
@@ -289,6 +308,7 @@ impl Watch {
         let index = self.schedule.take(now)?;
         let node = &mut self.nodes[index];
         node.suspected_meanwhile = false;
+        node.broke_off = false;
         node.asked_for_hint = std::mem::take(&mut node.hinted);
         node.asked.clone_from(&node.addresses);
         let target = |address: &SocketAddr| CheckTarget {
@@ -321,10 +341,11 @@ impl Watch {
         let reason = Reason { suspicion: !node.suspected_meanwhile, hint: node.asked_for_hint };
         let is_news_if_bad = node.machine.is_news_if_bad();
         let changed = node.machine.found(&answer.finding, reason, now);
+        let is_news = is_news_if_bad || changed == Some(Suspicion::Raised);
         match answer.finding.result {
             Err(Fault::Ours) => {}
             // Whoever hinted told the others as well.
-            Err(_) if is_news_if_bad && !reason.hint && !self.members.is_alone() => {
+            Err(_) if is_news && !reason.hint && !self.members.is_alone() => {
                 self.hints.add(index, now);
                 node.asked_once();
             }
@@ -344,8 +365,8 @@ impl Watch {
         } else if let Some(wait) = self.nodes[index].machine.wait(now, &mut self.dice) {
             self.due(index, (answer.began + wait).max(now + wait.min(PAUSE_MIN)));
         }
-        if self.nodes[index].hinted {
-            // The question that has just ended began before the other peer saw what it saw.
+        if self.nodes[index].hinted || self.nodes[index].broke_off {
+            // The question that has just ended began before somebody saw what they saw.
             self.schedule.bring_forward(index, self.nodes[index].not_before(now));
         }
         self.tell_observation(index);
@@ -453,6 +474,9 @@ impl Watch {
         }
         node.addresses = addresses;
         node.tell_addresses = true;
+        if !node.is_checked_here() {
+            node.asked_once();
+        }
         if node.machine.needs_checks(now) {
             self.due(index, now);
         }
@@ -465,6 +489,7 @@ impl Watch {
         node.asked_once();
         node.addresses.clear();
         node.hinted = false;
+        node.broke_off = false;
         node.tell_addresses = true;
         self.schedule.clear(index);
         self.tell_observation(index);
@@ -488,6 +513,11 @@ impl Watched {
     /// When it may be asked at the earliest.
     fn not_before(&self, now: Instant) -> Instant {
         self.finished.map_or(now, |finished| now.max(finished + PAUSE_MIN))
+    }
+
+    /// Whether regular checks of this peer say how it is.
+    fn is_checked_here(&self) -> bool {
+        self.check.kind != CheckKind::None && self.machine.is_observing()
     }
 
     fn asked_once(&mut self) {

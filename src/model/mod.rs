@@ -3,6 +3,7 @@
 mod address;
 mod catalog;
 mod check;
+mod evidence;
 mod id;
 pub mod limits;
 mod member;
@@ -16,6 +17,7 @@ mod strategy;
 pub use address::{AddressError, Host, NodeAddress};
 pub use catalog::{Catalog, CatalogError};
 pub use check::{Check, CheckKind, CheckTarget, HttpCheck, StatusRange, TcpCheck};
+pub use evidence::Evidence;
 pub use id::{ClusterName, IdError, ListenerName, NodeId, PeerId, PoolName, RegionName};
 pub use member::{Member, Members};
 pub use node_key::NodeKey;

@@ -17,7 +17,7 @@ use crate::gossip::Input;
 use crate::health::{self, Asker};
 use crate::host::{self, Dice, Incarnations, Names};
 use crate::link::{self, Link, QuicLink, TrustError, TrustSource};
-use crate::model::{Catalog, Member, Members, NodeId};
+use crate::model::{Catalog, Evidence, Member, Members};
 use crate::proxy::{self, BindError, Bound, Phase, Protocol, WorkerActor};
 use crate::tls::{self, TlsError};
 use crate::view::{self, ViewActor, ViewCell};
@@ -269,7 +269,7 @@ fn view_child(cell: ViewCell, inbox: view::Inbox) -> ChildSpec {
 /// How the health actor is joined with the rest.
 struct Ways {
     outputs: mpsc::Sender<view::Event>,
-    suspects: mpsc::Receiver<NodeId>,
+    suspects: mpsc::Receiver<Evidence>,
     ends: Ends,
     first_round: watch::Sender<bool>,
 }

@@ -22,7 +22,7 @@ use super::settings::{Protocol, Settings};
 use super::{http, tcp};
 use crate::balance::NodeLive;
 use crate::host::{self, Dice};
-use crate::model::{NodeId, PoolName};
+use crate::model::{Evidence, PoolName};
 use crate::tls::ClientConfigs;
 use crate::view::{Cache, NodeView, PoolView, ViewCell};
 
@@ -42,8 +42,8 @@ pub struct Shared {
     pub view: ViewCell,
     /// How TLS is spoken to nodes.
     pub tls: Arc<ClientConfigs>,
-    /// Takes nodes whose connection was refused or reset, for a probe at once.
-    pub suspects: mpsc::Sender<NodeId>,
+    /// Takes evidence against nodes, for a probe at once.
+    pub suspects: mpsc::Sender<Evidence>,
     /// What the peer is about to do.
     pub phase: watch::Receiver<Phase>,
     /// How many workers run.
@@ -121,14 +121,14 @@ impl Worker {
     /// actor finds the suspicion by itself, a little later.
     pub(crate) fn suspect(&self, node: &NodeView) {
         if node.live.suspect() {
-            let _ = self.shared.suspects.try_send(node.node.id.clone());
+            let _ = self.shared.suspects.try_send(Evidence::Hard(node.node.id.clone()));
         }
     }
 
     /// Soft evidence against a node: it is probed at once, and used as before until the probe says otherwise.
     pub(crate) fn ask_for_probe(&self, node: &NodeView) {
         // Where the channel is full there are probes enough.
-        let _ = self.shared.suspects.try_send(node.node.id.clone());
+        let _ = self.shared.suspects.try_send(Evidence::Soft(node.node.id.clone()));
     }
 
     /// Calls `use_date` with the value of a `Date` field.

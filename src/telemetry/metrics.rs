@@ -71,6 +71,27 @@ metrics! {
     CHILD_GIVEN_UP = Gauge "evenkeel_child_given_up" ["child"]
         "1 where a part of the peer failed too often and stays down.";
 
+    PEERS = Gauge "evenkeel_peers" ["state"]
+        "Peers of the cluster as this one sees them, itself included.";
+    GOSSIP_SENT = Counter "evenkeel_gossip_sent_messages_total" []
+        "Messages of gossip handed to the link.";
+    GOSSIP_SENT_BYTES = Counter "evenkeel_gossip_sent_bytes_total" []
+        "Bytes of gossip handed to the link.";
+    GOSSIP_RECEIVED = Counter "evenkeel_gossip_received_messages_total" []
+        "Messages of gossip received.";
+    GOSSIP_RECEIVED_BYTES = Counter "evenkeel_gossip_received_bytes_total" []
+        "Bytes of gossip received.";
+    GOSSIP_OVER_BUDGET = Counter "evenkeel_gossip_rounds_over_budget_total" []
+        "Rounds of gossip that were left out because they would have cost more than the cap.";
+    GOSSIP_UNREADABLE = Counter "evenkeel_gossip_unreadable_total" ["what"]
+        "Messages of gossip, and values in them, that could not be read.";
+    GOSSIP_PEERS_REFUSED = Counter "evenkeel_gossip_peers_refused_total" []
+        "Times that somebody was not taken for a peer because as many as there may be are known.";
+    LINK_REFUSED = Counter "evenkeel_link_refused_total" ["reason"]
+        "Links that this peer refused or was refused.";
+    HEARD_DROPPED = Counter "evenkeel_heard_dropped_total" []
+        "Observations of other peers that were not kept: of nodes that this peer does not have, or too many.";
+
     POOL_NODES = Gauge "evenkeel_pool_nodes" ["pool", "verdict"]
         "Nodes of a pool by verdict.";
     POOL_IN_FLIGHT = Gauge "evenkeel_pool_in_flight" ["pool"]

@@ -43,15 +43,19 @@ pub(super) struct Index {
 }
 
 impl View {
-    /// Whether something is known of every node that is checked, from this peer or from others.
+    /// Whether of every node it is known where it is, and of those that are checked how, from this peer or from others.
     pub fn is_checked(&self) -> bool {
-        let is_known = |node: &NodeView| {
+        let is_known = |node: &NodeView, is_checked: bool| {
+            let is_asked = node.observation.checks_total > 0 || node.state.verdict != Verdict::Unknown;
             node.node.admin == Admin::Disabled
-                || node.observation.checks_total > 0
-                || node.state.verdict != Verdict::Unknown
+                // Its name leads nowhere.
+                || node.observation.vote == Some(Health::Down)
+                || (!node.addresses.is_empty() && (is_asked || !is_checked))
         };
-        let mut checked = self.pools.iter().filter(|pool| pool.pool.check.kind != CheckKind::None);
-        checked.all(|pool| pool.nodes.iter().all(|node| is_known(node)))
+        self.pools.iter().all(|pool| {
+            let is_checked = pool.pool.check.kind != CheckKind::None;
+            pool.nodes.iter().all(|node| is_known(node, is_checked))
+        })
     }
 
     /// This peer and those that live.

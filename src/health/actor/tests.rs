@@ -41,7 +41,7 @@ struct Stage {
     ended: Option<JoinHandle<()>>,
     arguments: Arguments<Told>,
     outputs: mpsc::Receiver<Told>,
-    suspects: mpsc::Sender<NodeId>,
+    suspects: mpsc::Sender<Evidence>,
     hinted: mpsc::Sender<NodeId>,
     hints: mpsc::Receiver<Hint>,
     members: watch_channel::Sender<Arc<Members>>,
@@ -216,7 +216,7 @@ async fn traffic_that_meets_a_dead_node_takes_it_down_at_once_and_a_living_one_i
     dying.kill().await;
     for node in ["living", "dying"] {
         assert!(stage.view().node(&id(node)).unwrap().1.live.suspect());
-        stage.suspects.send(id(node)).await.unwrap();
+        stage.suspects.send(Evidence::Hard(id(node))).await.unwrap();
     }
     let took = stage.until_vote("dying", Vote::Down).await;
     println!("suspected -> down: {} ms (one check)", took.as_millis());
@@ -238,7 +238,7 @@ async fn a_suspicion_of_which_no_word_came_is_found_in_the_view() {
     stage.until("a cleared", |view| !view.node(&id("a")).unwrap().1.live.is_suspect()).await;
     assert_eq!(stage.observation("a").vote, Some(Vote::Up));
     let address = server.kill().await;
-    stage.suspects.send(id("a")).await.unwrap();
+    stage.suspects.send(Evidence::Hard(id("a"))).await.unwrap();
     stage.until_vote("a", Vote::Down).await;
     let server = Server::start(&address).await;
     stage.until_vote("a", Vote::Up).await;
@@ -260,7 +260,7 @@ async fn a_check_that_panics_ends_neither_the_actor_nor_other_checks() {
     stage.until("word of the panic", |view| observed(view, "x").last_result.contains("fault of this program")).await;
     assert_eq!(stage.observation("x").vote, None);
     let checks = stage.observation("a").checks_total;
-    stage.suspects.send(id("a")).await.unwrap();
+    stage.suspects.send(Evidence::Hard(id("a"))).await.unwrap();
     stage.until("another check", move |view| observed(view, "a").checks_total > checks).await;
     server.kill().await;
     stage.stop().await;
@@ -327,7 +327,7 @@ async fn an_actor_that_is_started_again_goes_on_where_the_last_one_was() {
     // A word that came while nobody was there is not lost.
     stage.actor.kill();
     timeout(PATIENCE, stage.ended.take().unwrap()).await.unwrap().unwrap();
-    stage.suspects.send(id("a")).await.unwrap();
+    stage.suspects.send(Evidence::Hard(id("a"))).await.unwrap();
     let address = server.kill().await;
     let (actor, ended) = Actor::spawn(None, Health::default(), stage.arguments.clone()).await.unwrap();
     (stage.actor, stage.ended) = (actor, Some(ended));
@@ -381,7 +381,7 @@ async fn what_one_peer_sees_is_hinted_to_the_others_and_what_they_hint_at_is_loo
     // Traffic here meets it.
     world.gone.lock().unwrap().insert(made(1));
     stage.view().node(&id("a")).unwrap().1.live.suspect();
-    stage.suspects.send(id("a")).await.unwrap();
+    stage.suspects.send(Evidence::Hard(id("a"))).await.unwrap();
     stage.until_vote("a", Vote::Down).await;
     for to in ["x", "y"] {
         let hint = timeout(PATIENCE, stage.hints.recv()).await.unwrap().unwrap();

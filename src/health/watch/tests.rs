@@ -192,6 +192,34 @@ fn a_suspicion_asks_at_once_but_not_without_pause() {
 }
 
 #[test]
+fn an_exchange_that_broke_asks_at_once_and_is_no_more_than_a_reason_to_ask() {
+    let check = Check { fall: 3.try_into().unwrap(), ..tcp() };
+    let mut stage = Stage::new(&catalog(check, &[("a", "10.0.0.1:80")]));
+    stage.check(Ok(()));
+    for bad in 1..=3 {
+        stage.now += PAUSE_MIN;
+        stage.watch.broke_off(&id("a"), stage.now);
+        assert_eq!(stage.check(Err(Fault::Soft)), Duration::ZERO);
+        let vote = if bad < 3 { Health::Up } else { Health::Down };
+        assert_eq!(stage.vote("a"), Some(vote), "{bad} of the 3 bad answers that take it down");
+        assert!(!stage.watch.is_suspected(&id("a")));
+    }
+    stage.watch.broke_off(&id("nobody"), stage.now);
+}
+
+#[test]
+fn an_exchange_that_broke_during_a_check_asks_again_after_it() {
+    let mut stage = Stage::new(&catalog(tcp(), &[("a", "10.0.0.1:80")]));
+    stage.check(Ok(()));
+    stage.skip();
+    let ask = stage.ask();
+    stage.watch.broke_off(&id("a"), stage.now);
+    stage.answer(&ask, stage.now, Ok(()), 0);
+    assert_eq!(stage.skip(), PAUSE_MIN);
+    stage.ask();
+}
+
+#[test]
 fn a_suspicion_during_a_check_asks_again_after_it() {
     let mut stage = Stage::new(&catalog(tcp(), &[("a", "10.0.0.1:80")]));
     stage.check(Ok(()));
@@ -263,6 +291,20 @@ fn a_pool_without_checks_is_asked_only_on_suspicion() {
     stage.check(Ok(()));
     assert_eq!(stage.vote("a"), Some(Health::Up));
     assert_eq!(stage.watch.next(), None);
+}
+
+#[test]
+fn the_first_round_waits_for_the_addresses_of_nodes_that_nobody_checks() {
+    for (ips, address) in [(&["10.0.0.1"][..], true), (&[], false)] {
+        let mut stage = Stage::new(&catalog(Check::of(CheckKind::None), &[("a", "web.test:80"), ("b", "10.0.0.2:80")]));
+        stage.hear();
+        assert!(!stage.watch.is_first_round_done(), "nobody could be sent there");
+        stage.name(ips);
+        assert!(!stage.watch.is_first_round_done(), "nobody was told");
+        stage.hear();
+        assert!(stage.watch.is_first_round_done());
+        assert_eq!(stage.resolved.get(&id("a")).is_some_and(|addresses| !addresses.is_empty()), address);
+    }
 }
 
 #[test]
@@ -678,4 +720,20 @@ fn a_hint_at_a_node_that_others_observe_makes_it_suspect_here_if_nobody_is_there
     assert_eq!((stage.vote(&elsewhere), stage.hints()), (None, Vec::new()));
     assert!(stage.watch.is_suspected(&id(&elsewhere)));
     assert_eq!(stage.next_ask().index, 1, "it is asked until it answers");
+}
+
+#[test]
+fn an_exchange_that_broke_at_a_node_that_others_observe_makes_it_suspect_here_if_nobody_is_there() {
+    let (mut stage, _, elsewhere) = divided();
+    stage.check(Ok(()));
+    stage.watch.broke_off(&id(&elsewhere), stage.now);
+    let ask = stage.ask();
+    assert_eq!(stage.answer(&ask, stage.now, Err(Fault::Soft), 0), None);
+    stage.now += PAUSE_MIN;
+    stage.watch.broke_off(&id(&elsewhere), stage.now);
+    let ask = stage.ask();
+    let changed = stage.answer(&ask, stage.now, Err(Fault::Hard), 0);
+    assert_eq!(changed, Some((id(&elsewhere), Suspicion::Raised)));
+    assert!(stage.hints().iter().all(|hint| hint.ends_with(&elsewhere)), "its observers are told to look");
+    assert!(stage.watch.is_suspected(&id(&elsewhere)));
 }

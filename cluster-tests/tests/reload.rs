@@ -1,0 +1,131 @@
+//! SIGHUP: what is taken without a restart, what is not, and what a faulty file does.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Instant;
+
+use cluster_tests::node::TestNode;
+use cluster_tests::peer::{Peer, write_settings};
+use cluster_tests::raw::Raw;
+use cluster_tests::settings::{Pool, Settings};
+use cluster_tests::wait::{PATIENCE, wait_until};
+use evenkeel::host;
+use evenkeel::link::ClusterKey;
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// A peer of a cluster that trusts whoever has the keys of this file.
+fn peer(id: &str, key_file: &Path, seeds: &[SocketAddr]) -> Peer {
+    let seeds: Vec<String> = seeds.iter().map(|seed| format!("\"{seed}\"")).collect();
+    let settings = Settings::default().peer_line(format!("id = \"{id}\"")).serve("http", Pool::new("web").unchecked());
+    let cluster = format!(
+        "[cluster]\nlisten = \"127.0.0.1:0\"\npreset = \"local\"\nseeds = [{}]\nkey_file = {key_file:?}\n",
+        seeds.join(", ")
+    );
+    Peer::start_file(&format!("{}{cluster}", settings.evenkeel_toml()), &[])
+}
+
+fn write_keys(file: &Path, keys: &[&ClusterKey]) {
+    let text: String = keys.iter().map(|key| format!("{}\n", key.to_text().trim_end())).collect();
+    std::fs::write(file, text).unwrap();
+}
+
+/// What a peer shows of all that it knows, itself included.
+fn shown(peer: &Peer) -> Vec<Value> {
+    peer.json("/api/v1/peers")["items"].as_array().expect("a list").clone()
+}
+
+fn cluster_address(peer: &Peer) -> SocketAddr {
+    let own = shown(peer).into_iter().find(|of| of["this"] == true).expect("it shows itself");
+    own["addresses"][0].as_str().and_then(|address| address.parse().ok()).expect("an address")
+}
+
+/// Whether a peer sees the other one alive over a link that stands.
+fn is_linked(peer: &Peer, other: &str) -> bool {
+    shown(peer).iter().any(|of| of["id"] == other && of["state"] == "alive" && of["link"]["state"] == "up")
+}
+
+/// Asserts that the link to `other` has stood without a break since `up` at least.
+#[track_caller]
+fn has_stood(peer: &Peer, other: &str, up: Instant) {
+    let least_ms = up.elapsed().as_millis();
+    let peers = shown(peer);
+    let of = peers.iter().find(|of| of["id"] == other).expect("it is known");
+    assert_eq!((&of["state"], &of["link"]["state"]), (&"alive".into(), &"up".into()), "{of}");
+    assert!(of["link"]["since_ms"].as_u64().is_some_and(|since| u128::from(since) >= least_ms), "{least_ms}: {of}");
+}
+
+/// Asks a peer to read its settings again, and waits until its log says this, once more than before.
+fn reload(peer: &mut Peer, said: &str) {
+    let before = peer.process().log().matches(said).count();
+    peer.process().signal(Signal::HUP);
+    peer.process().wait_log(said, PATIENCE, |log| (log.matches(said).count() > before).then_some(()));
+}
+
+const TAKEN: &str = "the cluster's keys are taken";
+const REFUSED: &str = "the settings were read again and refused";
+
+#[test]
+fn a_hang_up_ends_nothing_and_what_takes_a_restart_is_said() {
+    let node = TestNode::start("a");
+    let pool = || Pool::new("web").unchecked().nodes([node.address()]);
+    let mut peer = Peer::start(&Settings::default().serve("http", pool()));
+    for _ in 0..2 {
+        reload(&mut peer, "nothing changed");
+        assert_eq!(Raw::connect(peer.listener("web")).get("/").status, 200);
+    }
+    let changed = Settings::default().serve("http", pool().line("retries = 0")).peer_line("drain = \"1s\"");
+    write_settings(peer.process().folder(), &changed.evenkeel_toml());
+    reload(&mut peer, "these settings changed and take a restart");
+    assert!(peer.process().log().contains("[peer], [[pool]]"), "{}", peer.process().log());
+    write_settings(peer.process().folder(), "[peer]\nid = 7\n[pool]\n");
+    reload(&mut peer, REFUSED);
+    assert!(peer.process().log().contains("peer.id"), "every fault is in the log: {}", peer.process().log());
+    assert_eq!(Raw::connect(peer.listener("web")).get("/").status, 200);
+    assert_eq!(peer.process().terminate().code(), Some(0));
+}
+
+#[test]
+fn keys_are_changed_in_three_steps_and_no_link_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("cluster.key");
+    let (old, new) = (ClusterKey::generate().unwrap(), ClusterKey::generate().unwrap());
+    write_keys(&file, &[&old]);
+    let mut first = peer("a", &file, &[]);
+    let seed = cluster_address(&first);
+    let mut second = peer("b", &file, &[seed]);
+    wait_until("the two to meet", || is_linked(&first, "b") && is_linked(&second, "a"));
+    let up = host::now();
+
+    for keys in [&[&old, &new][..], &[&new, &old], &[&new]] {
+        write_keys(&file, keys);
+        // One after the other, as an operator would: in between they have different files.
+        for peer in [&mut first, &mut second] {
+            reload(peer, TAKEN);
+        }
+        has_stood(&first, "b", up);
+        has_stood(&second, "a", up);
+    }
+
+    // The new key is what counts now, and the old one is worth nothing.
+    let third = peer("c", &file, &[seed]);
+    wait_until("a peer with the new key", || is_linked(&first, "c") && is_linked(&second, "c"));
+    let left_behind = folder.path().join("old.key");
+    write_keys(&left_behind, &[&old]);
+    let stranger = peer("d", &left_behind, &[seed]);
+    let is_refused = |peer: &Peer| shown(peer).iter().any(|of| of["refused"]["reason"] == "wrong_key");
+    wait_until("the old key to be refused", || is_refused(&first) && is_refused(&stranger));
+    assert!(shown(&first).iter().all(|of| of["id"] != "d"));
+
+    // A file that cannot be read changes nothing.
+    std::fs::write(&file, "no key\n").unwrap();
+    reload(&mut first, REFUSED);
+    assert!(first.process().log().contains("cluster.key_file"), "{}", first.process().log());
+    let kept = folder.path().join("new.key");
+    write_keys(&kept, &[&new]);
+    let fifth = peer("e", &kept, &[seed]);
+    wait_until("a peer with the key that is kept", || is_linked(&first, "e") && is_linked(&fifth, "a"));
+    has_stood(&first, "b", up);
+    has_stood(&second, "a", up);
+    drop((third, stranger));
+}

@@ -1,0 +1,154 @@
+//! SIGHUP: the settings are read again, and what can be taken without a restart is taken. These are the keys by which peers
+//! know each other; of everything else that changed the log says that it needs a restart.
+//!
+//! Settings with a fault are refused whole, with every fault in the log, and the peer goes on as it was.
+
+use crate::Running;
+use crate::config::{self, Fault, Loaded, Refused, Settings, Sources};
+use crate::link::TrustSource;
+
+/// Faults that the log tells one by one; `evenkeel check` tells all.
+const FAULTS_TOLD_MAX: usize = 20;
+
+/// What a running peer was told last, and where to look again.
+pub(super) struct Reload {
+    sources: Sources,
+    /// The keys are those in force; everything else is as it was at the start.
+    settings: Settings,
+}
+
+impl Reload {
+    pub(super) fn new(sources: Sources, settings: Settings) -> Self {
+        Self { sources, settings }
+    }
+
+    /// Reads the settings again and takes what can be taken.
+    pub(super) fn reload(&mut self, running: &Running) {
+        match config::load(&self.sources) {
+            Ok(Loaded { settings, warnings, .. }) => {
+                for warning in &warnings {
+                    tracing::warn!("{warning}");
+                }
+                self.take(&settings, running);
+            }
+            Err(refused) => tell(&refused),
+        }
+    }
+
+    fn take(&mut self, read: &Settings, running: &Running) {
+        let mut is_same = true;
+        if let (Some(old), Some(new)) = (&mut self.settings.peer.cluster, &read.peer.cluster)
+            && old.trust != new.trust
+        {
+            is_same = false;
+            match running.peer().rekey(&new.trust) {
+                Ok(()) => {
+                    tell_of(&new.trust);
+                    old.trust = new.trust.clone();
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the new keys or certificates of the cluster are refused; the old ones stay");
+                }
+            }
+        }
+        let sections = restart_needed(&self.settings, read);
+        if !sections.is_empty() {
+            is_same = false;
+            let sections = sections.join(", ");
+            tracing::warn!(sections, "these settings changed and take a restart; they stay as they were");
+        }
+        if is_same {
+            tracing::info!("the settings were read again; nothing changed");
+        }
+    }
+}
+
+/// Says which keys are in force now, by fingerprints that every peer shows alike.
+fn tell_of(trust: &TrustSource) {
+    match trust {
+        TrustSource::Keys(ring) => {
+            let issuing = ring.issuing().fingerprint();
+            let trusted: Vec<String> = ring.trusted().map(|key| key.fingerprint().to_string()).collect();
+            let trusted = trusted.join(", ");
+            tracing::info!(%issuing, trusted, "the settings were read again; the cluster's keys are taken");
+        }
+        TrustSource::Authority(_) => {
+            tracing::info!("the settings were read again; the certificates between peers are taken");
+        }
+    }
+}
+
+fn tell(refused: &Refused) {
+    let faults = &refused.faults;
+    for Fault { origin, key, wrong, hint, .. } in faults.faults.iter().take(FAULTS_TOLD_MAX) {
+        tracing::error!(%origin, key, hint, "{wrong}");
+    }
+    tracing::error!(
+        faults = faults.count(),
+        "the settings were read again and refused; nothing of them is taken, and the peer goes on as it was; \
+         `evenkeel check FILE` tells every fault"
+    );
+}
+
+/// The sections that differ and that only a start reads.
+fn restart_needed(now: &Settings, read: &Settings) -> Vec<&'static str> {
+    let (proxy, new_proxy) = (&now.peer.proxy, &read.peer.proxy);
+    let of_peer = |settings: &Settings| {
+        let proxy = &settings.peer.proxy;
+        (settings.peer.id.clone(), settings.peer.region.clone(), proxy.workers, proxy.announce, proxy.drain)
+    };
+    // Its keys are taken without a restart.
+    let of_cluster = |settings: &Settings| {
+        settings.peer.cluster.clone().map(|of| (of.name, of.listen, of.advertise, of.seeds, of.preset))
+    };
+    let sections = [
+        ("[peer]", of_peer(now) != of_peer(read)),
+        ("[api]", now.api != read.api),
+        ("[log]", now.log != read.log),
+        ("[upstream]", proxy.idle != new_proxy.idle),
+        ("[cluster]", of_cluster(now) != of_cluster(read)),
+        ("[[listener]]", proxy.listeners != new_proxy.listeners),
+        ("[[pool]]", now.peer.catalog != read.peer.catalog),
+    ];
+    sections.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Environment, Flags};
+
+    fn settings(variables: &[(&str, &str)]) -> Settings {
+        let regions = [("REGIONAL_ENDPOINTS", "us:us.example:80")];
+        let environment: Environment = regions.iter().chain(variables).copied().collect();
+        let sources = Sources { environment, flags: Flags::default(), ..Sources::default() };
+        config::load(&sources).unwrap_or_else(|refused| panic!("{refused}")).settings
+    }
+
+    #[test]
+    fn what_takes_a_restart_is_named_by_its_section() {
+        let cluster = ("EVENKEEL_CLUSTER_LISTEN", "127.0.0.1:7940");
+        let now = settings(&[cluster]);
+        assert_eq!(restart_needed(&now, &now), [""; 0]);
+        for (variable, section) in [
+            (("EVENKEEL_PEER_DRAIN", "1s"), "[peer]"),
+            (("EVENKEEL_API_LISTEN", "127.0.0.1:1"), "[api]"),
+            (("EVENKEEL_LOG_LEVEL", "debug"), "[log]"),
+            (("EVENKEEL_UPSTREAM_IDLE_CONNECTIONS", "1"), "[upstream]"),
+            (("EVENKEEL_CLUSTER_PRESET", "wan"), "[cluster]"),
+            (("LOAD_BALANCER_STRATEGY", "random"), "[[pool]]"),
+        ] {
+            assert_eq!(restart_needed(&now, &settings(&[cluster, variable])), [section]);
+        }
+        assert_eq!(restart_needed(&now, &settings(&[])), ["[cluster]"]);
+        let mut fewer = now.clone();
+        fewer.peer.proxy.listeners.clear();
+        assert_eq!(restart_needed(&now, &fewer), ["[[listener]]"]);
+        let mut rekeyed = now.clone();
+        if let Some(cluster) = &mut rekeyed.peer.cluster {
+            let key = crate::link::ClusterKey::generate().unwrap();
+            cluster.trust = TrustSource::Keys(crate::link::KeyRing::of(key));
+        }
+        assert_eq!(restart_needed(&now, &rekeyed), [""; 0], "keys are taken at once");
+    }
+}
