@@ -275,6 +275,45 @@ fn only_what_may_be_sent_twice_is() {
 }
 
 #[test]
+fn a_body_in_chunks_is_sent_again_whole_and_the_next_request_is_no_part_of_it() {
+    let (good, bad) = (TestNode::start("good"), TestNode::start_many(2));
+    let pool = Pool::new("web").unchecked().line("retries = 2").nodes(bad.iter().map(TestNode::address));
+    let pool = pool.node(&good.address().to_string(), &["backup = true"]);
+    let Some(front) = Front::start(&Settings::default().serve("http", pool)) else { return };
+    if !front.is_peer() {
+        return;
+    }
+    const PUT: &str = "PUT /digest HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n";
+    const NEXT: &str = "GET /next HTTP/1.1\r\nHost: test\r\n\r\n";
+    bad.iter().for_each(|node| node.order("/digest", Behaviour::raw("", Then::Close)));
+    bad.iter().for_each(|node| node.order("/next", Behaviour::status(200)));
+    for (body, bytes) in [("0\r\n\r\n", 0), ("5\r\nhello\r\n0\r\n\r\n", 5)] {
+        good.forget();
+        let mut client = Raw::connect(front.listener("web"));
+        client.send(format!("{PUT}{body}{NEXT}")).unwrap();
+        let answer = client.answer("PUT").unwrap();
+        assert_eq!((answer.status, answer.field("node")), (200, Some("good")), "{body:?}: both others broke off");
+        assert_eq!(client.answer("GET").map(|answer| answer.status), Ok(200), "{body:?}: behind it");
+        assert_eq!(good.look(|seen| seen.requests[0].body_bytes), bytes, "{body:?}");
+    }
+
+    // The same while most of the body is still with the client.
+    bad.iter().for_each(|node| {
+        node.order(
+            "*",
+            Behaviour { body_read: cluster_tests::node::BodyRead::Never, ..Behaviour::raw("", Then::Close) },
+        );
+    });
+    good.forget();
+    let mut client = Raw::connect(front.listener("web"));
+    client.send(format!("{PUT}5\r\nhel")).unwrap();
+    wait_until("the request at the last node", || good.look(|seen| seen.in_flight) == 1);
+    client.send("lo\r\n6\r\n world\r\n0\r\n\r\n").unwrap();
+    assert_eq!(client.answer("PUT").map(|answer| answer.status), Ok(200));
+    assert_eq!(good.look(|seen| seen.requests[0].body_bytes), 11);
+}
+
+#[test]
 fn refusals_of_the_peer_name_nothing_within() {
     let gone = cluster_tests::ports::free();
     let slow = TestNode::start("slow");

@@ -104,7 +104,9 @@ pub(crate) async fn run(session: &mut Session<'_>) -> Next {
                     is_reused,
                     upload_broken: false,
                 };
-                let sent = send::send(session, &mut conversation, &replay).await;
+                // What is left of the body after this try is found anew.
+                let replay_now = std::mem::replace(&mut replay, Replay::Lost);
+                let sent = send::send(session, &mut conversation, replay_now).await;
                 match sent {
                     Sent::Switched => return answer::switch(session, conversation).await,
                     Sent::Answered => {
@@ -219,7 +221,8 @@ fn reply_of(no_node: NoNode) -> Reply {
 pub(crate) enum Replay {
     /// All of it: nothing of the body was taken from the client.
     Whole,
-    /// All of it: this much of the body was taken and kept, and what the decoder says is still to come.
+    /// All of it: this much of the body was taken and kept, and the decoder stands where the rest of it begins. It may stand at
+    /// the end behind nothing kept: an empty body in chunks, whose place in the client's bytes holds the next request by now.
     Kept(Vec<u8>, Decoder),
     /// Not all of it.
     Lost,
@@ -227,29 +230,19 @@ pub(crate) enum Replay {
 
 impl Replay {
     fn after(session: &mut Session<'_>) -> Self {
-        if session.request.length == Length::None || session.upload.is_unread() {
+        let Session { request, upload, client, .. } = session;
+        if request.length == Length::None || upload.is_unread() {
             return Self::Whole;
         }
-        let is_taken_in = session.upload.is_taken_in();
-        let kept = session.upload.take_kept();
-        session.upload.abandon(&mut session.client);
-        match (kept, session.request.length) {
-            (Some(kept), _) if is_taken_in => Self::Kept(kept, Decoder::Ended),
-            (Some(kept), Length::Counted(length)) => {
-                let left = length - kept.len() as u64;
-                Self::Kept(kept, Decoder::new(Length::Counted(left)))
-            }
-            // The framing of a chunked body is half read: it is sent again only once all of it was there.
-            _ => Self::Lost,
-        }
+        let kept = upload.take_kept();
+        let decoder = upload.abandon(client);
+        kept.map_or(Self::Lost, |kept| Self::Kept(kept, decoder))
     }
 
     /// Whether [`Replay::after`] would find all of the request.
     fn is_kept(session: &Session<'_>) -> bool {
         let Session { request, upload, .. } = session;
-        request.length == Length::None
-            || upload.is_unread()
-            || upload.has_kept() && (upload.is_taken_in() || matches!(request.length, Length::Counted(_)))
+        request.length == Length::None || upload.is_unread() || upload.has_kept()
     }
 
     fn is_whole(&self) -> bool {

@@ -37,7 +37,7 @@ pub(crate) enum Sent {
 }
 
 /// Sends the request and reads up to the head of the final answer, which is in `session.answer` then.
-pub(crate) async fn send(session: &mut Session<'_>, conversation: &mut Conversation, replay: &Replay) -> Sent {
+pub(crate) async fn send(session: &mut Session<'_>, conversation: &mut Conversation, replay: Replay) -> Sent {
     begin_upload(session, conversation, replay);
     bump(&conversation.taken.node().live.counts.requests);
     let started = host::now();
@@ -72,7 +72,7 @@ pub(crate) async fn send(session: &mut Session<'_>, conversation: &mut Conversat
 }
 
 /// Fills the upload with the head for this node, and what of the body was kept.
-fn begin_upload(session: &mut Session<'_>, conversation: &Conversation, replay: &Replay) {
+fn begin_upload(session: &mut Session<'_>, conversation: &Conversation, replay: Replay) {
     let Session { upload, request, origin, settings, .. } = session;
     let node = &conversation.taken.node().node;
     let node_authority = node.address.authority();
@@ -81,21 +81,22 @@ fn begin_upload(session: &mut Session<'_>, conversation: &Conversation, replay: 
         HostSent::Node => Some(node_authority.as_str()),
     };
     let encoder = forward::request_encoder(request);
-    let (decoder, kept) = match replay {
-        Replay::Whole | Replay::Lost => (Decoder::new(request.length), &[][..]),
-        Replay::Kept(kept, Decoder::Counted(left)) => (Decoder::new(Length::Counted(*left)), kept.as_slice()),
-        Replay::Kept(kept, _) => (Decoder::Ended, kept.as_slice()),
+    let (kept, decoder) = match replay {
+        Replay::Whole | Replay::Lost => (None, Decoder::new(request.length)),
+        Replay::Kept(kept, decoder) => (Some(kept), decoder),
     };
     upload.restart(decoder, encoder, |out| {
         forward::request_head(request, *origin, host, &node_authority, settings, out);
-        if !kept.is_empty() {
+        if let Some(kept) = kept.as_deref().filter(|kept| !kept.is_empty()) {
             encoder.before(kept.len(), out);
             out.extend_from_slice(kept);
             encoder.after(out);
         }
     });
-    if request.length != Length::None && request.method.is_idempotent() {
-        upload.keep_body(kept.to_vec());
+    match kept {
+        Some(kept) => upload.keep_body_after(kept),
+        None if request.length != Length::None && request.method.is_idempotent() => upload.keep_body(),
+        None => {}
     }
 }
 
