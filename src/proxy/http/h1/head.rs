@@ -539,6 +539,19 @@ mod tests {
     }
 
     #[test]
+    fn a_length_is_said_of_a_body_that_another_request_would_get_and_never_of_none() {
+        for (method, text, said) in [
+            (Method::Head, "HTTP/1.1 200 OK\nContent-Length: 5\n\n", Some(5)),
+            (Method::Get, "HTTP/1.1 304 Not Modified\nContent-Length: 5\n\n", Some(5)),
+            (Method::Get, "HTTP/1.1 204 No Content\nContent-Length: 5\n\n", None),
+            (Method::Head, "HTTP/1.1 204 No Content\nContent-Length: 5\n\n", None),
+            (Method::Head, "HTTP/1.1 103 Early Hints\nContent-Length: 5\n\n", None),
+        ] {
+            assert_eq!(read_answer(method, text).unwrap().length_said, said, "{text:?}");
+        }
+    }
+
+    #[test]
     fn an_answer_that_can_be_read_in_two_ways_is_refused() {
         for text in [
             "HTTP/1.1 200 OK\nContent-Length: 5\nTransfer-Encoding: chunked\n\n",
