@@ -270,9 +270,14 @@ fn take_max_forwards(head: &mut RequestHead) -> Result<(), Refusal> {
         return Ok(());
     }
     for value in head.fields.values(Known::MaxForwards) {
-        let number = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-        let number = number.and_then(|text| text.parse().ok()).filter(|_| head.max_forwards.is_none());
-        head.max_forwards = Some(number.ok_or(Refusal::bad("malformed Max-Forwards"))?);
+        let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+        if !is_number || head.max_forwards.is_some() {
+            return Err(Refusal::bad("malformed Max-Forwards"));
+        }
+        // One that is larger than any way is long passes on as the largest this peer can say.
+        let number =
+            value.iter().fold(0_u32, |number, digit| number.saturating_mul(10).saturating_add(u32::from(digit - b'0')));
+        head.max_forwards = Some(number);
     }
     Ok(())
 }
@@ -456,6 +461,17 @@ mod tests {
             assert_eq!(with(fields).map(|head| head.length), Err(status), "{fields:?}");
         }
         assert_eq!(read("POST / HTTP/1.0\nTransfer-Encoding: chunked\n\n").map(|head| head.length), Err(400));
+    }
+
+    #[test]
+    fn any_number_of_hops_may_be_allowed_to_options() {
+        let with = |value: &str| read(&format!("OPTIONS / HTTP/1.1\nHost: x\nMax-Forwards: {value}\n\n"));
+        for (value, hops) in [("0", 0), ("007", 7), ("4294967295", u32::MAX), ("99999999999", u32::MAX)] {
+            assert_eq!(with(value).unwrap().max_forwards, Some(hops), "{value}");
+        }
+        for value in ["", "-1", "+1", "1 2", "x", "1\nMax-Forwards: 1"] {
+            assert_eq!(with(value).map(|head| head.max_forwards), Err(400), "{value:?}");
+        }
     }
 
     #[test]
