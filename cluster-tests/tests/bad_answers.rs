@@ -174,6 +174,7 @@ fn odd_and_fine() -> Vec<Row> {
         row("HTTP/1.0 with a length", "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", Close, passed("hello"), "RFC 9112 9.3"),
         row("HTTP/1.1 to its close", "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello", Close, passed("hello"), "RFC 9112 6.3"),
         row("to its close and empty", "HTTP/1.1 200 OK\r\n\r\n", Close, passed(""), "RFC 9112 6.3"),
+        row("version HTTP/1.2", "HTTP/1.2 200 OK\r\nContent-Length: 5\r\n\r\nhello", Keep, passed("hello"), "RFC 9110 2.5").reused(),
         row("no reason and no space", "HTTP/1.1 200\r\nContent-Length: 5\r\n\r\nhello", Keep, passed("hello"), "RFC 9112 4: many leave the space out").reused(),
         row("no reason", "HTTP/1.1 200 \r\nContent-Length: 5\r\n\r\nhello", Keep, passed("hello"), "RFC 9112 4: optional").reused(),
         row("a reason above ASCII", "HTTP/1.1 200 Tr\u{e8}s bien\r\nContent-Length: 5\r\n\r\nhello", Keep, passed("hello"), "RFC 9112 4: obs-text").reused(),

@@ -92,7 +92,13 @@ pub(crate) fn request(bytes: &[u8], head: &mut RequestHead) -> Result<(), Refusa
         Ok(Status::Complete(length)) if length == bytes.len() => {}
         Ok(_) => return Err(Refusal::bad("malformed request head")),
         Err(httparse::Error::TooManyHeaders) => return Err(Refusal::new(431, "request head has too many fields")),
-        Err(error) => return Err(request_fault(bytes, error)),
+        Err(error) => {
+            let line_end = memchr::memchr(b'\r', bytes).unwrap_or(bytes.len());
+            return match of_later_minor(bytes, line_end.saturating_sub("HTTP/1.1".len())) {
+                Some(bytes) => request(&bytes, head),
+                None => Err(request_fault(bytes, error)),
+            };
+        }
     }
     let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
         return Err(Refusal::bad("malformed request line"));
@@ -130,6 +136,19 @@ fn request_fault(bytes: &[u8], error: httparse::Error) -> Refusal {
         httparse::Error::HeaderValue => Refusal::bad("malformed field value"),
         _ => Refusal::bad("malformed request line"),
     }
+}
+
+/// A head of HTTP/1.2 to 1.9 as one of HTTP/1.1: a minor version adds to what is framed alike, so whoever does not know it
+/// reads the latest that it knows (RFC 9110 section 2.5). None exists, so the copy is nobody's common case.
+fn of_later_minor(bytes: &[u8], version_at: usize) -> Option<Vec<u8>> {
+    let minor_at = version_at + "HTTP/1.".len();
+    let is_later =
+        bytes.get(version_at..minor_at) == Some(b"HTTP/1.") && matches!(bytes.get(minor_at), Some(b'2'..=b'9'));
+    is_later.then(|| {
+        let mut bytes = bytes.to_vec();
+        bytes[minor_at] = b'1';
+        bytes
+    })
 }
 
 fn take_fields(parsed: &[Header<'_>], fields: &mut Fields) -> Result<(), &'static str> {
@@ -304,7 +323,12 @@ pub(crate) fn answer(bytes: &[u8], request: &RequestHead, head: &mut AnswerHead)
         Err(httparse::Error::TooManyHeaders) => return Err(Malformed("too many fields")),
         Err(httparse::Error::HeaderName) => return Err(Malformed("malformed field name")),
         Err(httparse::Error::HeaderValue) => return Err(Malformed("malformed field value")),
-        Err(_) => return Err(Malformed("malformed status line")),
+        Err(_) => {
+            return match of_later_minor(bytes, 0) {
+                Some(bytes) => answer(&bytes, request, head),
+                None => Err(Malformed("malformed status line")),
+            };
+        }
     }
     let (Some(status), Some(minor)) = (parsed.code, parsed.version) else {
         return Err(Malformed("malformed status line"));
@@ -384,6 +408,8 @@ mod tests {
             ("OPTIONS http://y.example:80 HTTP/1.1\nHost: x\n\n", "*", "y.example:80"),
             ("GET / HTTP/1.1\nHost: [::1]:8080\n\n", "/", "[::1]:8080"),
             ("GET / HTTP/1.0\n\n", "/", ""),
+            ("GET / HTTP/1.2\nHost: x\n\n", "/", "x"),
+            ("GET / HTTP/1.9\nHost: x\n\n", "/", "x"),
             ("\n\nGET / HTTP/1.1\nHost: x\n\n", "/", "x"),
         ] {
             let head = read(text).unwrap_or_else(|status| panic!("{text:?}: {status}"));
@@ -485,7 +511,10 @@ mod tests {
             ("GET /a b HTTP/1.1\nHost: x\n\n", 400),
             ("GET / http/1.1\nHost: x\n\n", 400),
             ("GET / HTTP/2.0\nHost: x\n\n", 505),
-            ("GET / HTTP/1.2\nHost: x\n\n", 505),
+            ("GET / HTTP/1.x\nHost: x\n\n", 400),
+            ("GET / HTTP/1.12\nHost: x\n\n", 400),
+            ("GET  / HTTP/1.2\nHost: x\n\n", 400),
+            ("GET / HTTP/1.2\n\n", 400),
             ("PRI * HTTP/2.0\n\n", 505),
             ("GET /\n\n", 400),
             ("G[T / HTTP/1.1\nHost: x\n\n", 400),
@@ -540,6 +569,7 @@ mod tests {
         for (method, text, length, persistent) in [
             (Method::Get, "HTTP/1.1 200 OK\nContent-Length: 5\n\n", Length::Counted(5), true),
             (Method::Get, "HTTP/1.1 200\nContent-Length: 5\n\n", Length::Counted(5), true),
+            (Method::Get, "HTTP/1.2 200 OK\nContent-Length: 5\n\n", Length::Counted(5), true),
             (Method::Head, "HTTP/1.1 200 OK\nContent-Length: 5\n\n", Length::None, true),
             (Method::Head, "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n", Length::None, true),
             (Method::Get, "HTTP/1.1 304 Not Modified\nContent-Length: 5\n\n", Length::None, true),
