@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::model::limits::CONNECTION_OPTIONS_MAX;
+
 /// Fields that the proxy itself acts upon; all others pass as they are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Known {
@@ -105,6 +107,14 @@ pub(crate) struct Field<'a> {
     pub(crate) dropped: bool,
 }
 
+/// What `Connection` says of the connection itself.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct ConnectionOptions {
+    pub(crate) close: bool,
+    pub(crate) keep_alive: bool,
+    pub(crate) upgrade: bool,
+}
+
 impl Fields {
     /// Forgets all and keeps the memory.
     pub(crate) fn clear(&mut self) {
@@ -146,14 +156,36 @@ impl Fields {
         self.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
     }
 
-    /// Drops the field of this name, which `Connection` named, unless it is one that only this proxy may drop or set: a
-    /// sender must not be able to take away framing, `Host` or the proof of who it is.
-    pub(crate) fn drop_named(&mut self, name: &[u8]) {
-        for place in &mut self.places {
-            if place.known == Known::Other && self.bytes[place.name.clone()].eq_ignore_ascii_case(name) {
-                place.dropped = true;
+    /// Reads `Connection`, and drops the fields that it names unless they are ones that only this proxy may drop or set: a
+    /// sender must not be able to take away framing, `Host` or the proof of who it is. `None` where it lists more than
+    /// [`CONNECTION_OPTIONS_MAX`], which no sender means.
+    pub(crate) fn take_connection(&mut self) -> Option<ConnectionOptions> {
+        let mut options = ConnectionOptions::default();
+        let mut count = 0;
+        for at in 0..self.places.len() {
+            if self.places[at].known != Known::Connection {
+                continue;
+            }
+            let value = &self.bytes[self.places[at].value.clone()];
+            for option in list([value].into_iter()) {
+                count += 1;
+                if count > CONNECTION_OPTIONS_MAX {
+                    return None;
+                }
+                if option.eq_ignore_ascii_case(b"close") {
+                    options.close = true;
+                } else if option.eq_ignore_ascii_case(b"keep-alive") {
+                    options.keep_alive = true;
+                } else if option.eq_ignore_ascii_case(b"upgrade") {
+                    options.upgrade = true;
+                } else {
+                    for place in self.places.iter_mut().filter(|place| place.known == Known::Other) {
+                        place.dropped |= self.bytes[place.name.clone()].eq_ignore_ascii_case(option);
+                    }
+                }
             }
         }
+        Some(options)
     }
 }
 
@@ -199,12 +231,24 @@ mod tests {
     #[test]
     fn what_connection_names_is_dropped_but_never_framing_or_host() {
         let mut fields = Fields::default();
-        for name in ["X-Secret", "Host", "Content-Length", "X-Forwarded-For"] {
+        for name in ["X-Secret", "Host", "Content-Length", "X-Forwarded-For", "X-End"] {
             fields.push(name.as_bytes(), b"1");
-            fields.drop_named(name.to_ascii_lowercase().as_bytes());
         }
+        fields.push(b"Connection", b"x-secret, host,, content-length");
+        fields.push(b"connection", b"Keep-Alive, x-forwarded-for, X-None");
+        let options = fields.take_connection();
+        assert_eq!(options, Some(ConnectionOptions { keep_alive: true, ..ConnectionOptions::default() }));
         let dropped: Vec<bool> = fields.iter().map(|field| field.dropped).collect();
-        assert_eq!(dropped, [true, false, false, false]);
+        assert_eq!(dropped, [true, false, false, false, false, false, false]);
+    }
+
+    #[test]
+    fn what_connection_lists_is_looked_for_only_while_it_is_a_list_that_somebody_means() {
+        for (count, is_read) in [(CONNECTION_OPTIONS_MAX, true), (CONNECTION_OPTIONS_MAX + 1, false), (14_000, false)] {
+            let mut fields = Fields::default();
+            fields.push(b"Connection", vec!["a"; count].join(",").as_bytes());
+            assert_eq!(fields.take_connection().is_some(), is_read, "{count}");
+        }
     }
 
     #[test]

@@ -117,7 +117,7 @@ pub(crate) fn request(bytes: &[u8], head: &mut RequestHead) -> Result<(), Refusa
     take_fields(parsed.headers, &mut head.fields).map_err(Refusal::bad)?;
     take_target(target.as_bytes(), head)?;
     head.length = framing::of_request(head)?;
-    take_connection(head);
+    take_connection(head)?;
     take_max_forwards(head)?;
     take_expectation(head)
 }
@@ -254,32 +254,16 @@ fn is_authority(bytes: &[u8]) -> bool {
 }
 
 /// What `Connection` and `Upgrade` say (RFC 9110 sections 7.6.1 and 7.8).
-fn take_connection(head: &mut RequestHead) {
-    let mut close = false;
-    let mut keep_alive = false;
-    let mut upgrade = false;
-    let mut named: Vec<Box<[u8]>> = Vec::new();
-    for option in list(head.fields.values(Known::Connection)) {
-        if option.eq_ignore_ascii_case(b"close") {
-            close = true;
-        } else if option.eq_ignore_ascii_case(b"keep-alive") {
-            keep_alive = true;
-        } else if option.eq_ignore_ascii_case(b"upgrade") {
-            upgrade = true;
-        } else if Known::of(option) == Known::Other {
-            named.push(Box::from(option));
-        }
-    }
-    for name in named {
-        head.fields.drop_named(&name);
-    }
-    head.persistent = !close && (keep_alive || !head.is_http10);
+fn take_connection(head: &mut RequestHead) -> Result<(), Refusal> {
+    let options = head.fields.take_connection().ok_or(Refusal::bad("Connection lists too many options"))?;
+    head.persistent = !options.close && (options.keep_alive || !head.is_http10);
     // An upgrade to h2c would put requests past this proxy, and one with a body leaves two readings of what follows it.
-    head.upgrade = upgrade
+    head.upgrade = options.upgrade
         && !head.is_http10
         && head.length == super::super::picture::Length::None
         && list(head.fields.values(Known::Upgrade)).next().is_some()
         && list(head.fields.values(Known::Upgrade)).all(|protocol| !protocol.eq_ignore_ascii_case(b"h2c"));
+    Ok(())
 }
 
 /// `Max-Forwards` (RFC 9110 section 7.6.2), which means something with OPTIONS and TRACE alone.
@@ -342,22 +326,8 @@ pub(crate) fn answer(bytes: &[u8], request: &RequestHead, head: &mut AnswerHead)
     head.reason.extend_from_slice(parsed.reason.unwrap_or_default().as_bytes());
     take_fields(parsed.headers, &mut head.fields).map_err(Malformed)?;
 
-    let mut close = false;
-    let mut keep_alive = false;
-    let mut named: Vec<Box<[u8]>> = Vec::new();
-    for option in list(head.fields.values(Known::Connection)) {
-        if option.eq_ignore_ascii_case(b"close") {
-            close = true;
-        } else if option.eq_ignore_ascii_case(b"keep-alive") {
-            keep_alive = true;
-        } else if Known::of(option) == Known::Other {
-            named.push(Box::from(option));
-        }
-    }
-    for name in named {
-        head.fields.drop_named(&name);
-    }
-    head.persistent = !close && (keep_alive || minor == 1);
+    let options = head.fields.take_connection().ok_or(Malformed("Connection lists too many options"))?;
+    head.persistent = !options.close && (options.keep_alive || minor == 1);
     framing::of_answer(request, minor == 0, head)
 }
 
@@ -547,6 +517,7 @@ mod tests {
             (&format!("GET /{long} HTTP/1.1\nHost: x\n\n"), 414),
             (&format!("GET / HTTP/1.1\nHost: x\nX: {long}\n\n"), 431),
             (&format!("GET / HTTP/1.1\nHost: x\n{many}\n"), 431),
+            (&format!("GET / HTTP/1.1\nHost: x\nConnection: {}\n\n", "a,".repeat(14_000)), 400),
             ("\n\n\n\n\n\nGET / HTTP/1.1\nHost: x\n\n", 400),
         ] {
             let shown: String = text.chars().take(60).collect();
