@@ -138,7 +138,9 @@ fn fields_of_one_hop_stay_on_it() {
 fn a_node_is_told_who_asks_and_a_client_cannot_pretend() {
     let node = TestNode::start("a");
     let pretended = "GET / HTTP/1.1\r\nHost: shop.example:8080\r\nX-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\n\
-                     X-Forwarded-Host: evil.example\r\nForwarded: for=203.0.113.9\r\n\r\n";
+                     X-Forwarded-Host: evil.example\r\nForwarded: for=203.0.113.9\r\nX-Forwarded-Ssl: on\r\n\
+                     X-Forwarded-Client-Cert: root\r\nX-Real-IP: 203.0.113.9\r\nX_Forwarded_For: 203.0.113.9\r\n\
+                     Content_Length: 5\r\nX_Request_Id: 7\r\n\r\n";
     let Some(front) = Front::start(&before(&[&node])) else { return };
     if !front.is_peer() {
         return;
@@ -146,6 +148,10 @@ fn a_node_is_told_who_asks_and_a_client_cannot_pretend() {
     assert_eq!(Raw::connect(front.listener("web")).ask(pretended).unwrap().status, 200);
     let seen = node.seen();
     let request = &seen.requests[0];
+    for gone in ["x-forwarded-ssl", "x-forwarded-client-cert", "x-real-ip", "x_forwarded_for", "content_length"] {
+        assert_eq!(request.field(gone), None, "{gone}");
+    }
+    assert_eq!(request.field("x_request_id"), Some("7"), "an underscore alone harms nobody");
     assert_eq!(request.field("x-forwarded-for"), Some("127.0.0.1"));
     assert_eq!(request.field("x-forwarded-proto"), Some("http"));
     assert_eq!(request.field("x-forwarded-host"), Some("shop.example:8080"));
@@ -161,6 +167,8 @@ fn a_node_is_told_who_asks_and_a_client_cannot_pretend() {
     let seen = node.seen();
     let request = &seen.requests[0];
     assert_eq!(request.field("x-forwarded-for"), Some("203.0.113.9, 127.0.0.1"));
+    assert_eq!(request.field("x-forwarded-ssl"), Some("on"));
+    assert_eq!(request.field("x_forwarded_for"), None, "a listed proxy may have let it pass from anybody");
     assert_eq!(request.field("x-forwarded-proto"), Some("https"));
     let forwarded = request.field("forwarded").expect("RFC 7239").to_lowercase();
     assert!(forwarded.starts_with("for=203.0.113.9, for=127.0.0.1"), "{forwarded}");

@@ -4,6 +4,9 @@ use std::ops::Range;
 
 use crate::model::limits::CONNECTION_OPTIONS_MAX;
 
+/// Bytes of the longest name that is known.
+const NAME_BYTES_MAX: usize = "proxy-authorization".len();
+
 /// Fields that the proxy itself acts upon; all others pass as they are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Known {
@@ -23,17 +26,28 @@ pub(crate) enum Known {
     TransferEncoding,
     Upgrade,
     Via,
+    /// Any `X-Forwarded-` field that has no name of its own here.
     XForwarded,
     XForwardedFor,
     XForwardedHost,
     XForwardedProto,
     XRealIp,
+    /// The name of one of these with an underscore for a hyphen. Nodes that make variables of names (CGI and what came after
+    /// it) cannot tell the two apart, so it would get past whatever is done about the real one.
+    Disguised,
     Other,
 }
 
 impl Known {
     /// The field of this name, in any case of letters.
     pub(crate) fn of(name: &[u8]) -> Self {
+        match Self::exactly(name) {
+            Self::Other => Self::nearly(name),
+            known => known,
+        }
+    }
+
+    fn exactly(name: &[u8]) -> Self {
         let (known, lower): (Self, &[u8]) = match name.len() {
             2 => (Self::Te, b"te"),
             3 => (Self::Via, b"via"),
@@ -50,19 +64,33 @@ impl Known {
             14 => (Self::Http2Settings, b"http2-settings"),
             15 => (Self::XForwardedFor, b"x-forwarded-for"),
             16 if name[0] | 0x20 == b'p' => (Self::ProxyConnection, b"proxy-connection"),
-            16 if name[12..].eq_ignore_ascii_case(b"host") => (Self::XForwardedHost, b"x-forwarded-host"),
-            16 => (Self::XForwarded, b"x-forwarded-port"),
+            16 => (Self::XForwardedHost, b"x-forwarded-host"),
             17 if name[0] | 0x20 == b't' => (Self::TransferEncoding, b"transfer-encoding"),
             17 => (Self::XForwardedProto, b"x-forwarded-proto"),
-            18 if name[0] | 0x20 == b'x' => {
-                let lower: &[u8] = if name[12] | 0x20 == b's' { b"x-forwarded-server" } else { b"x-forwarded-prefix" };
-                (Self::XForwarded, lower)
-            }
             18 => (Self::ProxyAuthenticate, b"proxy-authenticate"),
             19 => (Self::ProxyAuthorization, b"proxy-authorization"),
             _ => return Self::Other,
         };
         if name.eq_ignore_ascii_case(lower) { known } else { Self::Other }
+    }
+
+    /// What a name that [`Self::exactly`] does not have is like.
+    fn nearly(name: &[u8]) -> Self {
+        const FORWARDED: &[u8] = b"x-forwarded-";
+        let has_underscore = memchr::memchr(b'_', name).is_some();
+        let is_forwarded = name.len() > FORWARDED.len()
+            && name.iter().zip(FORWARDED).all(|(&byte, &lower)| hyphened(byte).eq_ignore_ascii_case(&lower));
+        match (is_forwarded, has_underscore) {
+            (true, false) => Self::XForwarded,
+            (true, true) => Self::Disguised,
+            (false, false) => Self::Other,
+            (false, true) => {
+                let mut real = [0; NAME_BYTES_MAX];
+                let Some(real) = real.get_mut(..name.len()) else { return Self::Other };
+                real.iter_mut().zip(name).for_each(|(real, &byte)| *real = hyphened(byte));
+                if Self::exactly(real) == Self::Other { Self::Other } else { Self::Disguised }
+            }
+        }
     }
 
     /// Whether it concerns one connection only, named by `Connection` or not (RFC 9110 section 7.6.1).
@@ -80,6 +108,10 @@ impl Known {
                 | Self::Upgrade
         )
     }
+}
+
+fn hyphened(byte: u8) -> u8 {
+    if byte == b'_' { b'-' } else { byte }
 }
 
 /// A head's fields in the order in which they came.
@@ -221,7 +253,20 @@ mod tests {
             ("Proxy-Authenticate", Known::ProxyAuthenticate),
             ("hosts", Known::Other),
             ("hose", Known::Other),
-            ("x-forwarded-pore", Known::Other),
+            ("X-Forwarded-Client-Cert", Known::XForwarded),
+            ("x-forwarded-pore", Known::XForwarded),
+            ("X-Forwarded-", Known::Other),
+            ("X-Forward", Known::Other),
+            ("X_Forwarded_For", Known::Disguised),
+            ("x-forwarded_for", Known::Disguised),
+            ("X-Forwarded-Client_Cert", Known::Disguised),
+            ("X_Real-IP", Known::Disguised),
+            ("transfer_encoding", Known::Disguised),
+            ("Content_Length", Known::Disguised),
+            ("proxy_authorization", Known::Disguised),
+            ("X_Request_Id", Known::Other),
+            ("a_name_that_is_longer_than_any_that_is_known", Known::Other),
+            ("_", Known::Other),
             ("", Known::Other),
         ] {
             assert_eq!(Known::of(name.as_bytes()), known, "{name}");

@@ -65,6 +65,8 @@ pub(crate) fn request_head(
             Known::MaxForwards => head.max_forwards.is_none(),
             // The chain of a believed sender is written below, with this peer's link added.
             Known::Forwarded | Known::XForwardedFor => false,
+            // Not even of a believed sender: it may pass on what it does not know.
+            Known::Disguised => false,
             Known::XForwardedHost | Known::XForwardedProto | Known::XForwarded | Known::XRealIp => origin.trusted,
             known => !known.is_hop_by_hop() && !field.dropped,
         };
