@@ -185,6 +185,7 @@ fn odd_and_fine() -> Vec<Row> {
         row("bytes above ASCII in a value", ok("X: \u{e9}"), Keep, passed("hello"), "RFC 9110 5.5: obs-text").reused(),
         row("coding in large letters", with("TRANSFER-ENCODING: Chunked", "5\r\nhello\r\n0\r\n\r\n"), Keep, passed("hello"), "RFC 9112 7").reused(),
         row("extensions and a trailer", chunks("5;a=\"b;c\"\r\nhello\r\n0\r\nX: y\r\n\r\n"), Keep, passed("hello"), "RFC 9112 7.1").reused(),
+        row("trailers that come too late to count", chunks("5\r\nhello\r\n0\r\nSet-Cookie: a=b\r\nDate: x\r\nContent-Type: y\r\nCache-Control: z\r\n\r\n"), Keep, passed("hello"), "RFC 9110 6.5.1: dropped, the body is whole").reused(),
         row("a length without a body to HEAD", with("Content-Length: 5", ""), Keep, passed(""), "RFC 9110 9.3.2").to("HEAD").reused(),
         row("chunked without a body to HEAD", with("Transfer-Encoding: chunked", ""), Keep, passed(""), "RFC 9110 9.3.2").to("HEAD").reused(),
         row("one answer ahead", format!("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n{}", ok("X: y")), Keep, passed("hello"), "RFC 9110 15.2").reused(),
