@@ -172,6 +172,39 @@ fn a_node_is_told_who_asks_and_a_client_cannot_pretend() {
     assert_eq!(request.field("x-forwarded-proto"), Some("https"));
     let forwarded = request.field("forwarded").expect("RFC 7239").to_lowercase();
     assert!(forwarded.starts_with("for=203.0.113.9, for=127.0.0.1"), "{forwarded}");
+
+    node.forget();
+    let nothing_said = "GET / HTTP/1.1\r\nHost: test\r\nX-Forwarded-For:\r\nForwarded: \r\n\r\n";
+    assert_eq!(Raw::connect(front.listener("web")).ask(nothing_said).unwrap().status, 200);
+    let seen = node.seen();
+    assert_eq!(seen.requests[0].field("x-forwarded-for"), Some("127.0.0.1"));
+    assert_eq!(seen.requests[0].field("forwarded"), Some("for=127.0.0.1;host=\"test\";proto=http"));
+}
+
+#[test]
+fn clients_behind_a_listed_proxy_are_told_apart_when_nodes_are_picked_by_client() {
+    let nodes = TestNode::start_many(4);
+    let pool = |name: &str| {
+        let pool = Pool::new(name).unchecked().line("strategy = \"ip_hash\"");
+        pool.nodes(nodes.iter().map(TestNode::address))
+    };
+    let settings = Settings::default().serve("http", pool("open")).serve("http", pool("behind"));
+    let Some(front) = Front::start(&settings.listener_line("trusted_proxies = [\"127.0.0.0/8\"]")) else { return };
+    if !front.is_peer() {
+        return;
+    }
+    let picked = |listener: &str| {
+        let mut client = Raw::connect(front.listener(listener));
+        let mut ask = |number: u8| {
+            let chain = format!("X-Forwarded-For: 192.0.2.{number}, 127.0.0.9");
+            client.ask(format!("GET / HTTP/1.1\r\nHost: test\r\n{chain}\r\n\r\n")).unwrap().text()
+        };
+        let names: Vec<String> = (0..40).map(&mut ask).collect();
+        assert_eq!((0..40).map(ask).collect::<Vec<_>>(), names, "each has one node");
+        names.into_iter().collect::<std::collections::BTreeSet<_>>().len()
+    };
+    assert_eq!(picked("open"), 1, "who is not listed is one client, whatever it says");
+    assert_eq!(picked("behind"), 4);
 }
 
 #[test]

@@ -2,7 +2,6 @@
 //! node is asked, as `retry` allows. Both bodies stream, at the same time if need be.
 
 use std::future::poll_fn;
-use std::net::IpAddr;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -64,7 +63,7 @@ pub(crate) async fn run(session: &mut Session<'_>) -> Next {
     }
     let bound = session.bound;
     let pool_name = &bound.listener.pool;
-    let client: IpAddr = session.origin.client.ip();
+    let client = session.origin.client_of(&session.request.fields, session.settings);
     let hash = session.worker.pool(pool_name).and_then(|pool| hash_key::of(&session.request, &pool.pool));
     let ask = Ask { client, hash };
     let mut tried = Tried::default();

@@ -169,7 +169,7 @@ impl Fields {
     }
 
     /// Every field.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Field<'_>> {
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = Field<'_>> {
         self.places.iter().map(|place| Field {
             name: &self.bytes[place.name.clone()],
             value: &self.bytes[place.value.clone()],
@@ -179,7 +179,7 @@ impl Fields {
     }
 
     /// The values of one field, in order.
-    pub(crate) fn values(&self, known: Known) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn values(&self, known: Known) -> impl DoubleEndedIterator<Item = &[u8]> {
         self.iter().filter(move |field| field.known == known).map(|field| field.value)
     }
 

@@ -1,30 +1,16 @@
 //! What a head becomes on its way through: which fields end here, which are added, and what they say.
 
 use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use super::fields::Known;
 use super::h1::body::Encoder;
+use super::origin::Origin;
 use super::picture::{AnswerHead, Length, RequestHead};
 use crate::proxy::settings::Http;
 
 /// The name of this proxy in `Via` and `Forwarded`.
 const PSEUDONYM: &str = "evenkeel";
-
-/// Where a request came from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Origin {
-    pub(crate) client: SocketAddr,
-    /// Whether the sender is a listed proxy, whose word about the client is believed.
-    pub(crate) trusted: bool,
-}
-
-impl Origin {
-    pub(crate) fn of(client: SocketAddr, settings: &Http) -> Self {
-        let client = SocketAddr::new(client.ip().to_canonical(), client.port());
-        Self { client, trusted: settings.trusted_proxies.iter().any(|range| range.contains(client.ip())) }
-    }
-}
 
 /// How a request's body goes to a node.
 pub(crate) fn request_encoder(head: &RequestHead) -> Encoder {
@@ -125,7 +111,7 @@ fn write_forwarded(head: &RequestHead, origin: Origin, out: &mut Vec<u8>) {
 
     out.extend_from_slice(b"X-Forwarded-For: ");
     if origin.trusted {
-        for value in head.fields.values(Known::XForwardedFor) {
+        for value in head.fields.values(Known::XForwardedFor).filter(|value| !value.is_empty()) {
             out.extend_from_slice(value);
             out.extend_from_slice(b", ");
         }
@@ -140,7 +126,7 @@ fn write_forwarded(head: &RequestHead, origin: Origin, out: &mut Vec<u8>) {
 
     out.extend_from_slice(b"Forwarded: ");
     if origin.trusted {
-        for value in head.fields.values(Known::Forwarded) {
+        for value in head.fields.values(Known::Forwarded).filter(|value| !value.is_empty()) {
             out.extend_from_slice(value);
             out.extend_from_slice(b", ");
         }

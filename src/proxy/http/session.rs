@@ -11,9 +11,9 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::exchange::{self, Next};
-use super::forward::Origin;
 use super::h1::body::{Decoder, Encoder, Step};
 use super::h1::head::{self, HeadScan, Scanned};
+use super::origin::Origin;
 use super::picture::{AnswerHead, Method, Refusal, RequestHead};
 use super::reply::Reply;
 use crate::host;
