@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::buffer::{Size, Stock};
+use super::buffer::{self, Size, Stock};
 use super::http::h1::body::{BodyFault, Decoder, Encoder, Step};
 use super::stream::Leg;
 
@@ -17,8 +17,6 @@ const COPY_BYTES_MAX: usize = 2 * 1024;
 const OUT_BYTES_MAX: usize = 16 * 1024;
 /// After so many reads in a row that filled the buffer, with a sink that kept up, a larger one is used.
 const BULK_READS: u8 = 2;
-/// What a resting pump keeps of the memory for that.
-const OUT_KEPT_BYTES_MAX: usize = 2 * 1024;
 
 /// One direction of a relay.
 #[derive(Debug)]
@@ -121,10 +119,7 @@ impl Pump {
     /// Forgets the exchange that has ended, and gives back memory that only a large one needed.
     pub(crate) fn rest(&mut self) {
         let mut out = std::mem::take(&mut self.out);
-        out.clear();
-        if out.capacity() > OUT_KEPT_BYTES_MAX {
-            out = Vec::new();
-        }
+        buffer::rest(&mut out);
         *self = Self { out, ..Self::new(Decoder::Ended, Encoder::Plain) };
     }
 

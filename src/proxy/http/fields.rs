@@ -3,7 +3,10 @@
 use std::ops::Range;
 
 use crate::model::limits::CONNECTION_OPTIONS_MAX;
+use crate::proxy::buffer;
 
+/// Fields for which a resting head keeps room.
+const PLACES_KEPT_MAX: usize = 32;
 /// Bytes of the longest name that is known.
 const NAME_BYTES_MAX: usize = "proxy-authorization".len();
 
@@ -152,6 +155,21 @@ impl Fields {
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.places.clear();
+    }
+
+    /// Forgets all, and gives back memory that only a large head needed.
+    pub(crate) fn rest(&mut self) {
+        buffer::rest(&mut self.bytes);
+        self.places.clear();
+        if self.places.capacity() > PLACES_KEPT_MAX {
+            self.places = Vec::new();
+        }
+    }
+
+    /// Bytes of memory that it holds.
+    #[cfg(test)]
+    pub(crate) fn capacity_bytes(&self) -> usize {
+        self.bytes.capacity() + self.places.capacity() * size_of::<Place>()
     }
 
     /// Adds a field at the end.

@@ -201,6 +201,8 @@ impl Session<'_> {
 
     /// Gives back memory that only a large exchange needed.
     fn rest(&mut self) {
+        self.request.rest();
+        self.answer.rest();
         self.upload.rest();
         self.download.rest();
     }
