@@ -10,6 +10,7 @@ mod http;
 mod idle;
 mod listen;
 mod pick;
+mod presence;
 mod pump;
 mod relay;
 mod settings;

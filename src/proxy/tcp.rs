@@ -11,6 +11,7 @@ use super::counts::bump;
 use super::idle::NodeConnection;
 use super::listen::Bound;
 use super::pick::pick;
+use super::presence::while_client_stays;
 use super::relay::{RelayEnd, relay};
 use super::settings::Tcp;
 use super::stream::{Abort, Leg};
@@ -20,16 +21,21 @@ use crate::view::{Ask, Taken, Tried};
 
 /// Serves one client connection from its first byte to its last.
 pub(crate) async fn serve(worker: &Worker, bound: &Bound, settings: &Tcp, stream: TcpStream, client: SocketAddr) {
-    let Some((taken, connection)) = reach(worker, bound, client).await else {
+    let reach = reach(worker, bound, client);
+    let mut client = Leg::new(stream);
+    let mut alarm = Alarm::at(host::now() + settings.idle_timeout);
+    let reached = while_client_stays(&mut client, &mut alarm, &worker.stock, reach).await;
+    if reached.is_none() {
+        bump(&bound.failures.clients_gone);
+    }
+    let Some((taken, connection)) = reached.flatten() else {
         // The client learns by a reset that nobody took its connection.
-        stream.abort_on_close();
+        client.io.abort_on_close();
         return;
     };
     let node = taken.node();
     bump(&node.live.counts.requests);
-    let mut client = Leg::new(stream);
     let mut node_leg = Leg::new(connection.stream);
-    let mut alarm = Alarm::at(host::now() + settings.idle_timeout);
     let count_up = |bytes| {
         bound.counts.bytes_received.fetch_add(bytes, Relaxed);
         node.live.counts.bytes_sent.fetch_add(bytes, Relaxed);

@@ -1,12 +1,7 @@
 //! One request and its answer: a node is picked, the request is sent, the answer comes back, and where that fails another
 //! node is asked, as `retry` allows. Both bodies stream, at the same time if need be.
 
-use std::future::poll_fn;
-use std::pin::pin;
-use std::task::Poll;
 use std::time::{Duration, Instant};
-
-use tokio::net::TcpStream;
 
 use super::answer;
 use super::h1::body::Decoder;
@@ -18,14 +13,13 @@ use super::send::{self, Sent};
 use super::session::{DRAIN_BYTES_MAX, Session};
 use crate::balance::RetryPermit;
 use crate::host;
-use crate::model::limits::RELAY_BUFFER_BYTES;
 use crate::proxy::connect::{ConnectError, connect};
 use crate::proxy::counts::bump;
 use crate::proxy::idle::NodeConnection;
 use crate::proxy::pick::{NoNode, pick, pick_now};
+use crate::proxy::presence::while_client_stays;
 use crate::proxy::stream::{Leg, NodeStream};
 use crate::proxy::tcp::note_connect_failure;
-use crate::proxy::worker::Worker;
 use crate::view::{Ask, Taken, Tried, Unavailable};
 
 /// Pause before a request is sent again, unless the node was just not there: from, and up to.
@@ -71,8 +65,8 @@ pub(crate) async fn run(session: &mut Session<'_>) -> Next {
     let mut permit: Option<RetryPermit> = None;
     let mut replay = Replay::Whole;
     let first = {
-        let Session { worker, client, .. } = &mut *session;
-        while_client_stays(client, worker, pick(worker, bound, pool_name, &ask, &tried)).await
+        let Session { worker, client, alarm, .. } = &mut *session;
+        while_client_stays(client, alarm, &worker.stock, pick(worker, bound, pool_name, &ask, &tried)).await
     };
     let mut taken = match first {
         Some(Ok(taken)) => taken,
@@ -171,7 +165,15 @@ pub(crate) async fn run(session: &mut Session<'_>) -> Next {
                 drop(taken);
                 // Where there is no other node the client need not wait to hear so.
                 let next = match pick_now(session.worker, pool_name, &ask, &tried) {
-                    Err(Unavailable::Full) => pick(session.worker, bound, pool_name, &ask, &tried).await.ok(),
+                    Err(Unavailable::Full) => {
+                        let Session { worker, client, alarm, .. } = &mut *session;
+                        let pick = pick(worker, bound, pool_name, &ask, &tried);
+                        let Some(next) = while_client_stays(client, alarm, &worker.stock, pick).await else {
+                            bump(&session.bound.failures.clients_gone);
+                            return Next::Abort;
+                        };
+                        next.ok()
+                    }
                     next => next.ok(),
                 };
                 let Some(next) = next else { return refuse(session, reply).await };
@@ -183,30 +185,6 @@ pub(crate) async fn run(session: &mut Session<'_>) -> Next {
             }
         }
     }
-}
-
-/// The result of `work`, unless the client goes away before: who waits in line for nobody only holds up the others. Nothing was
-/// sent for it yet, so a client that ended its side counts as gone.
-async fn while_client_stays<T>(
-    client: &mut Leg<TcpStream>,
-    worker: &Worker,
-    work: impl Future<Output = T>,
-) -> Option<T> {
-    let mut work = pin!(work);
-    poll_fn(|cx| {
-        if let Poll::Ready(done) = work.as_mut().poll(cx) {
-            return Poll::Ready(Some(done));
-        }
-        while client.input.len() < RELAY_BUFFER_BYTES {
-            match client.poll_fill(cx, &worker.stock) {
-                Poll::Ready(Ok(count)) if count > 0 => {}
-                Poll::Ready(_) => return Poll::Ready(None),
-                Poll::Pending => break,
-            }
-        }
-        Poll::Pending
-    })
-    .await
 }
 
 fn reply_of(no_node: NoNode) -> Reply {

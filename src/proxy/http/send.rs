@@ -15,11 +15,12 @@ use super::h1::head::{self, HeadScan, Scanned};
 use super::picture::Length;
 use super::reply::Reply;
 use super::retry::Failure;
-use super::session::{HALF_CLOSED_TIMEOUT, Session};
+use super::session::Session;
 use crate::host;
 use crate::model::HostSent;
 use crate::model::limits::{INTERIM_ANSWERS_MAX, REPLAY_BYTES_MAX};
 use crate::proxy::counts::bump;
+use crate::proxy::presence::{HALF_CLOSED_TIMEOUT, LOOK_INTERVAL, Presence};
 use crate::proxy::pump::{PumpError, Side};
 
 /// How sending a request ended.
@@ -51,6 +52,7 @@ pub(crate) async fn send(session: &mut Session<'_>, conversation: &mut Conversat
                 .expects_continue
                 .then(|| started + conversation.taken.pool().pool.response_timeout),
             progressed: started,
+            looked: started,
             progress: 0,
         },
         upload: Upload::Running,
@@ -109,6 +111,8 @@ struct BodyClock {
     /// By when the node must have said 100, while the client waits for that.
     continue_by: Option<Instant>,
     progressed: Instant,
+    /// When the client was last looked at while the node took nothing.
+    looked: Instant,
     progress: u64,
 }
 
@@ -141,7 +145,7 @@ impl BodyClock {
         match session.upload.waits_for() {
             Side::Source if self.continue_by.is_some() => self.continue_by.unwrap_or(idle),
             Side::Source => self.rate_deadline(session).map_or(idle, |rate| rate.min(idle)),
-            Side::Sink => idle,
+            Side::Sink => idle.min(self.progressed.max(self.looked) + LOOK_INTERVAL),
         }
     }
 }
@@ -302,19 +306,29 @@ impl Sending<'_, '_> {
     }
 
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Option<Sent> {
-        if matches!(self.upload, Upload::Running) || self.client_ended || !self.session.client.input.is_empty() {
+        // While the upload runs, the client's bytes are the node's to wait for: see `client_left`.
+        if matches!(self.upload, Upload::Running) || self.client_ended {
             return None;
         }
-        // A client that resets wants no answer. One that merely ended its side may still read.
-        match self.session.client.poll_fill(cx, &self.session.worker.stock) {
-            Poll::Ready(Ok(0)) => {
+        match self.session.client.poll_presence(cx, &self.session.worker.stock) {
+            Presence::Here => {}
+            Presence::Gone => return Some(Sent::ClientGone),
+            Presence::Ended => {
                 self.client_ended = true;
                 self.session.alarm.bring_forward(host::now() + HALF_CLOSED_TIMEOUT);
             }
-            Poll::Ready(Err(_)) => return Some(Sent::ClientGone),
-            Poll::Ready(Ok(_)) | Poll::Pending => {}
         }
         None
+    }
+
+    /// Whether the client left while the node took nothing of its body.
+    fn client_left(&mut self, now: Instant) -> bool {
+        self.clock.looked = now;
+        match self.session.client.presence() {
+            Presence::Here => false,
+            Presence::Gone => true,
+            Presence::Ended => now >= self.clock.progressed + HALF_CLOSED_TIMEOUT,
+        }
     }
 
     /// The alarm rang: for whom. `None` where it is set anew.
@@ -332,7 +346,11 @@ impl Sending<'_, '_> {
             return Some(Sent::Failed(Failure::Timeout, Reply::TIMEOUT));
         }
         let now = host::now();
-        match self.session.upload.waits_for() {
+        let waits_for = self.session.upload.waits_for();
+        if waits_for == Side::Sink && self.client_left(now) {
+            return Some(Sent::ClientGone);
+        }
+        match waits_for {
             Side::Source if self.clock.continue_by.is_some_and(|deadline| now >= deadline) => {
                 bump(&counts.timeouts_response);
                 bump(&self.conversation.taken.node().live.counts.timeouts);

@@ -30,8 +30,6 @@ use crate::proxy::worker::Worker;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long this peer tries to write an answer of its own.
 pub(crate) const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a client that has ended its side is served while nothing moves: it may still read, and most likely it is gone.
-pub(crate) const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a fresh connection may take to say what it wants once the peer drains.
 const DRAIN_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes that are read and dropped so that a client that still sends gets its answer and not a reset.
