@@ -19,6 +19,7 @@ use crate::proxy::counts::bump;
 use crate::proxy::idle::NodeConnection;
 use crate::proxy::presence::{HALF_CLOSED_TIMEOUT, LOOK_INTERVAL, Presence};
 use crate::proxy::pump::{PumpError, Side};
+use crate::proxy::stream::Abort;
 use crate::view::Taken;
 
 /// How passing an answer on ended.
@@ -47,17 +48,20 @@ pub(crate) async fn pass_on(session: &mut Session<'_>, mut conversation: Convers
             worker.with_date(now, |date| forward::answer_head(request, answer, plan, date, out));
         });
     }
-    let mut passing = Passing {
-        session,
-        conversation: &mut conversation,
-        progress: 0,
-        progressed: now,
-        looked: now,
-        client_ended: false,
+    // A client that was told a length, or reads chunks, sees by itself when the end is missing.
+    let cut_shows = plan.encoder == Encoder::Chunked || matches!(session.answer.length, Length::Counted(_));
+    let (passed, ended, client_ended) = {
+        let mut passing = Passing {
+            session,
+            conversation: &mut conversation,
+            progress: 0,
+            progressed: now,
+            looked: now,
+            client_ended: false,
+            must_reset: !cut_shows,
+        };
+        (passing.run().await, passing.progressed, passing.client_ended)
     };
-    let passed = passing.run().await;
-    let ended = passing.progressed;
-    let client_ended = passing.client_ended;
     count(session, &conversation.taken);
     count_bytes(session, &conversation.taken);
     session.request.persistent &= !client_ended;
@@ -73,9 +77,7 @@ pub(crate) async fn pass_on(session: &mut Session<'_>, mut conversation: Convers
                 session.reply(if is_malformed { Reply::MALFORMED } else { Reply::BROKEN }, false).await;
                 return Next::Close;
             }
-            // A client that was told a length, or reads chunks, sees by itself that the end is missing.
-            let shows = plan.encoder == Encoder::Chunked || matches!(session.answer.length, Length::Counted(_));
-            if shows { Next::Close } else { Next::Abort }
+            if cut_shows { Next::Close } else { Next::Abort }
         }
         Passed::ClientGone => {
             bump(&session.bound.failures.clients_gone);
@@ -152,11 +154,23 @@ struct Passing<'s, 'a> {
     /// When the client was last looked at while the node took nothing of its body.
     looked: Instant,
     client_ended: bool,
+    /// Whether the client must be told by a reset should this be dropped in the middle: the peer ends, and its tasks with it.
+    must_reset: bool,
+}
+
+impl Drop for Passing<'_, '_> {
+    fn drop(&mut self) {
+        if self.must_reset {
+            self.session.client.io.abort_on_close();
+        }
+    }
 }
 
 impl Passing<'_, '_> {
     async fn run(&mut self) -> Passed {
-        poll_fn(|cx| self.poll(cx)).await
+        let passed = poll_fn(|cx| self.poll(cx)).await;
+        self.must_reset = false;
+        passed
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Passed> {
