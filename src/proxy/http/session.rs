@@ -30,7 +30,7 @@ use crate::proxy::worker::Worker;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long this peer tries to write an answer of its own.
 pub(crate) const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a fresh connection may take to say what it wants once the peer drains.
+/// How long a connection that is fresh, or was just answered, may take to say what it wants once the peer drains.
 const DRAIN_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes that are read and dropped so that a client that still sends gets its answer and not a reset.
 const CLOSE_BYTES_MAX: usize = 1024 * 1024;
@@ -128,7 +128,7 @@ pub(crate) async fn serve(worker: &Worker, bound: &Bound, settings: &Http, strea
 }
 
 impl Session<'_> {
-    /// Reads the next head. Between requests the connection is idle and ends when the peer drains.
+    /// Reads the next head. Between requests the connection is idle and ends soon once the peer drains.
     async fn read_head(&mut self, is_first: bool) -> HeadRead {
         let mut scan = HeadScan::default();
         let mut drained = pin!(self.worker.drain.notified());
@@ -167,7 +167,12 @@ impl Session<'_> {
                 if self.alarm.poll(cx).is_ready() {
                     let is_idle = self.client.input.is_empty();
                     let counts = &self.bound.failures;
-                    bump(if is_idle && !is_first { &counts.timeouts_keep_alive } else { &counts.timeouts_head });
+                    match (is_idle, is_first) {
+                        // Not the client was slow: the peer ends.
+                        (true, _) if is_hurried => {}
+                        (true, false) => bump(&counts.timeouts_keep_alive),
+                        _ => bump(&counts.timeouts_head),
+                    }
                     return Poll::Ready(if is_idle { HeadRead::End } else { HeadRead::Timeout });
                 }
                 match self.client.poll_fill(cx, &self.worker.stock) {
@@ -184,12 +189,11 @@ impl Session<'_> {
                         if !self.worker.is_draining() && drained.as_mut().poll(cx).is_pending() {
                             return Poll::Pending;
                         }
-                        if !is_first {
-                            return Poll::Ready(HeadRead::End);
-                        }
-                        // Whoever has just come was accepted, and is served if it asks soon.
+                        // Whoever has just come was accepted; and whoever was just answered was not told that this was the
+                        // last answer. Both are served if they ask soon. One that has rested since then is let go.
                         is_hurried = true;
-                        self.alarm.bring_forward(host::now() + DRAIN_HEAD_TIMEOUT);
+                        let since = if is_first { host::now() } else { waits_from };
+                        self.alarm.bring_forward(since + DRAIN_HEAD_TIMEOUT);
                     }
                 }
             }
