@@ -4,6 +4,7 @@
 mod actor;
 mod alarm;
 mod buffer;
+mod complaint;
 mod connect;
 mod counts;
 mod http;

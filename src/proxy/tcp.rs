@@ -83,8 +83,11 @@ async fn reach(worker: &Worker, bound: &Bound, client: SocketAddr) -> Option<(Ta
 pub(super) fn note_connect_failure(worker: &Worker, bound: &Bound, taken: &Taken, error: &ConnectError) {
     let node = taken.node();
     if matches!(error, ConnectError::Own(_)) {
-        tracing::warn!(node = %node.node.id, %error, "the node is not to blame; look at LimitNOFILE and at free ports");
         bump(&bound.failures.connects_own_fault);
+        if let Some(times) = worker.connects_failed.count(host::now()) {
+            tracing::warn!(node = %node.node.id, %error, times,
+                "the node is not to blame; look at LimitNOFILE and at free ports");
+        }
         return;
     }
     bump(&node.live.counts.connect_failures);
