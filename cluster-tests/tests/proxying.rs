@@ -287,6 +287,15 @@ fn an_answer_before_the_whole_request_gets_through() {
     client.send(Pattern::shared().at(0, 10_000)).unwrap();
     assert_eq!(client.answer("POST").unwrap().status, 413);
     assert_eq!(Raw::connect(front.listener("web")).get("/").status, 200);
+
+    // A client that reads only once it has sent all of it gets the same.
+    let mut client = Raw::connect(front.listener("web"));
+    client.send("POST /large HTTP/1.1\r\nHost: test\r\nContent-Length: 100000000\r\n\r\n").unwrap();
+    let piece = Pattern::shared().at(0, 1_000_000);
+    for sent in 0..100 {
+        client.send(&piece).unwrap_or_else(|error| panic!("after {sent} MB: {error}"));
+    }
+    assert_eq!(client.answer("POST").unwrap().status, 413);
 }
 
 #[test]

@@ -18,6 +18,7 @@ use super::picture::{AnswerHead, Method, Refusal, RequestHead};
 use super::reply::Reply;
 use crate::host;
 use crate::proxy::alarm::Alarm;
+use crate::proxy::buffer::Size;
 use crate::proxy::counts::bump;
 use crate::proxy::listen::Bound;
 use crate::proxy::pump::Pump;
@@ -26,14 +27,14 @@ use crate::proxy::settings::Http;
 use crate::proxy::stream::{Abort, Leg};
 use crate::proxy::worker::Worker;
 
-/// How long a client may take to read the last answer before its connection is closed.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a client that was told the end may keep silent without ending its side before its connection is closed.
+const LINGER_SILENCE_MAX: Duration = Duration::from_secs(5);
+/// How long it may go on sending what nobody wants, so that it gets its answer and not a reset.
+const LINGER_MAX: Duration = Duration::from_secs(30);
 /// How long this peer tries to write an answer of its own.
 pub(crate) const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection that is fresh, or was just answered, may take to say what it wants once the peer drains.
 const DRAIN_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
-/// Bytes that are read and dropped so that a client that still sends gets its answer and not a reset.
-const CLOSE_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of an unread body that are read and dropped to keep the connection (RFC 9112 section 9.3).
 pub(crate) const DRAIN_BYTES_MAX: u64 = 64 * 1024;
 /// How long that may take.
@@ -257,23 +258,39 @@ impl Session<'_> {
     }
 
     /// Closes so that the client gets all that was written: first this side, and what still comes is read and dropped,
-    /// or the kernel would answer it with a reset that overtakes the answer (RFC 9112 section 9.6).
+    /// or the kernel would answer it with a reset that overtakes the answer (RFC 9112 section 9.6). Bounded by time and not by
+    /// bytes: an upload that was answered early is as long as it is.
     pub(crate) async fn close(&mut self) {
-        let Self { client, worker, .. } = self;
-        let mut dropped = 0;
-        let closed = async {
-            poll_fn(|cx| Pin::new(&mut client.io).poll_shutdown(cx)).await?;
+        let Self { client, worker, alarm, .. } = self;
+        if poll_fn(|cx| Pin::new(&mut client.io).poll_shutdown(cx)).await.is_err() {
+            return;
+        }
+        let began = host::now();
+        alarm.set(began + LINGER_SILENCE_MAX);
+        poll_fn(|cx| {
             loop {
+                let was_full = client.input.is_full();
                 let count = client.input.len();
                 client.input.consume(count);
-                let count = poll_fn(|cx| client.poll_fill(cx, &worker.stock)).await?;
-                dropped += count;
-                if count == 0 || dropped > CLOSE_BYTES_MAX {
-                    return Ok::<(), std::io::Error>(());
+                if was_full {
+                    client.input.resize(Size::Large, &worker.stock);
+                }
+                let is_silent = match client.poll_fill(cx, &worker.stock) {
+                    Poll::Ready(Ok(1..)) => false,
+                    Poll::Ready(_) => return Poll::Ready(()),
+                    Poll::Pending => true,
+                };
+                if !is_silent {
+                    alarm.set((host::now() + LINGER_SILENCE_MAX).min(began + LINGER_MAX));
+                }
+                if alarm.poll(cx).is_ready() {
+                    return Poll::Ready(());
+                }
+                if is_silent {
+                    return Poll::Pending;
                 }
             }
-        };
-        // Best effort: whatever happens, the connection is closed now.
-        let _ = tokio::time::timeout(CLOSE_TIMEOUT, closed).await;
+        })
+        .await;
     }
 }
