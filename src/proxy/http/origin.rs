@@ -28,12 +28,12 @@ impl Origin {
             return client;
         }
         let has_common = fields.values(Known::XForwardedFor).next().is_some();
-        let (chain, address): (Known, fn(&[u8]) -> Option<IpAddr>) =
-            if has_common { (Known::XForwardedFor, ip_of) } else { (Known::Forwarded, for_of) };
+        let chain = if has_common { Known::XForwardedFor } else { Known::Forwarded };
         let links = fields.values(chain).rev().flat_map(|value| value.rsplit(|&byte| byte == b','));
         for link in links.map(<[u8]>::trim_ascii).filter(|link| !link.is_empty()) {
             // A link that hides its address (`unknown`, `_hidden`) is as far as the chain can be followed.
-            let Some(ip) = address(link) else { break };
+            let ip = if has_common { ip_of(link) } else { for_of(link) };
+            let Some(ip) = ip else { break };
             client = ip;
             if !is_listed(ip, settings) {
                 break;
@@ -69,13 +69,16 @@ fn ip_of(text: &[u8]) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
+    /// Who sends, with which fields; and who the client is.
+    type Row = (&'static str, &'static [(&'static str, &'static str)], &'static str);
+
     #[test]
     fn behind_listed_proxies_a_client_is_who_they_say_and_nobody_else_is_believed() {
         let settings = Http {
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
             ..Http::default()
         };
-        let rows: &[(&str, &[(&str, &str)], &str)] = &[
+        let rows: &[Row] = &[
             ("203.0.113.1", &[("X-Forwarded-For", "198.51.100.7")], "203.0.113.1"),
             ("10.0.0.1", &[], "10.0.0.1"),
             ("10.0.0.1", &[("X-Forwarded-For", "")], "10.0.0.1"),
