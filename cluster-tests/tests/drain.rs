@@ -1,14 +1,16 @@
 //! A peer that is told to stop finishes what it has and ends with 0.
 
+use std::io::{ErrorKind, Read};
+use std::net::TcpListener;
 use std::time::Duration;
 
 use cluster_tests::load::{Load, Plan, failures};
-use cluster_tests::node::TestNode;
+use cluster_tests::node::{Answer, TestNode};
 use cluster_tests::pattern::Pattern;
 use cluster_tests::peer::Peer;
 use cluster_tests::raw::{Broken, End, Raw};
 use cluster_tests::report;
-use cluster_tests::settings::Settings;
+use cluster_tests::settings::{Pool, Settings};
 use cluster_tests::wait::{PATIENCE, wait_until};
 use evenkeel::host;
 use rustix::process::Signal;
@@ -92,6 +94,57 @@ fn a_request_that_outlasts_the_drain_is_cut_at_its_end() {
     assert!(matches!(broken, Err(Broken::Closed | Broken::Reset | Broken::Cut) | Ok(503 | 504)), "{broken:?}");
     assert!(peer.process().wait(PATIENCE).success());
     assert!((Duration::from_millis(600)..Duration::from_secs(5)).contains(&told.elapsed()), "{:?}", told.elapsed());
+}
+
+#[test]
+fn what_the_end_of_the_drain_cuts_off_does_not_look_finished() {
+    let node = TestNode::start("a");
+    node.order(
+        "/endless",
+        Answer::Pattern { status: 200, fields: Vec::new(), bytes: 100_000_000, chunked: true, pause_ms: 5 },
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let behind = listener.local_addr().expect("an address");
+    let settings =
+        Settings::one("web", "http", [node.address()]).serve("tcp", Pool::new("relay").unchecked().nodes([behind]));
+    let settings = settings.peer_line("announce = \"0s\"").peer_line("drain = \"500ms\"");
+    let mut peer = Peer::start(&settings);
+    // Neither a length nor chunks: the end of the connection is the end of the body.
+    let mut download = Raw::connect(peer.listener("web"));
+    download.send("GET /endless HTTP/1.0\r\nHost: test\r\n\r\n").unwrap();
+    let (_, head) = download.final_head().unwrap();
+    assert_eq!((head.status(), head.field("content-length")), (Ok(200), None));
+    let mut relayed = Raw::connect(peer.listener("relay"));
+    let (mut relayed_to, _) = listener.accept().expect("a connection");
+    relayed.send("x").unwrap();
+    relayed_to.read_exact(&mut [0; 1]).unwrap();
+
+    peer.process().signal(Signal::TERM);
+    let rest = download.rest();
+    assert_eq!(rest.map(|bytes| bytes.len()), Err(Broken::Reset), "HTTP/1.0 to the end of the connection");
+    assert_eq!(relayed.end(PATIENCE), End::Reset, "a relay, for the client");
+    let told = relayed_to.read(&mut [0; 1]).map_err(|error| error.kind());
+    assert_eq!(told, Err(ErrorKind::ConnectionReset), "a relay, for the node");
+    assert!(peer.process().wait(PATIENCE).success());
+}
+
+#[test]
+fn a_kept_connection_is_answered_once_more_when_nobody_told_its_client() {
+    let node = TestNode::start("a");
+    let mut peer = peer(&node, &["announce = \"0s\"", "drain = \"20s\""]);
+    let mut client = Raw::connect(peer.listener("web"));
+    client.send("GET /slow/3000000 HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    let (_, head) = client.final_head().unwrap();
+    assert!(head.keeps_alive(), "the connection was promised to stay");
+    let told = host::now();
+    peer.process().signal(Signal::TERM);
+    wait_until("nobody to listen", || Raw::try_connect(peer.listener("web")).is_err());
+    client.body(head.answer_framing("GET").unwrap(), &mut |_| ()).unwrap();
+    let answer = client.get("/next");
+    assert_eq!((answer.status, answer.head.keeps_alive()), (200, false), "and now it is told");
+    assert_eq!(client.end(PATIENCE), End::Closed);
+    assert!(peer.process().wait(PATIENCE).success());
+    assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
 }
 
 #[test]

@@ -16,6 +16,9 @@ const AT_ONCE: Duration = Duration::from_millis(500);
 /// How long a client that only ended its side is still served: it may read on, and a peer cannot tell.
 const HALF_CLOSED: Duration = Duration::from_secs(5);
 
+/// How long it may take to see that a client left whose bytes nobody reads.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// How a client leaves.
 type Leave = fn(Raw);
 
@@ -68,7 +71,8 @@ fn a_client_that_leaves_frees_its_place_at_the_node() {
 
 #[test]
 fn a_client_that_leaves_the_waiting_line_never_reaches_the_node() {
-    for leave in [Raw::reset as Leave, drop] {
+    // Who merely ended its side may still read: for as long it keeps its place in line.
+    for (leave, patience) in [(Raw::reset as Leave, AT_ONCE), (drop, HALF_CLOSED + AT_ONCE)] {
         let node = TestNode::start("a");
         let peer = one_place(&node);
         let holder = send(&peer, "/freeze");
@@ -81,12 +85,71 @@ fn a_client_that_leaves_the_waiting_line_never_reaches_the_node() {
         let left = host::now();
         leave(leaver);
         wait_for_waiting(&peer, 1);
-        assert!(left.elapsed() <= AT_ONCE, "who leaves is out of the line at once: {:?}", left.elapsed());
+        assert!(left.elapsed() <= patience, "who leaves is out of the line: {:?}", left.elapsed());
         holder.reset();
         assert_eq!(stayer.answer("GET").map(|answer| answer.status), Ok(200));
         assert_eq!(stayer.get("/again").status, 200);
         assert_eq!(paths(&node), ["/freeze", "/stayer", "/again"]);
     }
+}
+
+#[test]
+fn a_client_that_ended_its_side_is_served_when_its_turn_comes() {
+    let node = TestNode::start("a");
+    let peer = one_place(&node);
+    let holder = send(&peer, "/freeze");
+    wait_until("the request at the node", || paths(&node) == ["/freeze"]);
+    let mut half_closed = send(&peer, "/half-closed");
+    half_closed.end_sending();
+    wait_for_waiting(&peer, 1);
+    holder.reset();
+    assert_eq!(half_closed.answer("GET").map(|answer| answer.status), Ok(200));
+}
+
+#[test]
+fn nothing_that_a_client_sent_ahead_hides_that_it_left() {
+    let node = TestNode::start("a");
+    let peer = one_place(&node);
+    let mut holder = send(&peer, "/freeze");
+    wait_until("the request at the node", || paths(&node) == ["/freeze"]);
+    holder.send("G").expect("the beginning of another request is taken");
+    let mut next = send(&peer, "/next");
+    wait_for_waiting(&peer, 1);
+    let left = host::now();
+    holder.reset();
+    assert_eq!(next.answer("GET").map(|answer| answer.status), Ok(200));
+    assert!(left.elapsed() <= AT_ONCE, "{:?}", left.elapsed());
+}
+
+#[test]
+fn a_client_that_leaves_while_the_node_takes_nothing_of_its_body_frees_its_place() {
+    let node = NodeProcess::start("stuck");
+    let pool = Pool::new("web").unchecked().line("queue_timeout = \"30s\"");
+    let peer = Peer::start(
+        &Settings::default().serve("http", pool.node(&node.address().to_string(), &["max_connections = 1"])),
+    );
+    node.freeze();
+    let mut holder = Raw::connect(peer.listener("web"));
+    holder.send("POST /digest HTTP/1.1\r\nHost: test\r\nContent-Length: 1000000000\r\n\r\n").expect("a head is taken");
+    holder.stream().set_nonblocking(true).expect("a socket of one's own");
+    // Until no buffer on the way takes any more.
+    let mut full_since = None;
+    let piece = vec![b'x'; 64 * 1024];
+    wait_until("every buffer to be full", || match std::io::Write::write(&mut holder.stream(), &piece) {
+        Ok(_) => {
+            full_since = None;
+            false
+        }
+        Err(_) => full_since.get_or_insert_with(host::now).elapsed() > AT_ONCE,
+    });
+    let mut next = send(&peer, "/next");
+    wait_for_waiting(&peer, 1);
+    let left = host::now();
+    holder.reset();
+    wait_until("the place to be free", || peer.json("/api/health/detailed")["pools"][0]["waiting"] == 0);
+    assert!(left.elapsed() <= LOOK + AT_ONCE, "{:?}", left.elapsed());
+    node.thaw();
+    assert_eq!(next.answer("GET").map(|answer| answer.status), Ok(200));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cluster_tests::front::Front;
 use cluster_tests::nginx::Nginx;
-use cluster_tests::node::{Answer as NodeAnswer, Behaviour, TestNode, Then};
+use cluster_tests::node::{Answer as NodeAnswer, Behaviour, BodyRead, TestNode, Then};
 use cluster_tests::pattern::Pattern;
 use cluster_tests::raw::{Broken, End, Raw};
 use cluster_tests::settings::{Pool, Settings};
@@ -138,7 +138,9 @@ fn fields_of_one_hop_stay_on_it() {
 fn a_node_is_told_who_asks_and_a_client_cannot_pretend() {
     let node = TestNode::start("a");
     let pretended = "GET / HTTP/1.1\r\nHost: shop.example:8080\r\nX-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\n\
-                     X-Forwarded-Host: evil.example\r\nForwarded: for=203.0.113.9\r\n\r\n";
+                     X-Forwarded-Host: evil.example\r\nForwarded: for=203.0.113.9\r\nX-Forwarded-Ssl: on\r\n\
+                     X-Forwarded-Client-Cert: root\r\nX-Real-IP: 203.0.113.9\r\nX_Forwarded_For: 203.0.113.9\r\n\
+                     Content_Length: 5\r\nX_Request_Id: 7\r\n\r\n";
     let Some(front) = Front::start(&before(&[&node])) else { return };
     if !front.is_peer() {
         return;
@@ -146,6 +148,10 @@ fn a_node_is_told_who_asks_and_a_client_cannot_pretend() {
     assert_eq!(Raw::connect(front.listener("web")).ask(pretended).unwrap().status, 200);
     let seen = node.seen();
     let request = &seen.requests[0];
+    for gone in ["x-forwarded-ssl", "x-forwarded-client-cert", "x-real-ip", "x_forwarded_for", "content_length"] {
+        assert_eq!(request.field(gone), None, "{gone}");
+    }
+    assert_eq!(request.field("x_request_id"), Some("7"), "an underscore alone harms nobody");
     assert_eq!(request.field("x-forwarded-for"), Some("127.0.0.1"));
     assert_eq!(request.field("x-forwarded-proto"), Some("http"));
     assert_eq!(request.field("x-forwarded-host"), Some("shop.example:8080"));
@@ -161,9 +167,44 @@ fn a_node_is_told_who_asks_and_a_client_cannot_pretend() {
     let seen = node.seen();
     let request = &seen.requests[0];
     assert_eq!(request.field("x-forwarded-for"), Some("203.0.113.9, 127.0.0.1"));
+    assert_eq!(request.field("x-forwarded-ssl"), Some("on"));
+    assert_eq!(request.field("x_forwarded_for"), None, "a listed proxy may have let it pass from anybody");
     assert_eq!(request.field("x-forwarded-proto"), Some("https"));
     let forwarded = request.field("forwarded").expect("RFC 7239").to_lowercase();
     assert!(forwarded.starts_with("for=203.0.113.9, for=127.0.0.1"), "{forwarded}");
+
+    node.forget();
+    let nothing_said = "GET / HTTP/1.1\r\nHost: test\r\nX-Forwarded-For:\r\nForwarded: \r\n\r\n";
+    assert_eq!(Raw::connect(front.listener("web")).ask(nothing_said).unwrap().status, 200);
+    let seen = node.seen();
+    assert_eq!(seen.requests[0].field("x-forwarded-for"), Some("127.0.0.1"));
+    assert_eq!(seen.requests[0].field("forwarded"), Some("for=127.0.0.1;host=\"test\";proto=http"));
+}
+
+#[test]
+fn clients_behind_a_listed_proxy_are_told_apart_when_nodes_are_picked_by_client() {
+    let nodes = TestNode::start_many(4);
+    let pool = |name: &str| {
+        let pool = Pool::new(name).unchecked().line("strategy = \"ip_hash\"");
+        pool.nodes(nodes.iter().map(TestNode::address))
+    };
+    let settings = Settings::default().serve("http", pool("open")).serve("http", pool("behind"));
+    let Some(front) = Front::start(&settings.listener_line("trusted_proxies = [\"127.0.0.0/8\"]")) else { return };
+    if !front.is_peer() {
+        return;
+    }
+    let picked = |listener: &str| {
+        let mut client = Raw::connect(front.listener(listener));
+        let mut ask = |number: u8| {
+            let chain = format!("X-Forwarded-For: 192.0.2.{number}, 127.0.0.9");
+            client.ask(format!("GET / HTTP/1.1\r\nHost: test\r\n{chain}\r\n\r\n")).unwrap().text()
+        };
+        let names: Vec<String> = (0..40).map(&mut ask).collect();
+        assert_eq!((0..40).map(ask).collect::<Vec<_>>(), names, "each has one node");
+        names.into_iter().collect::<std::collections::BTreeSet<_>>().len()
+    };
+    assert_eq!(picked("open"), 1, "who is not listed is one client, whatever it says");
+    assert_eq!(picked("behind"), 4);
 }
 
 #[test]
@@ -239,13 +280,22 @@ fn hints_before_an_answer_reach_the_client() {
 #[test]
 fn an_answer_before_the_whole_request_gets_through() {
     let node = TestNode::start("a");
-    node.order("/large", Behaviour { body_read: cluster_tests::node::BodyRead::Never, ..Behaviour::status(413) });
+    node.order("/large", Behaviour { body_read: BodyRead::Never, ..Behaviour::status(413) });
     let Some(front) = Front::start(&before(&[&node])) else { return };
     let mut client = Raw::connect(front.listener("web"));
     client.send("POST /large HTTP/1.1\r\nHost: test\r\nContent-Length: 100000000\r\n\r\n").unwrap();
     client.send(Pattern::shared().at(0, 10_000)).unwrap();
     assert_eq!(client.answer("POST").unwrap().status, 413);
     assert_eq!(Raw::connect(front.listener("web")).get("/").status, 200);
+
+    // A client that reads only once it has sent all of it gets the same.
+    let mut client = Raw::connect(front.listener("web"));
+    client.send("POST /large HTTP/1.1\r\nHost: test\r\nContent-Length: 100000000\r\n\r\n").unwrap();
+    let piece = Pattern::shared().at(0, 1_000_000);
+    for sent in 0..100 {
+        client.send(piece).unwrap_or_else(|error| panic!("after {sent} MB: {error}"));
+    }
+    assert_eq!(client.answer("POST").unwrap().status, 413);
 }
 
 #[test]
@@ -272,6 +322,41 @@ fn only_what_may_be_sent_twice_is() {
     let (lost, taken) = (bad.seen().requests.len(), good.seen().requests.len());
     assert_eq!(lost + taken, 20, "each order arrives at one node, once");
     assert_eq!(statuses.iter().filter(|&&status| status == 502).count(), lost, "{statuses:?}");
+}
+
+#[test]
+fn a_body_in_chunks_is_sent_again_whole_and_the_next_request_is_no_part_of_it() {
+    let (good, bad) = (TestNode::start("good"), TestNode::start_many(2));
+    let pool = Pool::new("web").unchecked().line("retries = 2").nodes(bad.iter().map(TestNode::address));
+    let pool = pool.node(&good.address().to_string(), &["backup = true"]);
+    let Some(front) = Front::start(&Settings::default().serve("http", pool)) else { return };
+    if !front.is_peer() {
+        return;
+    }
+    const PUT: &str = "PUT /digest HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n";
+    const NEXT: &str = "GET /next HTTP/1.1\r\nHost: test\r\n\r\n";
+    bad.iter().for_each(|node| node.order("/digest", Behaviour::raw("", Then::Close)));
+    bad.iter().for_each(|node| node.order("/next", Behaviour::status(200)));
+    for (body, bytes) in [("0\r\n\r\n", 0), ("5\r\nhello\r\n0\r\n\r\n", 5)] {
+        good.forget();
+        let mut client = Raw::connect(front.listener("web"));
+        client.send(format!("{PUT}{body}{NEXT}")).unwrap();
+        let answer = client.answer("PUT").unwrap();
+        assert_eq!((answer.status, answer.field("node")), (200, Some("good")), "{body:?}: both others broke off");
+        assert_eq!(client.answer("GET").map(|answer| answer.status), Ok(200), "{body:?}: behind it");
+        assert_eq!(good.look(|seen| seen.requests[0].body_bytes), bytes, "{body:?}");
+    }
+
+    // The same while most of the body is still with the client.
+    let break_off = Behaviour { body_read: BodyRead::Never, ..Behaviour::raw("", Then::Close) };
+    bad.iter().for_each(|node| node.order("/digest", break_off.clone()));
+    good.forget();
+    let mut client = Raw::connect(front.listener("web"));
+    client.send(format!("{PUT}5\r\nhel")).unwrap();
+    wait_until("the request at the last node", || good.look(|seen| seen.in_flight) == 1);
+    client.send("lo\r\n6\r\n world\r\n0\r\n\r\n").unwrap();
+    assert_eq!(client.answer("PUT").map(|answer| answer.status), Ok(200));
+    assert_eq!(good.look(|seen| seen.requests[0].body_bytes), 11);
 }
 
 #[test]

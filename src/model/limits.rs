@@ -20,6 +20,8 @@ pub const SETTINGS_WARNINGS_MAX: usize = 1_000;
 pub const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Fields of a head, and of a trailer section.
 pub const HEAD_FIELDS_MAX: usize = 100;
+/// Options that the `Connection` fields of a head list: each is looked for among all fields.
+pub const CONNECTION_OPTIONS_MAX: usize = 32;
 /// Bytes of a request target.
 pub const TARGET_BYTES_MAX: usize = 8 * 1024;
 /// Bytes of a trailer section.

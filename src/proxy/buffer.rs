@@ -9,6 +9,17 @@ use crate::model::limits::{BULK_BUFFER_BYTES, RELAY_BUFFER_BYTES};
 /// Empty buffers of each size that a worker keeps.
 const STOCK_MAX: [usize; 3] = [64, 64, 16];
 
+/// Bytes of memory that a resting connection keeps in each of the places where it puts heads together: enough for most.
+const KEPT_BYTES_MAX: usize = 2 * 1024;
+
+/// Empties `bytes`, and gives back memory that only a large exchange needed.
+pub(crate) fn rest(bytes: &mut Vec<u8>) {
+    bytes.clear();
+    if bytes.capacity() > KEPT_BYTES_MAX {
+        *bytes = Vec::new();
+    }
+}
+
 /// How large a buffer is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Size {

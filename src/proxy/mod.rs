@@ -4,12 +4,14 @@
 mod actor;
 mod alarm;
 mod buffer;
+mod complaint;
 mod connect;
 mod counts;
 mod http;
 mod idle;
 mod listen;
 mod pick;
+mod presence;
 mod pump;
 mod relay;
 mod settings;

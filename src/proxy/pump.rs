@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::buffer::{Size, Stock};
+use super::buffer::{self, Size, Stock};
 use super::http::h1::body::{BodyFault, Decoder, Encoder, Step};
 use super::stream::Leg;
 
@@ -17,8 +17,6 @@ const COPY_BYTES_MAX: usize = 2 * 1024;
 const OUT_BYTES_MAX: usize = 16 * 1024;
 /// After so many reads in a row that filled the buffer, with a sink that kept up, a larger one is used.
 const BULK_READS: u8 = 2;
-/// What a resting pump keeps of the memory for that.
-const OUT_KEPT_BYTES_MAX: usize = 2 * 1024;
 
 /// One direction of a relay.
 #[derive(Debug)]
@@ -106,20 +104,22 @@ impl Pump {
         *self = Self { out, ..Self::new(decoder, encoder) };
     }
 
-    /// Keeps a copy of the body from here on, up to the bound that [`Pump::poll`] is given. `body` was taken before.
-    pub(crate) fn keep_body(&mut self, body: Vec<u8>) {
-        self.bytes_moved = body.len() as u64;
-        self.has_read = !body.is_empty();
-        self.kept = Some(body);
+    /// Keeps a copy of the body from here on, up to the bound that [`Pump::poll`] is given.
+    pub(crate) fn keep_body(&mut self) {
+        self.kept = Some(Vec::new());
+    }
+
+    /// As [`Pump::keep_body`], for a body that was begun before: `kept` was taken of it, which can be nothing but framing.
+    pub(crate) fn keep_body_after(&mut self, kept: Vec<u8>) {
+        self.bytes_moved = kept.len() as u64;
+        self.has_read = true;
+        self.kept = Some(kept);
     }
 
     /// Forgets the exchange that has ended, and gives back memory that only a large one needed.
     pub(crate) fn rest(&mut self) {
         let mut out = std::mem::take(&mut self.out);
-        out.clear();
-        if out.capacity() > OUT_KEPT_BYTES_MAX {
-            out = Vec::new();
-        }
+        buffer::rest(&mut out);
         *self = Self { out, ..Self::new(Decoder::Ended, Encoder::Plain) };
     }
 
@@ -135,11 +135,6 @@ impl Pump {
 
     pub(crate) fn is_done(&self) -> bool {
         self.state == State::Done
-    }
-
-    /// Whether all of the body was taken in, written or not.
-    pub(crate) fn is_taken_in(&self) -> bool {
-        self.state != State::Moving
     }
 
     /// Whether nothing of the body was looked at yet.
@@ -383,6 +378,53 @@ mod tests {
         assert!(matches!(pump(cut, b"short".to_vec(), 64).await.0, Err(PumpError::Body(BodyFault::Cut))));
         let wrong = Pump::new(Decoder::new(Length::Chunked), Encoder::Plain);
         assert!(matches!(pump(wrong, b"5\r\nhello!".to_vec(), 64).await.0, Err(PumpError::Body(BodyFault::Chunk))));
+    }
+
+    /// Gives up on a body after each of its bytes, goes on with it elsewhere, and returns what came out there.
+    fn pump_in_two_tries(input: &[u8], first: usize) -> Vec<u8> {
+        const KEPT_BYTES_MAX: usize = 1 << 20;
+        let stock = Stock::default();
+        let mut cx = Context::from_waker(Waker::noop());
+        let (mut writer, source) = duplex(1 << 20);
+        let mut from = Leg::new(source);
+        let mut given_up = Pump::new(Decoder::new(Length::Chunked), Encoder::Chunked);
+        given_up.keep_body();
+        let (mut sink, _reader) = duplex(16);
+        assert!(Pin::new(&mut writer).poll_write(&mut cx, &input[..first]).is_ready());
+        if let Poll::Ready(result) = given_up.poll(&mut cx, &mut from, &mut sink, &stock, KEPT_BYTES_MAX) {
+            result.unwrap();
+        }
+        let kept = given_up.take_kept().unwrap();
+        let decoder = given_up.abandon(&mut from);
+
+        assert!(Pin::new(&mut writer).poll_write(&mut cx, &input[first..]).is_ready());
+        let mut again = Pump::new(decoder, Encoder::Plain);
+        let mut out = kept.clone();
+        again.keep_body_after(kept);
+        assert!(!again.is_unread(), "it was begun before, whatever was kept of it");
+        let (mut sink, mut reader) = duplex(1 << 20);
+        assert!(again.poll(&mut cx, &mut from, &mut sink, &stock, KEPT_BYTES_MAX).is_ready());
+        let mut buf = vec![0; 1 << 20];
+        let mut read = tokio::io::ReadBuf::new(&mut buf);
+        let _ = Pin::new(&mut reader).poll_read(&mut cx, &mut read);
+        out.extend_from_slice(read.filled());
+        // What stands behind the body is the next request, also where it was not read yet.
+        let _ = from.poll_fill(&mut cx, &stock);
+        assert_eq!(from.input.filled(), b"NEXT", "after {first} bytes");
+        out
+    }
+
+    #[test]
+    fn a_body_in_chunks_goes_on_at_another_node_where_it_stood() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let _inside = runtime.enter();
+        for (body, data) in
+            [(&b"5\r\nhello\r\n6;x=y\r\n world\r\n0\r\n\r\nNEXT"[..], &b"hello world"[..]), (b"0\r\n\r\nNEXT", b"")]
+        {
+            for first in 1..body.len() {
+                assert_eq!(pump_in_two_tries(body, first), data, "{first} bytes at the first node");
+            }
+        }
     }
 
     #[test]

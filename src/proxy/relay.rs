@@ -23,10 +23,27 @@ const IDLE_TICKS: u32 = 8;
 pub(crate) enum RelayEnd {
     /// Both sides said that they are done.
     Closed,
-    /// A side broke off; the other was reset too, so that it cannot take this for an end.
+    /// A side broke off.
     Broken,
     /// Nothing moved for the idle time.
     Idle,
+}
+
+/// Two joined connections. Unless both sides said that they are done, both are reset when it is over, whatever ended it: a side
+/// that broke, the idle time, or the end of the peer, which drops its tasks. Neither side may take that for an end.
+struct Joined<'a, A: Abort, B: Abort> {
+    client: &'a mut Leg<A>,
+    node: &'a mut Leg<B>,
+    are_done: bool,
+}
+
+impl<A: Abort, B: Abort> Drop for Joined<'_, A, B> {
+    fn drop(&mut self) {
+        if !self.are_done {
+            self.client.io.abort_on_close();
+            self.node.io.abort_on_close();
+        }
+    }
 }
 
 struct Direction {
@@ -90,7 +107,7 @@ impl Direction {
     }
 }
 
-/// Relays until both sides have ended, one breaks, or nothing moves for `idle`. `count_up` and `count_down` are told of
+/// Relays until both sides have ended, one breaks, or nothing moves for `idle`; the last two reset both. `count_up` and `count_down` are told of
 /// bytes from `client` to `node` and back as they move.
 pub(crate) async fn relay<A, B>(
     client: &mut Leg<A>,
@@ -105,20 +122,21 @@ where
     A: AsyncRead + AsyncWrite + Abort + Unpin,
     B: AsyncRead + AsyncWrite + Abort + Unpin,
 {
+    let mut joined = Joined { client, node, are_done: false };
     let mut up = Direction::new();
     let mut down = Direction::new();
     let tick = idle / IDLE_TICKS;
     let (mut progress, mut quiet_ticks) = (0, 0);
     alarm.set(host::now() + tick);
     poll_fn(|cx| {
+        let Joined { client, node, are_done } = &mut joined;
         let moved =
             up.poll(cx, client, node, stock, count_up).and_then(|()| down.poll(cx, node, client, stock, count_down));
         if moved.is_err() {
-            client.io.abort_on_close();
-            node.io.abort_on_close();
             return Poll::Ready(RelayEnd::Broken);
         }
         if up.state == DirectionState::Closed && down.state == DirectionState::Closed {
+            *are_done = true;
             return Poll::Ready(RelayEnd::Closed);
         }
         while alarm.poll(cx).is_ready() {

@@ -11,6 +11,7 @@ use super::counts::bump;
 use super::idle::NodeConnection;
 use super::listen::Bound;
 use super::pick::pick;
+use super::presence::while_client_stays;
 use super::relay::{RelayEnd, relay};
 use super::settings::Tcp;
 use super::stream::{Abort, Leg};
@@ -20,16 +21,21 @@ use crate::view::{Ask, Taken, Tried};
 
 /// Serves one client connection from its first byte to its last.
 pub(crate) async fn serve(worker: &Worker, bound: &Bound, settings: &Tcp, stream: TcpStream, client: SocketAddr) {
-    let Some((taken, connection)) = reach(worker, bound, client).await else {
+    let reach = reach(worker, bound, client);
+    let mut client = Leg::new(stream);
+    let mut alarm = Alarm::at(host::now() + settings.idle_timeout);
+    let reached = while_client_stays(&mut client, &mut alarm, &worker.stock, reach).await;
+    if reached.is_none() {
+        bump(&bound.failures.clients_gone);
+    }
+    let Some((taken, connection)) = reached.flatten() else {
         // The client learns by a reset that nobody took its connection.
-        stream.abort_on_close();
+        client.io.abort_on_close();
         return;
     };
     let node = taken.node();
     bump(&node.live.counts.requests);
-    let mut client = Leg::new(stream);
     let mut node_leg = Leg::new(connection.stream);
-    let mut alarm = Alarm::at(host::now() + settings.idle_timeout);
     let count_up = |bytes| {
         bound.counts.bytes_received.fetch_add(bytes, Relaxed);
         node.live.counts.bytes_sent.fetch_add(bytes, Relaxed);
@@ -77,8 +83,11 @@ async fn reach(worker: &Worker, bound: &Bound, client: SocketAddr) -> Option<(Ta
 pub(super) fn note_connect_failure(worker: &Worker, bound: &Bound, taken: &Taken, error: &ConnectError) {
     let node = taken.node();
     if matches!(error, ConnectError::Own(_)) {
-        tracing::warn!(node = %node.node.id, %error, "the node is not to blame; look at LimitNOFILE and at free ports");
         bump(&bound.failures.connects_own_fault);
+        if let Some(times) = worker.connects_failed.count(host::now()) {
+            tracing::warn!(node = %node.node.id, %error, times,
+                "the node is not to blame; look at LimitNOFILE and at free ports");
+        }
         return;
     }
     bump(&node.live.counts.connect_failures);

@@ -15,6 +15,7 @@ use tokio::task::spawn_local;
 use tokio::time::sleep;
 
 use super::buffer::Stock;
+use super::complaint::Complaint;
 use super::counts::bump;
 use super::idle::IdleConnections;
 use super::listen::{self, Bound};
@@ -71,6 +72,9 @@ pub(crate) struct Worker {
     pub(crate) dice: RefCell<Dice>,
     /// Told once the peer drains.
     pub(crate) drain: Notify,
+    /// Connections to nodes that this peer itself could not open.
+    pub(crate) connects_failed: Complaint,
+    accepts_failed: Complaint,
     phase: Cell<Phase>,
     view: RefCell<Cache>,
     sessions: Cell<usize>,
@@ -94,6 +98,8 @@ impl Worker {
             idle: RefCell::default(),
             dice: RefCell::new(Dice::new()),
             drain: Notify::new(),
+            connects_failed: Complaint::default(),
+            accepts_failed: Complaint::default(),
             phase: Cell::new(phase),
             sessions: Cell::new(0),
             session_ended: Notify::new(),
@@ -160,7 +166,7 @@ pub(crate) fn run(index: usize, shared: Shared, is_alive: oneshot::Receiver<()>)
             _ = is_alive => Ok(()),
         }
     });
-    // What is still open is cut: its time is over.
+    // What is still open is cut, and resets its connections as it is dropped where an end would look like one: its time is over.
     runtime.shutdown_background();
     ended
 }
@@ -242,8 +248,10 @@ async fn accept(worker: Rc<Worker>, number: usize, listener: TcpListener) {
             Ok((stream, client)) => begin(&worker, number, stream, client),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(listener = %worker.shared.listeners[number].listener.name, %error,
-                    "no connection could be accepted; trying again");
+                if let Some(times) = worker.accepts_failed.count(host::now()) {
+                    tracing::warn!(listener = %worker.shared.listeners[number].listener.name, %error, times,
+                        "no connection could be accepted; trying again; look at LimitNOFILE");
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }

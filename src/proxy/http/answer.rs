@@ -13,11 +13,13 @@ use super::forward::{self, AnswerPlan};
 use super::h1::body::{BodyFault, Decoder, Encoder};
 use super::picture::Length;
 use super::reply::Reply;
-use super::session::{HALF_CLOSED_TIMEOUT, REPLY_TIMEOUT, Session};
+use super::session::{REPLY_TIMEOUT, Session};
 use crate::host;
 use crate::proxy::counts::bump;
 use crate::proxy::idle::NodeConnection;
-use crate::proxy::pump::PumpError;
+use crate::proxy::presence::{HALF_CLOSED_TIMEOUT, LOOK_INTERVAL, Presence};
+use crate::proxy::pump::{PumpError, Side};
+use crate::proxy::stream::Abort;
 use crate::view::Taken;
 
 /// How passing an answer on ended.
@@ -46,11 +48,20 @@ pub(crate) async fn pass_on(session: &mut Session<'_>, mut conversation: Convers
             worker.with_date(now, |date| forward::answer_head(request, answer, plan, date, out));
         });
     }
-    let mut passing =
-        Passing { session, conversation: &mut conversation, progress: 0, progressed: now, client_ended: false };
-    let passed = passing.run().await;
-    let ended = passing.progressed;
-    let client_ended = passing.client_ended;
+    // A client that was told a length, or reads chunks, sees by itself when the end is missing.
+    let cut_shows = plan.encoder == Encoder::Chunked || matches!(session.answer.length, Length::Counted(_));
+    let (passed, ended, client_ended) = {
+        let mut passing = Passing {
+            session,
+            conversation: &mut conversation,
+            progress: 0,
+            progressed: now,
+            looked: now,
+            client_ended: false,
+            must_reset: !cut_shows,
+        };
+        (passing.run().await, passing.progressed, passing.client_ended)
+    };
     count(session, &conversation.taken);
     count_bytes(session, &conversation.taken);
     session.request.persistent &= !client_ended;
@@ -66,9 +77,7 @@ pub(crate) async fn pass_on(session: &mut Session<'_>, mut conversation: Convers
                 session.reply(if is_malformed { Reply::MALFORMED } else { Reply::BROKEN }, false).await;
                 return Next::Close;
             }
-            // A client that was told a length, or reads chunks, sees by itself that the end is missing.
-            let shows = plan.encoder == Encoder::Chunked || matches!(session.answer.length, Length::Counted(_));
-            if shows { Next::Close } else { Next::Abort }
+            if cut_shows { Next::Close } else { Next::Abort }
         }
         Passed::ClientGone => {
             bump(&session.bound.failures.clients_gone);
@@ -142,12 +151,26 @@ struct Passing<'s, 'a> {
     conversation: &'s mut Conversation,
     progress: u64,
     progressed: Instant,
+    /// When the client was last looked at while the node took nothing of its body.
+    looked: Instant,
     client_ended: bool,
+    /// Whether the client must be told by a reset should this be dropped in the middle: the peer ends, and its tasks with it.
+    must_reset: bool,
+}
+
+impl Drop for Passing<'_, '_> {
+    fn drop(&mut self) {
+        if self.must_reset {
+            self.session.client.io.abort_on_close();
+        }
+    }
 }
 
 impl Passing<'_, '_> {
     async fn run(&mut self) -> Passed {
-        poll_fn(|cx| self.poll(cx)).await
+        let passed = poll_fn(|cx| self.poll(cx)).await;
+        self.must_reset = false;
+        passed
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Passed> {
@@ -168,30 +191,42 @@ impl Passing<'_, '_> {
             Poll::Pending => {}
         }
         // A client that went away must not hold its node's place until the node says something.
-        if upload.is_done() && !self.client_ended && client.input.is_empty() {
-            match client.poll_fill(cx, &worker.stock) {
-                Poll::Ready(Ok(0)) => {
+        let reads_client = upload.is_done() || self.conversation.upload_broken;
+        let holds_client_up = !reads_client && upload.waits_for() == Side::Sink;
+        if reads_client && !self.client_ended {
+            match client.poll_presence(cx, &worker.stock) {
+                Presence::Here => {}
+                Presence::Gone => return Poll::Ready(Passed::ClientGone),
+                Presence::Ended => {
                     self.client_ended = true;
                     self.progressed = host::now();
                 }
-                Poll::Ready(Err(_)) => return Poll::Ready(Passed::ClientGone),
-                Poll::Ready(Ok(_)) | Poll::Pending => {}
             }
         }
-        let idle_timeout = self.session.settings.stream_idle_timeout;
-        let idle_timeout = if self.client_ended { idle_timeout.min(HALF_CLOSED_TIMEOUT) } else { idle_timeout };
         loop {
-            let progress = self.session.upload.progress() + self.session.download.progress();
+            let Session { upload, download, client, alarm, settings, .. } = &mut *self.session;
+            let progress = upload.progress() + download.progress();
             if progress != self.progress {
                 self.progress = progress;
                 self.progressed = host::now();
             }
-            self.session.alarm.set(self.progressed + idle_timeout);
-            if self.session.alarm.poll(cx).is_pending() {
+            let idle_timeout = settings.stream_idle_timeout;
+            let idle_timeout = if self.client_ended { idle_timeout.min(HALF_CLOSED_TIMEOUT) } else { idle_timeout };
+            let deadline = self.progressed + idle_timeout;
+            let look_at = holds_client_up.then(|| self.progressed.max(self.looked) + LOOK_INTERVAL);
+            alarm.set(look_at.map_or(deadline, |look_at| look_at.min(deadline)));
+            if alarm.poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            if host::now() >= self.progressed + idle_timeout {
+            let now = host::now();
+            if now >= deadline {
                 return Poll::Ready(if self.client_ended { Passed::ClientGone } else { Passed::Idle });
+            }
+            self.looked = now;
+            match client.presence() {
+                Presence::Gone => return Poll::Ready(Passed::ClientGone),
+                Presence::Ended => self.client_ended = true,
+                Presence::Here => {}
             }
         }
     }

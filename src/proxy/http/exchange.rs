@@ -1,13 +1,7 @@
 //! One request and its answer: a node is picked, the request is sent, the answer comes back, and where that fails another
 //! node is asked, as `retry` allows. Both bodies stream, at the same time if need be.
 
-use std::future::poll_fn;
-use std::net::IpAddr;
-use std::pin::pin;
-use std::task::Poll;
 use std::time::{Duration, Instant};
-
-use tokio::net::TcpStream;
 
 use super::answer;
 use super::h1::body::Decoder;
@@ -19,14 +13,13 @@ use super::send::{self, Sent};
 use super::session::{DRAIN_BYTES_MAX, Session};
 use crate::balance::RetryPermit;
 use crate::host;
-use crate::model::limits::RELAY_BUFFER_BYTES;
 use crate::proxy::connect::{ConnectError, connect};
 use crate::proxy::counts::bump;
 use crate::proxy::idle::NodeConnection;
 use crate::proxy::pick::{NoNode, pick, pick_now};
+use crate::proxy::presence::while_client_stays;
 use crate::proxy::stream::{Leg, NodeStream};
 use crate::proxy::tcp::note_connect_failure;
-use crate::proxy::worker::Worker;
 use crate::view::{Ask, Taken, Tried, Unavailable};
 
 /// Pause before a request is sent again, unless the node was just not there: from, and up to.
@@ -64,7 +57,7 @@ pub(crate) async fn run(session: &mut Session<'_>) -> Next {
     }
     let bound = session.bound;
     let pool_name = &bound.listener.pool;
-    let client: IpAddr = session.origin.client.ip();
+    let client = session.origin.client_of(&session.request.fields, session.settings);
     let hash = session.worker.pool(pool_name).and_then(|pool| hash_key::of(&session.request, &pool.pool));
     let ask = Ask { client, hash };
     let mut tried = Tried::default();
@@ -72,8 +65,8 @@ pub(crate) async fn run(session: &mut Session<'_>) -> Next {
     let mut permit: Option<RetryPermit> = None;
     let mut replay = Replay::Whole;
     let first = {
-        let Session { worker, client, .. } = &mut *session;
-        while_client_stays(client, worker, pick(worker, bound, pool_name, &ask, &tried)).await
+        let Session { worker, client, alarm, .. } = &mut *session;
+        while_client_stays(client, alarm, &worker.stock, pick(worker, bound, pool_name, &ask, &tried)).await
     };
     let mut taken = match first {
         Some(Ok(taken)) => taken,
@@ -104,7 +97,9 @@ pub(crate) async fn run(session: &mut Session<'_>) -> Next {
                     is_reused,
                     upload_broken: false,
                 };
-                let sent = send::send(session, &mut conversation, &replay).await;
+                // What is left of the body after this try is found anew.
+                let replay_now = std::mem::replace(&mut replay, Replay::Lost);
+                let sent = send::send(session, &mut conversation, replay_now).await;
                 match sent {
                     Sent::Switched => return answer::switch(session, conversation).await,
                     Sent::Answered => {
@@ -170,7 +165,15 @@ pub(crate) async fn run(session: &mut Session<'_>) -> Next {
                 drop(taken);
                 // Where there is no other node the client need not wait to hear so.
                 let next = match pick_now(session.worker, pool_name, &ask, &tried) {
-                    Err(Unavailable::Full) => pick(session.worker, bound, pool_name, &ask, &tried).await.ok(),
+                    Err(Unavailable::Full) => {
+                        let Session { worker, client, alarm, .. } = &mut *session;
+                        let pick = pick(worker, bound, pool_name, &ask, &tried);
+                        let Some(next) = while_client_stays(client, alarm, &worker.stock, pick).await else {
+                            bump(&session.bound.failures.clients_gone);
+                            return Next::Abort;
+                        };
+                        next.ok()
+                    }
                     next => next.ok(),
                 };
                 let Some(next) = next else { return refuse(session, reply).await };
@@ -184,30 +187,6 @@ pub(crate) async fn run(session: &mut Session<'_>) -> Next {
     }
 }
 
-/// The result of `work`, unless the client goes away before: who waits in line for nobody only holds up the others. Nothing was
-/// sent for it yet, so a client that ended its side counts as gone.
-async fn while_client_stays<T>(
-    client: &mut Leg<TcpStream>,
-    worker: &Worker,
-    work: impl Future<Output = T>,
-) -> Option<T> {
-    let mut work = pin!(work);
-    poll_fn(|cx| {
-        if let Poll::Ready(done) = work.as_mut().poll(cx) {
-            return Poll::Ready(Some(done));
-        }
-        while client.input.len() < RELAY_BUFFER_BYTES {
-            match client.poll_fill(cx, &worker.stock) {
-                Poll::Ready(Ok(count)) if count > 0 => {}
-                Poll::Ready(_) => return Poll::Ready(None),
-                Poll::Pending => break,
-            }
-        }
-        Poll::Pending
-    })
-    .await
-}
-
 fn reply_of(no_node: NoNode) -> Reply {
     match no_node {
         NoNode::Unusable => Reply::NO_NODE,
@@ -219,7 +198,8 @@ fn reply_of(no_node: NoNode) -> Reply {
 pub(crate) enum Replay {
     /// All of it: nothing of the body was taken from the client.
     Whole,
-    /// All of it: this much of the body was taken and kept, and what the decoder says is still to come.
+    /// All of it: this much of the body was taken and kept, and the decoder stands where the rest of it begins. It may stand at
+    /// the end behind nothing kept: an empty body in chunks, whose place in the client's bytes holds the next request by now.
     Kept(Vec<u8>, Decoder),
     /// Not all of it.
     Lost,
@@ -227,29 +207,19 @@ pub(crate) enum Replay {
 
 impl Replay {
     fn after(session: &mut Session<'_>) -> Self {
-        if session.request.length == Length::None || session.upload.is_unread() {
+        let Session { request, upload, client, .. } = session;
+        if request.length == Length::None || upload.is_unread() {
             return Self::Whole;
         }
-        let is_taken_in = session.upload.is_taken_in();
-        let kept = session.upload.take_kept();
-        session.upload.abandon(&mut session.client);
-        match (kept, session.request.length) {
-            (Some(kept), _) if is_taken_in => Self::Kept(kept, Decoder::Ended),
-            (Some(kept), Length::Counted(length)) => {
-                let left = length - kept.len() as u64;
-                Self::Kept(kept, Decoder::new(Length::Counted(left)))
-            }
-            // The framing of a chunked body is half read: it is sent again only once all of it was there.
-            _ => Self::Lost,
-        }
+        let kept = upload.take_kept();
+        let decoder = upload.abandon(client);
+        kept.map_or(Self::Lost, |kept| Self::Kept(kept, decoder))
     }
 
     /// Whether [`Replay::after`] would find all of the request.
     fn is_kept(session: &Session<'_>) -> bool {
         let Session { request, upload, .. } = session;
-        request.length == Length::None
-            || upload.is_unread()
-            || upload.has_kept() && (upload.is_taken_in() || matches!(request.length, Length::Counted(_)))
+        request.length == Length::None || upload.is_unread() || upload.has_kept()
     }
 
     fn is_whole(&self) -> bool {

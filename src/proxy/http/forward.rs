@@ -1,30 +1,16 @@
 //! What a head becomes on its way through: which fields end here, which are added, and what they say.
 
 use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use super::fields::Known;
 use super::h1::body::Encoder;
+use super::origin::Origin;
 use super::picture::{AnswerHead, Length, RequestHead};
 use crate::proxy::settings::Http;
 
 /// The name of this proxy in `Via` and `Forwarded`.
 const PSEUDONYM: &str = "evenkeel";
-
-/// Where a request came from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Origin {
-    pub(crate) client: SocketAddr,
-    /// Whether the sender is a listed proxy, whose word about the client is believed.
-    pub(crate) trusted: bool,
-}
-
-impl Origin {
-    pub(crate) fn of(client: SocketAddr, settings: &Http) -> Self {
-        let client = SocketAddr::new(client.ip().to_canonical(), client.port());
-        Self { client, trusted: settings.trusted_proxies.iter().any(|range| range.contains(client.ip())) }
-    }
-}
 
 /// How a request's body goes to a node.
 pub(crate) fn request_encoder(head: &RequestHead) -> Encoder {
@@ -65,6 +51,8 @@ pub(crate) fn request_head(
             Known::MaxForwards => head.max_forwards.is_none(),
             // The chain of a believed sender is written below, with this peer's link added.
             Known::Forwarded | Known::XForwardedFor => false,
+            // Not even of a believed sender: it may pass on what it does not know.
+            Known::Disguised => false,
             Known::XForwardedHost | Known::XForwardedProto | Known::XForwarded | Known::XRealIp => origin.trusted,
             known => !known.is_hop_by_hop() && !field.dropped,
         };
@@ -123,7 +111,7 @@ fn write_forwarded(head: &RequestHead, origin: Origin, out: &mut Vec<u8>) {
 
     out.extend_from_slice(b"X-Forwarded-For: ");
     if origin.trusted {
-        for value in head.fields.values(Known::XForwardedFor) {
+        for value in head.fields.values(Known::XForwardedFor).filter(|value| !value.is_empty()) {
             out.extend_from_slice(value);
             out.extend_from_slice(b", ");
         }
@@ -138,7 +126,7 @@ fn write_forwarded(head: &RequestHead, origin: Origin, out: &mut Vec<u8>) {
 
     out.extend_from_slice(b"Forwarded: ");
     if origin.trusted {
-        for value in head.fields.values(Known::Forwarded) {
+        for value in head.fields.values(Known::Forwarded).filter(|value| !value.is_empty()) {
             out.extend_from_slice(value);
             out.extend_from_slice(b", ");
         }

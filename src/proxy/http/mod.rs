@@ -6,6 +6,7 @@ pub(crate) mod fields;
 pub(crate) mod forward;
 pub(crate) mod h1;
 pub(crate) mod hash_key;
+pub(crate) mod origin;
 pub(crate) mod picture;
 pub(crate) mod reply;
 pub(crate) mod retry;

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::fields::Fields;
+use crate::proxy::buffer;
 
 /// What a request asks for, as far as the proxy must tell methods apart.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -90,6 +91,16 @@ pub(crate) struct RequestHead {
     pub(crate) expects_continue: bool,
 }
 
+impl RequestHead {
+    /// Gives back memory that only a large request needed.
+    pub(crate) fn rest(&mut self) {
+        self.method = Method::Get;
+        buffer::rest(&mut self.target);
+        buffer::rest(&mut self.authority);
+        self.fields.rest();
+    }
+}
+
 /// An answer's head.
 #[derive(Debug, Default)]
 pub(crate) struct AnswerHead {
@@ -101,6 +112,14 @@ pub(crate) struct AnswerHead {
     pub(crate) persistent: bool,
     /// The answer to HEAD, and 304, say a length and have no body.
     pub(crate) length_said: Option<u64>,
+}
+
+impl AnswerHead {
+    /// Gives back memory that only a large answer needed.
+    pub(crate) fn rest(&mut self) {
+        buffer::rest(&mut self.reason);
+        self.fields.rest();
+    }
 }
 
 /// Why a request is refused. The first three words of a row: status, the reason that the client sees.
@@ -130,3 +149,21 @@ impl fmt::Display for Refusal {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Malformed(pub(crate) &'static str);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_head_leaves_no_memory_behind_and_a_common_one_its_own() {
+        let filled = |fields: usize, bytes: usize| {
+            let mut head =
+                RequestHead { target: vec![b'/'; bytes], authority: vec![b'a'; bytes], ..RequestHead::default() };
+            (0..fields).for_each(|_| head.fields.push(b"Cookie", &vec![b'x'; bytes / fields]));
+            head.rest();
+            head.target.capacity() + head.authority.capacity() + head.fields.capacity_bytes()
+        };
+        assert_eq!(filled(100, 8_000), 0);
+        assert!(filled(10, 500) >= 1_500, "nothing is to be allocated again for the next request like it");
+    }
+}

@@ -15,11 +15,12 @@ use super::h1::head::{self, HeadScan, Scanned};
 use super::picture::Length;
 use super::reply::Reply;
 use super::retry::Failure;
-use super::session::{HALF_CLOSED_TIMEOUT, Session};
+use super::session::Session;
 use crate::host;
 use crate::model::HostSent;
 use crate::model::limits::{INTERIM_ANSWERS_MAX, REPLAY_BYTES_MAX};
 use crate::proxy::counts::bump;
+use crate::proxy::presence::{HALF_CLOSED_TIMEOUT, LOOK_INTERVAL, Presence};
 use crate::proxy::pump::{PumpError, Side};
 
 /// How sending a request ended.
@@ -37,7 +38,7 @@ pub(crate) enum Sent {
 }
 
 /// Sends the request and reads up to the head of the final answer, which is in `session.answer` then.
-pub(crate) async fn send(session: &mut Session<'_>, conversation: &mut Conversation, replay: &Replay) -> Sent {
+pub(crate) async fn send(session: &mut Session<'_>, conversation: &mut Conversation, replay: Replay) -> Sent {
     begin_upload(session, conversation, replay);
     bump(&conversation.taken.node().live.counts.requests);
     let started = host::now();
@@ -51,6 +52,7 @@ pub(crate) async fn send(session: &mut Session<'_>, conversation: &mut Conversat
                 .expects_continue
                 .then(|| started + conversation.taken.pool().pool.response_timeout),
             progressed: started,
+            looked: started,
             progress: 0,
         },
         upload: Upload::Running,
@@ -72,7 +74,7 @@ pub(crate) async fn send(session: &mut Session<'_>, conversation: &mut Conversat
 }
 
 /// Fills the upload with the head for this node, and what of the body was kept.
-fn begin_upload(session: &mut Session<'_>, conversation: &Conversation, replay: &Replay) {
+fn begin_upload(session: &mut Session<'_>, conversation: &Conversation, replay: Replay) {
     let Session { upload, request, origin, settings, .. } = session;
     let node = &conversation.taken.node().node;
     let node_authority = node.address.authority();
@@ -81,21 +83,22 @@ fn begin_upload(session: &mut Session<'_>, conversation: &Conversation, replay: 
         HostSent::Node => Some(node_authority.as_str()),
     };
     let encoder = forward::request_encoder(request);
-    let (decoder, kept) = match replay {
-        Replay::Whole | Replay::Lost => (Decoder::new(request.length), &[][..]),
-        Replay::Kept(kept, Decoder::Counted(left)) => (Decoder::new(Length::Counted(*left)), kept.as_slice()),
-        Replay::Kept(kept, _) => (Decoder::Ended, kept.as_slice()),
+    let (kept, decoder) = match replay {
+        Replay::Whole | Replay::Lost => (None, Decoder::new(request.length)),
+        Replay::Kept(kept, decoder) => (Some(kept), decoder),
     };
     upload.restart(decoder, encoder, |out| {
         forward::request_head(request, *origin, host, &node_authority, settings, out);
-        if !kept.is_empty() {
+        if let Some(kept) = kept.as_deref().filter(|kept| !kept.is_empty()) {
             encoder.before(kept.len(), out);
             out.extend_from_slice(kept);
             encoder.after(out);
         }
     });
-    if request.length != Length::None && request.method.is_idempotent() {
-        upload.keep_body(kept.to_vec());
+    match kept {
+        Some(kept) => upload.keep_body_after(kept),
+        None if request.length != Length::None && request.method.is_idempotent() => upload.keep_body(),
+        None => {}
     }
 }
 
@@ -108,6 +111,8 @@ struct BodyClock {
     /// By when the node must have said 100, while the client waits for that.
     continue_by: Option<Instant>,
     progressed: Instant,
+    /// When the client was last looked at while the node took nothing.
+    looked: Instant,
     progress: u64,
 }
 
@@ -140,7 +145,7 @@ impl BodyClock {
         match session.upload.waits_for() {
             Side::Source if self.continue_by.is_some() => self.continue_by.unwrap_or(idle),
             Side::Source => self.rate_deadline(session).map_or(idle, |rate| rate.min(idle)),
-            Side::Sink => idle,
+            Side::Sink => idle.min(self.progressed.max(self.looked) + LOOK_INTERVAL),
         }
     }
 }
@@ -301,19 +306,29 @@ impl Sending<'_, '_> {
     }
 
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Option<Sent> {
-        if matches!(self.upload, Upload::Running) || self.client_ended || !self.session.client.input.is_empty() {
+        // While the upload runs, the client's bytes are the node's to wait for: see `client_left`.
+        if matches!(self.upload, Upload::Running) || self.client_ended {
             return None;
         }
-        // A client that resets wants no answer. One that merely ended its side may still read.
-        match self.session.client.poll_fill(cx, &self.session.worker.stock) {
-            Poll::Ready(Ok(0)) => {
+        match self.session.client.poll_presence(cx, &self.session.worker.stock) {
+            Presence::Here => {}
+            Presence::Gone => return Some(Sent::ClientGone),
+            Presence::Ended => {
                 self.client_ended = true;
                 self.session.alarm.bring_forward(host::now() + HALF_CLOSED_TIMEOUT);
             }
-            Poll::Ready(Err(_)) => return Some(Sent::ClientGone),
-            Poll::Ready(Ok(_)) | Poll::Pending => {}
         }
         None
+    }
+
+    /// Whether the client left while the node took nothing of its body.
+    fn client_left(&mut self, now: Instant) -> bool {
+        self.clock.looked = now;
+        match self.session.client.presence() {
+            Presence::Here => false,
+            Presence::Gone => true,
+            Presence::Ended => now >= self.clock.progressed + HALF_CLOSED_TIMEOUT,
+        }
     }
 
     /// The alarm rang: for whom. `None` where it is set anew.
@@ -331,7 +346,11 @@ impl Sending<'_, '_> {
             return Some(Sent::Failed(Failure::Timeout, Reply::TIMEOUT));
         }
         let now = host::now();
-        match self.session.upload.waits_for() {
+        let waits_for = self.session.upload.waits_for();
+        if waits_for == Side::Sink && self.client_left(now) {
+            return Some(Sent::ClientGone);
+        }
+        match waits_for {
             Side::Source if self.clock.continue_by.is_some_and(|deadline| now >= deadline) => {
                 bump(&counts.timeouts_response);
                 bump(&self.conversation.taken.node().live.counts.timeouts);

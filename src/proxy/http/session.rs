@@ -11,13 +11,14 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::exchange::{self, Next};
-use super::forward::Origin;
 use super::h1::body::{Decoder, Encoder, Step};
 use super::h1::head::{self, HeadScan, Scanned};
+use super::origin::Origin;
 use super::picture::{AnswerHead, Method, Refusal, RequestHead};
 use super::reply::Reply;
 use crate::host;
 use crate::proxy::alarm::Alarm;
+use crate::proxy::buffer::Size;
 use crate::proxy::counts::bump;
 use crate::proxy::listen::Bound;
 use crate::proxy::pump::Pump;
@@ -26,16 +27,14 @@ use crate::proxy::settings::Http;
 use crate::proxy::stream::{Abort, Leg};
 use crate::proxy::worker::Worker;
 
-/// How long a client may take to read the last answer before its connection is closed.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a client that was told the end may keep silent without ending its side before its connection is closed.
+const LINGER_SILENCE_MAX: Duration = Duration::from_secs(5);
+/// How long it may go on sending what nobody wants, so that it gets its answer and not a reset.
+const LINGER_MAX: Duration = Duration::from_secs(30);
 /// How long this peer tries to write an answer of its own.
 pub(crate) const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a client that has ended its side is served while nothing moves: it may still read, and most likely it is gone.
-pub(crate) const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a fresh connection may take to say what it wants once the peer drains.
+/// How long a connection that is fresh, or was just answered, may take to say what it wants once the peer drains.
 const DRAIN_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
-/// Bytes that are read and dropped so that a client that still sends gets its answer and not a reset.
-const CLOSE_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of an unread body that are read and dropped to keep the connection (RFC 9112 section 9.3).
 pub(crate) const DRAIN_BYTES_MAX: u64 = 64 * 1024;
 /// How long that may take.
@@ -130,7 +129,7 @@ pub(crate) async fn serve(worker: &Worker, bound: &Bound, settings: &Http, strea
 }
 
 impl Session<'_> {
-    /// Reads the next head. Between requests the connection is idle and ends when the peer drains.
+    /// Reads the next head. Between requests the connection is idle and ends soon once the peer drains.
     async fn read_head(&mut self, is_first: bool) -> HeadRead {
         let mut scan = HeadScan::default();
         let mut drained = pin!(self.worker.drain.notified());
@@ -169,7 +168,12 @@ impl Session<'_> {
                 if self.alarm.poll(cx).is_ready() {
                     let is_idle = self.client.input.is_empty();
                     let counts = &self.bound.failures;
-                    bump(if is_idle && !is_first { &counts.timeouts_keep_alive } else { &counts.timeouts_head });
+                    match (is_idle, is_first) {
+                        // Not the client was slow: the peer ends.
+                        (true, _) if is_hurried => {}
+                        (true, false) => bump(&counts.timeouts_keep_alive),
+                        _ => bump(&counts.timeouts_head),
+                    }
                     return Poll::Ready(if is_idle { HeadRead::End } else { HeadRead::Timeout });
                 }
                 match self.client.poll_fill(cx, &self.worker.stock) {
@@ -186,12 +190,11 @@ impl Session<'_> {
                         if !self.worker.is_draining() && drained.as_mut().poll(cx).is_pending() {
                             return Poll::Pending;
                         }
-                        if !is_first {
-                            return Poll::Ready(HeadRead::End);
-                        }
-                        // Whoever has just come was accepted, and is served if it asks soon.
+                        // Whoever has just come was accepted; and whoever was just answered was not told that this was the
+                        // last answer. Both are served if they ask soon. One that has rested since then is let go.
                         is_hurried = true;
-                        self.alarm.bring_forward(host::now() + DRAIN_HEAD_TIMEOUT);
+                        let since = if is_first { host::now() } else { waits_from };
+                        self.alarm.bring_forward(since + DRAIN_HEAD_TIMEOUT);
                     }
                 }
             }
@@ -201,6 +204,8 @@ impl Session<'_> {
 
     /// Gives back memory that only a large exchange needed.
     fn rest(&mut self) {
+        self.request.rest();
+        self.answer.rest();
         self.upload.rest();
         self.download.rest();
     }
@@ -253,23 +258,39 @@ impl Session<'_> {
     }
 
     /// Closes so that the client gets all that was written: first this side, and what still comes is read and dropped,
-    /// or the kernel would answer it with a reset that overtakes the answer (RFC 9112 section 9.6).
+    /// or the kernel would answer it with a reset that overtakes the answer (RFC 9112 section 9.6). Bounded by time and not by
+    /// bytes: an upload that was answered early is as long as it is.
     pub(crate) async fn close(&mut self) {
-        let Self { client, worker, .. } = self;
-        let mut dropped = 0;
-        let closed = async {
-            poll_fn(|cx| Pin::new(&mut client.io).poll_shutdown(cx)).await?;
+        let Self { client, worker, alarm, .. } = self;
+        if poll_fn(|cx| Pin::new(&mut client.io).poll_shutdown(cx)).await.is_err() {
+            return;
+        }
+        let began = host::now();
+        alarm.set(began + LINGER_SILENCE_MAX);
+        poll_fn(|cx| {
             loop {
+                let was_full = client.input.is_full();
                 let count = client.input.len();
                 client.input.consume(count);
-                let count = poll_fn(|cx| client.poll_fill(cx, &worker.stock)).await?;
-                dropped += count;
-                if count == 0 || dropped > CLOSE_BYTES_MAX {
-                    return Ok::<(), std::io::Error>(());
+                if was_full {
+                    client.input.resize(Size::Large, &worker.stock);
+                }
+                let is_silent = match client.poll_fill(cx, &worker.stock) {
+                    Poll::Ready(Ok(1..)) => false,
+                    Poll::Ready(_) => return Poll::Ready(()),
+                    Poll::Pending => true,
+                };
+                if !is_silent {
+                    alarm.set((host::now() + LINGER_SILENCE_MAX).min(began + LINGER_MAX));
+                }
+                if alarm.poll(cx).is_ready() {
+                    return Poll::Ready(());
+                }
+                if is_silent {
+                    return Poll::Pending;
                 }
             }
-        };
-        // Best effort: whatever happens, the connection is closed now.
-        let _ = tokio::time::timeout(CLOSE_TIMEOUT, closed).await;
+        })
+        .await;
     }
 }

@@ -168,9 +168,10 @@ impl Chunked {
                     if self.trailer_fields > HEAD_FIELDS_MAX {
                         return Err(BodyFault::TrailerTooLong);
                     }
-                    check_trailer(line)?;
-                    self.trailers.extend_from_slice(line);
-                    self.trailers.extend_from_slice(b"\r\n");
+                    if passes(line)? {
+                        self.trailers.extend_from_slice(line);
+                        self.trailers.extend_from_slice(b"\r\n");
+                    }
                 }
             }
         }
@@ -208,16 +209,21 @@ fn chunk_size(line: &[u8]) -> Result<u64, BodyFault> {
     }))
 }
 
-/// A field of a trailer section: well formed, and none that decides about framing, routing or who may do what (RFC 9110
-/// section 6.5.1).
-fn check_trailer(line: &[u8]) -> Result<(), BodyFault> {
+/// Whether a field of a trailer section goes on. One that decides how a message is read or who may do what has no say behind
+/// it and ends here (RFC 9110 section 6.5.1); one about framing or routing is no honest sender's.
+fn passes(line: &[u8]) -> Result<bool, BodyFault> {
+    const DROPPED: [&[u8]; 6] =
+        [b"authorization", b"cache-control", b"content-encoding", b"content-type", b"cookie", b"set-cookie"];
     let (name, value) = line.split_at(memchr::memchr(b':', line).ok_or(BodyFault::Trailer)?);
     let is_value = value[1..].iter().all(|&byte| (byte >= 0x20 && byte != 0x7f) || byte == b'\t');
-    let is_forbidden = Known::of(name) != Known::Other
-        || [&b"authorization"[..], b"cache-control", b"content-encoding", b"content-type", b"cookie", b"set-cookie"]
-            .iter()
-            .any(|forbidden| name.eq_ignore_ascii_case(forbidden));
-    if is_token(name) && is_value && !is_forbidden { Ok(()) } else { Err(BodyFault::Trailer) }
+    if !is_token(name) || !is_value {
+        return Err(BodyFault::Trailer);
+    }
+    match Known::of(name) {
+        Known::ContentLength | Known::Host | Known::TransferEncoding => Err(BodyFault::Trailer),
+        Known::Other => Ok(!DROPPED.iter().any(|dropped| name.eq_ignore_ascii_case(dropped))),
+        _ => Ok(false),
+    }
 }
 
 /// How data is written.
@@ -306,6 +312,18 @@ mod tests {
     }
 
     #[test]
+    fn a_trailer_that_comes_too_late_to_mean_anything_is_dropped_and_the_body_is_whole() {
+        for name in
+            ["Set-Cookie", "date", "Content-Type", "Cache-Control", "X-Forwarded-For", "Connection", "Content_Length"]
+        {
+            let input = format!("5\r\nhello\r\n0\r\nX-A: 1\r\n{name}: x\r\nX-B: 2\r\n\r\n");
+            let (data, trailers, used) = decode(Length::Chunked, input.as_bytes(), 4_096).unwrap();
+            assert_eq!((data, used), (b"hello".to_vec(), input.len()), "{name}");
+            assert_eq!(trailers, b"X-A: 1\r\nX-B: 2\r\n", "{name}");
+        }
+    }
+
+    #[test]
     fn a_malformed_chunk_is_refused_however_it_is_cut_into_pieces() {
         use BodyFault::{Chunk, Cut, ExtensionTooLong, Trailer, TrailerTooLong};
         let long_extension = format!("5;{}\r\nhello\r\n0\r\n\r\n", "x".repeat(300));
@@ -329,6 +347,7 @@ mod tests {
             (b"5\rX\nhello\r\n0\r\n\r\n", Chunk),
             (b"0\r\nContent-Length: 5\r\n\r\n", Trailer),
             (b"0\r\nHost: a\r\n\r\n", Trailer),
+            (b"0\r\ntransfer-encoding: chunked\r\n\r\n", Trailer),
             (b"0\r\nno colon\r\n\r\n", Trailer),
             (b"0\r\nX : 1\r\n\r\n", Trailer),
             (b"0\r\n X: 1\r\n\r\n", Trailer),

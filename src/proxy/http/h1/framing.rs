@@ -73,10 +73,11 @@ pub(crate) fn of_answer(request: &RequestHead, is_http10: bool, head: &mut Answe
         _ => {}
     }
     head.length_said = None;
-    head.length = if request.method == Method::Head || head.status == 304 {
-        head.length_said = length;
+    head.length = if head.status < 200 || head.status == 204 {
+        // These have no body to say a length of, not even to HEAD (RFC 9110 section 8.6).
         Length::None
-    } else if head.status < 200 || head.status == 204 {
+    } else if request.method == Method::Head || head.status == 304 {
+        head.length_said = length;
         Length::None
     } else if coding.is_some() {
         Length::Chunked

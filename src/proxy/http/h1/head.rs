@@ -92,7 +92,13 @@ pub(crate) fn request(bytes: &[u8], head: &mut RequestHead) -> Result<(), Refusa
         Ok(Status::Complete(length)) if length == bytes.len() => {}
         Ok(_) => return Err(Refusal::bad("malformed request head")),
         Err(httparse::Error::TooManyHeaders) => return Err(Refusal::new(431, "request head has too many fields")),
-        Err(error) => return Err(request_fault(bytes, error)),
+        Err(error) => {
+            let line_end = memchr::memchr(b'\r', bytes).unwrap_or(bytes.len());
+            return match of_later_minor(bytes, line_end.saturating_sub("HTTP/1.1".len())) {
+                Some(bytes) => request(&bytes, head),
+                None => Err(request_fault(bytes, error)),
+            };
+        }
     }
     let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
         return Err(Refusal::bad("malformed request line"));
@@ -111,7 +117,7 @@ pub(crate) fn request(bytes: &[u8], head: &mut RequestHead) -> Result<(), Refusa
     take_fields(parsed.headers, &mut head.fields).map_err(Refusal::bad)?;
     take_target(target.as_bytes(), head)?;
     head.length = framing::of_request(head)?;
-    take_connection(head);
+    take_connection(head)?;
     take_max_forwards(head)?;
     take_expectation(head)
 }
@@ -130,6 +136,19 @@ fn request_fault(bytes: &[u8], error: httparse::Error) -> Refusal {
         httparse::Error::HeaderValue => Refusal::bad("malformed field value"),
         _ => Refusal::bad("malformed request line"),
     }
+}
+
+/// A head of HTTP/1.2 to 1.9 as one of HTTP/1.1: a minor version adds to what is framed alike, so whoever does not know it
+/// reads the latest that it knows (RFC 9110 section 2.5). None exists, so the copy is nobody's common case.
+fn of_later_minor(bytes: &[u8], version_at: usize) -> Option<Vec<u8>> {
+    let minor_at = version_at + "HTTP/1.".len();
+    let is_later =
+        bytes.get(version_at..minor_at) == Some(b"HTTP/1.") && matches!(bytes.get(minor_at), Some(b'2'..=b'9'));
+    is_later.then(|| {
+        let mut bytes = bytes.to_vec();
+        bytes[minor_at] = b'1';
+        bytes
+    })
 }
 
 fn take_fields(parsed: &[Header<'_>], fields: &mut Fields) -> Result<(), &'static str> {
@@ -235,32 +254,16 @@ fn is_authority(bytes: &[u8]) -> bool {
 }
 
 /// What `Connection` and `Upgrade` say (RFC 9110 sections 7.6.1 and 7.8).
-fn take_connection(head: &mut RequestHead) {
-    let mut close = false;
-    let mut keep_alive = false;
-    let mut upgrade = false;
-    let mut named: Vec<Box<[u8]>> = Vec::new();
-    for option in list(head.fields.values(Known::Connection)) {
-        if option.eq_ignore_ascii_case(b"close") {
-            close = true;
-        } else if option.eq_ignore_ascii_case(b"keep-alive") {
-            keep_alive = true;
-        } else if option.eq_ignore_ascii_case(b"upgrade") {
-            upgrade = true;
-        } else if Known::of(option) == Known::Other {
-            named.push(Box::from(option));
-        }
-    }
-    for name in named {
-        head.fields.drop_named(&name);
-    }
-    head.persistent = !close && (keep_alive || !head.is_http10);
+fn take_connection(head: &mut RequestHead) -> Result<(), Refusal> {
+    let options = head.fields.take_connection().ok_or(Refusal::bad("Connection lists too many options"))?;
+    head.persistent = !options.close && (options.keep_alive || !head.is_http10);
     // An upgrade to h2c would put requests past this proxy, and one with a body leaves two readings of what follows it.
-    head.upgrade = upgrade
+    head.upgrade = options.upgrade
         && !head.is_http10
         && head.length == super::super::picture::Length::None
         && list(head.fields.values(Known::Upgrade)).next().is_some()
         && list(head.fields.values(Known::Upgrade)).all(|protocol| !protocol.eq_ignore_ascii_case(b"h2c"));
+    Ok(())
 }
 
 /// `Max-Forwards` (RFC 9110 section 7.6.2), which means something with OPTIONS and TRACE alone.
@@ -270,9 +273,14 @@ fn take_max_forwards(head: &mut RequestHead) -> Result<(), Refusal> {
         return Ok(());
     }
     for value in head.fields.values(Known::MaxForwards) {
-        let number = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-        let number = number.and_then(|text| text.parse().ok()).filter(|_| head.max_forwards.is_none());
-        head.max_forwards = Some(number.ok_or(Refusal::bad("malformed Max-Forwards"))?);
+        let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+        if !is_number || head.max_forwards.is_some() {
+            return Err(Refusal::bad("malformed Max-Forwards"));
+        }
+        // One that is larger than any way is long passes on as the largest this peer can say.
+        let number =
+            value.iter().fold(0_u32, |number, digit| number.saturating_mul(10).saturating_add(u32::from(digit - b'0')));
+        head.max_forwards = Some(number);
     }
     Ok(())
 }
@@ -299,7 +307,12 @@ pub(crate) fn answer(bytes: &[u8], request: &RequestHead, head: &mut AnswerHead)
         Err(httparse::Error::TooManyHeaders) => return Err(Malformed("too many fields")),
         Err(httparse::Error::HeaderName) => return Err(Malformed("malformed field name")),
         Err(httparse::Error::HeaderValue) => return Err(Malformed("malformed field value")),
-        Err(_) => return Err(Malformed("malformed status line")),
+        Err(_) => {
+            return match of_later_minor(bytes, 0) {
+                Some(bytes) => answer(&bytes, request, head),
+                None => Err(Malformed("malformed status line")),
+            };
+        }
     }
     let (Some(status), Some(minor)) = (parsed.code, parsed.version) else {
         return Err(Malformed("malformed status line"));
@@ -313,22 +326,8 @@ pub(crate) fn answer(bytes: &[u8], request: &RequestHead, head: &mut AnswerHead)
     head.reason.extend_from_slice(parsed.reason.unwrap_or_default().as_bytes());
     take_fields(parsed.headers, &mut head.fields).map_err(Malformed)?;
 
-    let mut close = false;
-    let mut keep_alive = false;
-    let mut named: Vec<Box<[u8]>> = Vec::new();
-    for option in list(head.fields.values(Known::Connection)) {
-        if option.eq_ignore_ascii_case(b"close") {
-            close = true;
-        } else if option.eq_ignore_ascii_case(b"keep-alive") {
-            keep_alive = true;
-        } else if Known::of(option) == Known::Other {
-            named.push(Box::from(option));
-        }
-    }
-    for name in named {
-        head.fields.drop_named(&name);
-    }
-    head.persistent = !close && (keep_alive || minor == 1);
+    let options = head.fields.take_connection().ok_or(Malformed("Connection lists too many options"))?;
+    head.persistent = !options.close && (options.keep_alive || minor == 1);
     framing::of_answer(request, minor == 0, head)
 }
 
@@ -379,6 +378,8 @@ mod tests {
             ("OPTIONS http://y.example:80 HTTP/1.1\nHost: x\n\n", "*", "y.example:80"),
             ("GET / HTTP/1.1\nHost: [::1]:8080\n\n", "/", "[::1]:8080"),
             ("GET / HTTP/1.0\n\n", "/", ""),
+            ("GET / HTTP/1.2\nHost: x\n\n", "/", "x"),
+            ("GET / HTTP/1.9\nHost: x\n\n", "/", "x"),
             ("\n\nGET / HTTP/1.1\nHost: x\n\n", "/", "x"),
         ] {
             let head = read(text).unwrap_or_else(|status| panic!("{text:?}: {status}"));
@@ -459,6 +460,17 @@ mod tests {
     }
 
     #[test]
+    fn any_number_of_hops_may_be_allowed_to_options() {
+        let with = |value: &str| read(&format!("OPTIONS / HTTP/1.1\nHost: x\nMax-Forwards: {value}\n\n"));
+        for (value, hops) in [("0", 0), ("007", 7), ("4294967295", u32::MAX), ("99999999999", u32::MAX)] {
+            assert_eq!(with(value).unwrap().max_forwards, Some(hops), "{value}");
+        }
+        for value in ["", "-1", "+1", "1 2", "x", "1\nMax-Forwards: 1"] {
+            assert_eq!(with(value).map(|head| head.max_forwards), Err(400), "{value:?}");
+        }
+    }
+
+    #[test]
     fn a_malformed_head_is_refused_with_the_status_that_fits() {
         let long = "x".repeat(40_000);
         let many = "X: 1\n".repeat(101);
@@ -469,7 +481,10 @@ mod tests {
             ("GET /a b HTTP/1.1\nHost: x\n\n", 400),
             ("GET / http/1.1\nHost: x\n\n", 400),
             ("GET / HTTP/2.0\nHost: x\n\n", 505),
-            ("GET / HTTP/1.2\nHost: x\n\n", 505),
+            ("GET / HTTP/1.x\nHost: x\n\n", 400),
+            ("GET / HTTP/1.12\nHost: x\n\n", 400),
+            ("GET  / HTTP/1.2\nHost: x\n\n", 400),
+            ("GET / HTTP/1.2\n\n", 400),
             ("PRI * HTTP/2.0\n\n", 505),
             ("GET /\n\n", 400),
             ("G[T / HTTP/1.1\nHost: x\n\n", 400),
@@ -502,6 +517,7 @@ mod tests {
             (&format!("GET /{long} HTTP/1.1\nHost: x\n\n"), 414),
             (&format!("GET / HTTP/1.1\nHost: x\nX: {long}\n\n"), 431),
             (&format!("GET / HTTP/1.1\nHost: x\n{many}\n"), 431),
+            (&format!("GET / HTTP/1.1\nHost: x\nConnection: {}\n\n", "a,".repeat(14_000)), 400),
             ("\n\n\n\n\n\nGET / HTTP/1.1\nHost: x\n\n", 400),
         ] {
             let shown: String = text.chars().take(60).collect();
@@ -524,6 +540,7 @@ mod tests {
         for (method, text, length, persistent) in [
             (Method::Get, "HTTP/1.1 200 OK\nContent-Length: 5\n\n", Length::Counted(5), true),
             (Method::Get, "HTTP/1.1 200\nContent-Length: 5\n\n", Length::Counted(5), true),
+            (Method::Get, "HTTP/1.2 200 OK\nContent-Length: 5\n\n", Length::Counted(5), true),
             (Method::Head, "HTTP/1.1 200 OK\nContent-Length: 5\n\n", Length::None, true),
             (Method::Head, "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n", Length::None, true),
             (Method::Get, "HTTP/1.1 304 Not Modified\nContent-Length: 5\n\n", Length::None, true),
@@ -535,6 +552,19 @@ mod tests {
         ] {
             let head = read_answer(method, text).unwrap_or_else(|fault| panic!("{text:?}: {fault}"));
             assert_eq!((head.length, head.persistent), (length, persistent), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_length_is_said_of_a_body_that_another_request_would_get_and_never_of_none() {
+        for (method, text, said) in [
+            (Method::Head, "HTTP/1.1 200 OK\nContent-Length: 5\n\n", Some(5)),
+            (Method::Get, "HTTP/1.1 304 Not Modified\nContent-Length: 5\n\n", Some(5)),
+            (Method::Get, "HTTP/1.1 204 No Content\nContent-Length: 5\n\n", None),
+            (Method::Head, "HTTP/1.1 204 No Content\nContent-Length: 5\n\n", None),
+            (Method::Head, "HTTP/1.1 103 Early Hints\nContent-Length: 5\n\n", None),
+        ] {
+            assert_eq!(read_answer(method, text).unwrap().length_said, said, "{text:?}");
         }
     }
 
