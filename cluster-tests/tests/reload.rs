@@ -27,7 +27,7 @@ fn peer(id: &str, key_file: &Path, seeds: &[SocketAddr]) -> Peer {
 
 fn write_keys(file: &Path, keys: &[&ClusterKey]) {
     let text: String = keys.iter().map(|key| format!("{}\n", key.to_text().trim_end())).collect();
-    std::fs::write(file, text).unwrap();
+    std::fs::write(file, text).expect("a temporary folder takes a file");
 }
 
 /// What a peer shows of all that it knows, itself included.

@@ -21,7 +21,7 @@ use crate::peer::{ClusterHandles, Handles};
 pub(super) async fn list(State(handles): State<Handles>, uri: Uri) -> Result<Response, ApiError> {
     let params = Params::of(&uri, &Page::PARAMS)?;
     let page = Page::of(&params)?;
-    Ok(page.reply(all(&handles), |peer| peer.key.as_str(), |peer| peer.clone(), &handles))
+    Ok(page.reply(all(&handles), |peer| peer.key.as_str(), PeerShown::clone, &handles))
 }
 
 /// `GET /api/v1/peers/{id}`

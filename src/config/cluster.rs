@@ -1,6 +1,6 @@
 //! `[cluster]`: with whom this peer shares what it knows.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::fault::Fault;
@@ -52,7 +52,11 @@ fn seed(text: &str) -> Result<Seed, Wrong> {
             None => Err(Wrong::new(format!("nobody can dial {address}"))),
         };
     }
-    let (name, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    // The colons of an address of version 6 begin no port.
+    let (name, port) = match text.parse::<IpAddr>() {
+        Ok(_) => (text, ""),
+        Err(_) => text.rsplit_once(':').unwrap_or((text, "")),
+    };
     let Some(port) = port.parse::<u16>().ok().filter(|port| *port > 0) else {
         return Err(Wrong::new(format!("{text:?} has no port")).hint(with_port(text)));
     };

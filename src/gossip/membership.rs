@@ -197,7 +197,8 @@ impl Known {
         if self.link == Some(Linked::Closed) && !risen_since {
             return (PeerState::Dead, "it said goodbye");
         }
-        if !self.sighting.beats && !(deaf && self.state != PeerState::Dead) {
+        let is_excused = deaf && self.state != PeerState::Dead;
+        if !self.sighting.beats && !is_excused {
             return (PeerState::Dead, "its heartbeats stopped");
         }
         match self.link {
