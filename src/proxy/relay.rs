@@ -107,8 +107,8 @@ impl Direction {
     }
 }
 
-/// Relays until both sides have ended, one breaks, or nothing moves for `idle`; the last two reset both. `count_up` and `count_down` are told of
-/// bytes from `client` to `node` and back as they move.
+/// Relays until both sides have ended, one breaks, or nothing moves for `idle`; the last two reset both. `count_up` and
+/// `count_down` are told of bytes from `client` to `node` and back as they move.
 pub(crate) async fn relay<A, B>(
     client: &mut Leg<A>,
     node: &mut Leg<B>,
