@@ -42,6 +42,8 @@ pub struct Shape {
 pub struct Special {
     /// Instead of a cluster key: each peer has a certificate of this authority.
     pub authority: Option<Authority>,
+    /// So many nodes more, all at ports of the host of clients and all up for good.
+    pub crowd: u16,
     /// Variables of the environment of the first peer.
     pub variables: Vec<(&'static str, OsString)>,
 }
@@ -52,6 +54,8 @@ pub struct Cluster {
     // Processes end before the hosts that they are in.
     peers: Vec<Option<Peer>>,
     nodes: Vec<Option<Process>>,
+    /// Held, as long as the cluster lives.
+    crowd: Option<Process>,
     shape: Shape,
     special: Special,
     key: TempDir,
@@ -75,10 +79,14 @@ impl Cluster {
         let key = tempfile::tempdir().expect("a temporary folder");
         let text = ClusterKey::generate().expect("a machine has random numbers").to_text();
         std::fs::write(key.path().join("cluster.key"), text.as_bytes()).expect("a temporary folder takes a file");
-        let mut cluster = Self { peers: Vec::new(), nodes: Vec::new(), shape, special, key, network };
+        let mut cluster = Self { peers: Vec::new(), nodes: Vec::new(), crowd: None, shape, special, key, network };
         for node in 0..usize::from(cluster.shape.nodes) {
             cluster.nodes.push(None);
             cluster.start_node(node);
+        }
+        if let Some(more) = cluster.special.crowd.checked_sub(1) {
+            let listen = SocketAddr::new(cluster.client().address(), NODE_PORT);
+            cluster.crowd = Some(spawn_node(cluster.client(), "crowd", listen, more));
         }
         let spawned: Vec<Process> =
             (0..usize::from(cluster.shape.peers)).map(|peer| cluster.spawn_peer(peer)).collect();
@@ -166,7 +174,8 @@ impl Cluster {
     fn toml(&self, peer: usize) -> String {
         let nodes =
             (0..usize::from(self.shape.nodes)).map(|node| (self.address(self.node_host(node)), NODE_PORT).into());
-        let mut pool = Pool::new("web").line("strategy = \"round_robin\"").nodes(nodes);
+        let crowd = (0..self.special.crowd).map(|at| SocketAddr::new(self.client().address(), NODE_PORT + at));
+        let mut pool = Pool::new("web").line("strategy = \"round_robin\"").nodes(nodes.chain(crowd));
         if let Some(health) = self.shape.health {
             pool = pool.checked(health);
         }
@@ -226,15 +235,8 @@ impl Cluster {
     /// Starts a node.
     #[track_caller]
     pub fn start_node(&mut self, node: usize) {
-        let (number, listen) =
-            (self.node_host(node), SocketAddr::from((self.address(self.node_host(node)), NODE_PORT)));
-        let name = format!("web-{}", node + 1);
-        let spawn: Spawn =
-            self.network.host(number).spawn(format!("test-node {name}"), &binary::test_node(), Signal::TERM);
-        let mut process = spawn
-            .args(["--name", &name, "--listen", &listen.to_string()])
-            .start(tempfile::tempdir().expect("a temporary folder"));
-        process.wait_log("the control address", PATIENCE, |log| log.contains("control ").then_some(()));
+        let host = self.network.host(self.node_host(node));
+        let process = spawn_node(host, &format!("web-{}", node + 1), SocketAddr::new(host.address(), NODE_PORT), 0);
         self.nodes[node] = Some(process);
     }
 
@@ -273,6 +275,15 @@ impl Cluster {
         };
         wait_for("all peers to agree that all is well", patience, || agreed().then_some(())).1
     }
+}
+
+fn spawn_node(host: &Host, name: &str, listen: SocketAddr, more: u16) -> Process {
+    let spawn: Spawn = host.spawn(format!("test-node {name}"), &binary::test_node(), Signal::TERM);
+    let mut process = spawn
+        .args(["--name", name, "--listen", &listen.to_string(), "--more", &more.to_string()])
+        .start(tempfile::tempdir().expect("a temporary folder"));
+    process.wait_log("the control address", PATIENCE, |log| log.contains("control ").then_some(()));
+    process
 }
 
 /// The names that the certificate of a peer carries.
