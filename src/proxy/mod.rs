@@ -6,6 +6,8 @@ mod alarm;
 mod buffer;
 mod connect;
 mod counts;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod http;
 mod idle;
 mod listen;
