@@ -6,6 +6,9 @@ pub mod api;
 pub mod balance;
 pub mod cli;
 pub mod config;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gossip;
 pub mod health;
 pub mod host;

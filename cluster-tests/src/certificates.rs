@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -28,12 +28,20 @@ impl Authority {
         file
     }
 
+    /// Its certificate, PEM.
+    pub fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// A certificate for `names` and its private key, both PEM.
+    pub fn issue(&self, names: &[&str]) -> (String, String) {
+        let (certificate, key) = self.signed(names);
+        (certificate.pem(), key.serialize_pem())
+    }
+
     /// What a TLS server with a certificate for `names` needs.
     pub fn server(&self, names: &[&str]) -> Arc<ServerConfig> {
-        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let key = KeyPair::generate().expect("a key");
-        let parameters = CertificateParams::new(names).expect("names are host names");
-        let certificate = parameters.signed_by(&key, &self.issuer).expect("an authority signs");
+        let (certificate, key) = self.signed(names);
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
@@ -43,6 +51,13 @@ impl Authority {
             .with_single_cert(vec![certificate.der().clone()], key)
             .expect("a certificate fits its key");
         Arc::new(config)
+    }
+
+    fn signed(&self, names: &[&str]) -> (Certificate, KeyPair) {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let key = KeyPair::generate().expect("a key");
+        let parameters = CertificateParams::new(names).expect("names are host names");
+        (parameters.signed_by(&key, &self.issuer).expect("an authority signs"), key)
     }
 }
 

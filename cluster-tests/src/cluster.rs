@@ -3,6 +3,7 @@
 //! Hosts come in this order: the peers, then one for each node, then one for clients. Each peer has the same key, the same
 //! seeds and the same pool; its listener is at port 8000 of its host, and its API on its host's own loopback.
 
+use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::binary;
+use crate::certificates::Authority;
 use crate::network::{Host, Network};
 use crate::peer::{Peer, write_settings};
 use crate::process::{Process, Spawn};
@@ -35,13 +37,27 @@ pub struct Shape {
     pub health: Option<&'static str>,
 }
 
+/// What is special about a cluster's peers.
+#[derive(Debug, Default)]
+pub struct Special {
+    /// Instead of a cluster key: each peer has a certificate of this authority.
+    pub authority: Option<Authority>,
+    /// So many nodes more, all at ports of the host of clients and all up for good.
+    pub crowd: u16,
+    /// Variables of the environment of the first peer.
+    pub variables: Vec<(&'static str, OsString)>,
+}
+
 /// A running cluster.
 #[derive(Debug)]
 pub struct Cluster {
     // Processes end before the hosts that they are in.
     peers: Vec<Option<Peer>>,
     nodes: Vec<Option<Process>>,
+    /// Held, as long as the cluster lives.
+    crowd: Option<Process>,
     shape: Shape,
+    special: Special,
     key: TempDir,
     network: Network,
 }
@@ -50,6 +66,12 @@ impl Cluster {
     /// Starts nodes and then all peers at once; `None`, with a line that says so, where the machine allows no network.
     #[track_caller]
     pub fn start(shape: Shape) -> Option<Self> {
+        Self::start_special(shape, Special::default())
+    }
+
+    /// The same with peers that are special.
+    #[track_caller]
+    pub fn start_special(shape: Shape, special: Special) -> Option<Self> {
         // Built before anything is in a network of its own.
         binary::evenkeel();
         binary::test_node();
@@ -57,10 +79,14 @@ impl Cluster {
         let key = tempfile::tempdir().expect("a temporary folder");
         let text = ClusterKey::generate().expect("a machine has random numbers").to_text();
         std::fs::write(key.path().join("cluster.key"), text.as_bytes()).expect("a temporary folder takes a file");
-        let mut cluster = Self { peers: Vec::new(), nodes: Vec::new(), shape, key, network };
+        let mut cluster = Self { peers: Vec::new(), nodes: Vec::new(), crowd: None, shape, special, key, network };
         for node in 0..usize::from(cluster.shape.nodes) {
             cluster.nodes.push(None);
             cluster.start_node(node);
+        }
+        if let Some(more) = cluster.special.crowd.checked_sub(1) {
+            let listen = SocketAddr::new(cluster.client().address(), NODE_PORT);
+            cluster.crowd = Some(spawn_node(cluster.client(), "crowd", listen, more));
         }
         let spawned: Vec<Process> =
             (0..usize::from(cluster.shape.peers)).map(|peer| cluster.spawn_peer(peer)).collect();
@@ -98,6 +124,17 @@ impl Cluster {
         (self.address(peer), TRAFFIC_PORT).into()
     }
 
+    /// Where the other peers reach a peer.
+    pub fn cluster_address(&self, peer: usize) -> SocketAddr {
+        (self.address(peer), CLUSTER_PORT).into()
+    }
+
+    /// The authority of its peers, where it was started with one.
+    #[track_caller]
+    pub fn authority(&self) -> &Authority {
+        self.special.authority.as_ref().expect("the cluster was started with an authority")
+    }
+
     fn address(&self, host: usize) -> IpAddr {
         self.network.host(host).address()
     }
@@ -105,19 +142,40 @@ impl Cluster {
     fn spawn_peer(&self, peer: usize) -> Process {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = write_settings(folder.path(), &self.toml(peer));
-        self.network
+        let mut spawn = self
+            .network
             .host(peer)
             .spawn(format!("evenkeel {}", self.id(peer)), &binary::evenkeel(), Signal::KILL)
             .arg("run")
             .arg("--config")
-            .arg(file)
-            .start(folder)
+            .arg(file);
+        for (name, value) in self.special.variables.iter().filter(|_| peer == 0) {
+            spawn = spawn.env(name, value);
+        }
+        spawn.start(folder)
+    }
+
+    /// The lines that say whom a peer trusts; the files that they name are written.
+    fn trust(&self, peer: usize) -> String {
+        let Some(authority) = &self.special.authority else {
+            return format!("key_file = {:?}\n", self.key.path().join("cluster.key"));
+        };
+        let (certificate, key) = authority.issue(&certificate_names(&self.id(peer)).each_ref().map(String::as_str));
+        let files =
+            [("authority_file", authority.pem()), ("certificate_file", certificate), ("certificate_key_file", key)];
+        let write = |(name, pem): (&str, String)| {
+            let file = self.key.path().join(format!("{name}.{peer}.pem"));
+            std::fs::write(&file, pem).expect("a temporary folder takes a file");
+            format!("{name} = {file:?}\n")
+        };
+        files.map(write).concat()
     }
 
     fn toml(&self, peer: usize) -> String {
         let nodes =
             (0..usize::from(self.shape.nodes)).map(|node| (self.address(self.node_host(node)), NODE_PORT).into());
-        let mut pool = Pool::new("web").line("strategy = \"round_robin\"").nodes(nodes);
+        let crowd = (0..self.special.crowd).map(|at| SocketAddr::new(self.client().address(), NODE_PORT + at));
+        let mut pool = Pool::new("web").line("strategy = \"round_robin\"").nodes(nodes.chain(crowd));
         if let Some(health) = self.shape.health {
             pool = pool.checked(health);
         }
@@ -127,12 +185,12 @@ impl Cluster {
             .map(|peer| format!("\"{}:{CLUSTER_PORT}\"", self.address(peer)))
             .collect();
         format!(
-            "{}[cluster]\nlisten = \"{}:{CLUSTER_PORT}\"\nseeds = [{}]\nkey_file = {:?}\npreset = \"{}\"\n",
+            "{}[cluster]\nlisten = \"{}:{CLUSTER_PORT}\"\nseeds = [{}]\npreset = \"{}\"\n{}",
             settings.evenkeel_toml(),
             self.address(peer),
             seeds.join(", "),
-            self.key.path().join("cluster.key"),
             self.shape.preset,
+            self.trust(peer),
         )
     }
 
@@ -177,15 +235,8 @@ impl Cluster {
     /// Starts a node.
     #[track_caller]
     pub fn start_node(&mut self, node: usize) {
-        let (number, listen) =
-            (self.node_host(node), SocketAddr::from((self.address(self.node_host(node)), NODE_PORT)));
-        let name = format!("web-{}", node + 1);
-        let spawn: Spawn =
-            self.network.host(number).spawn(format!("test-node {name}"), &binary::test_node(), Signal::TERM);
-        let mut process = spawn
-            .args(["--name", &name, "--listen", &listen.to_string()])
-            .start(tempfile::tempdir().expect("a temporary folder"));
-        process.wait_log("the control address", PATIENCE, |log| log.contains("control ").then_some(()));
+        let host = self.network.host(self.node_host(node));
+        let process = spawn_node(host, &format!("web-{}", node + 1), SocketAddr::new(host.address(), NODE_PORT), 0);
         self.nodes[node] = Some(process);
     }
 
@@ -224,4 +275,18 @@ impl Cluster {
         };
         wait_for("all peers to agree that all is well", patience, || agreed().then_some(())).1
     }
+}
+
+fn spawn_node(host: &Host, name: &str, listen: SocketAddr, more: u16) -> Process {
+    let spawn: Spawn = host.spawn(format!("test-node {name}"), &binary::test_node(), Signal::TERM);
+    let mut process = spawn
+        .args(["--name", name, "--listen", &listen.to_string(), "--more", &more.to_string()])
+        .start(tempfile::tempdir().expect("a temporary folder"));
+    process.wait_log("the control address", PATIENCE, |log| log.contains("control ").then_some(()));
+    process
+}
+
+/// The names that the certificate of a peer carries.
+pub fn certificate_names(id: &str) -> [String; 2] {
+    [format!("{id}.peer.evenkeel"), "evenkeel.cluster.evenkeel".to_owned()]
 }

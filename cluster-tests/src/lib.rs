@@ -24,3 +24,4 @@ pub mod raw;
 pub mod report;
 pub mod settings;
 pub mod wait;
+pub mod witness;

@@ -39,6 +39,27 @@ pub fn cpu_time(pid: u32) -> Duration {
     Duration::from_nanos(nanoseconds)
 }
 
+/// The same of its threads of this name alone.
+pub fn cpu_time_of_threads(pid: u32, name: &str) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("a live process has threads");
+    let folders = threads.filter_map(|thread| Some(thread.ok()?.path()));
+    let named = folders.filter(|folder| fs::read_to_string(folder.join("comm")).is_ok_and(|comm| comm.trim() == name));
+    let nanoseconds = named
+        .filter_map(|folder| fs::read_to_string(folder.join("schedstat")).ok())
+        .filter_map(|line| line.split(' ').next()?.parse::<u64>().ok())
+        .sum();
+    Duration::from_nanos(nanoseconds)
+}
+
+/// Bytes that an interface of the calling thread's network has received and sent.
+pub fn interface_bytes(interface: &str) -> (u64, u64) {
+    let table = fs::read_to_string("/proc/thread-self/net/dev").expect("a network has a table of interfaces");
+    let row = table.lines().find_map(|line| line.trim_start().strip_prefix(interface)?.strip_prefix(':'));
+    let row = row.unwrap_or_else(|| panic!("no interface {interface} in {table}"));
+    let columns: Vec<u64> = row.split_whitespace().filter_map(|column| column.parse().ok()).collect();
+    (columns[0], columns[8])
+}
+
 /// Processes that `pid` started and that still run.
 pub fn children(pid: u32) -> Vec<u32> {
     let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();

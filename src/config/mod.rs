@@ -15,6 +15,8 @@ mod cluster;
 mod fault;
 mod file;
 mod form;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod inherited;
 mod key_file;
 mod listener;

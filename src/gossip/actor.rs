@@ -383,7 +383,7 @@ impl<T: From<Output> + Send + 'static> State<T> {
             let chitchat = self.chitchat.chitchat();
             let mut chitchat = chitchat.lock().await;
             let remembered = &mut *self.remembered;
-            remembered.publisher.say(chitchat.self_node_state());
+            remembered.publisher.say(chitchat.self_node_state(), now);
             let live: BTreeSet<ChitchatId> = chitchat.live_nodes().cloned().collect();
             remembered.reader.read(&self.own, chitchat.node_states(), &live, now)
         };

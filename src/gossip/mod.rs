@@ -8,6 +8,8 @@
 mod actor;
 mod budget;
 mod counts;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod load;
 mod membership;
 mod page;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
@@ -26,6 +26,10 @@ const LATENCY_STEP: f64 = 1.07;
 const LATENCY_LEAST: Duration = Duration::from_micros(10);
 /// A latency is told anew when it is so many steps (14 %) from what was told: an average that trembles costs nothing.
 const LATENCY_STEPS_NEW: u8 = 2;
+
+/// A page on which nothing but latencies moved waits so long after it was said. A connect takes 0.1 ms and then 3 ms, and
+/// nobody decides by the difference: said at once, latencies alone were nearly all that 1,000 nodes cost.
+const LATENCIES_EVERY: Duration = Duration::from_secs(10);
 
 const VOTE: u8 = 0b0000_0011;
 const REACHED_BEFORE: u8 = 0b0000_0100;
@@ -55,10 +59,21 @@ pub(super) struct Pages {
     nodes: BTreeMap<NodeKey, Entry>,
     /// How many of a key's first bits name its page.
     bits: u32,
-    /// Pages to say anew.
-    changed: Vec<bool>,
-    /// Pages of which something was said, and not taken back.
-    said: Vec<bool>,
+    /// How each page differs from what was said.
+    changed: Vec<Change>,
+    /// When something was said of each page, where it was not taken back.
+    said: Vec<Option<Instant>>,
+}
+
+/// How a page differs from what was said.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+enum Change {
+    #[default]
+    Nothing,
+    /// Only in latencies.
+    Latencies,
+    /// In what others decide by.
+    Votes,
 }
 
 /// A node as it is written.
@@ -69,37 +84,41 @@ struct Entry {
 }
 
 impl Pages {
-    /// Takes in what this peer knows of a node now; `None`: it no longer looks at it.
+    /// Takes in what this peer knows of a node now; `None`: it no longer looks at it. Who has no vote and turns no traffic
+    /// away says nothing: of many peers, few observe a node.
     pub(super) fn set(&mut self, node: NodeKey, heard: Option<&Heard>) {
-        let Some(entry) = heard.map(Entry::of) else {
+        let Some(entry) = heard.filter(|heard| heard.vote.is_some() || heard.ejected).map(Entry::of) else {
             if self.nodes.remove(&node).is_some() {
-                self.mark(node);
+                self.mark(node, Change::Votes);
             }
             return;
         };
-        let known = self.nodes.get(&node);
-        if known.is_some_and(|known| known.flags == entry.flags && !known.is_far_from(entry.latency)) {
-            return;
-        }
-        if known.is_none() && self.nodes.len() >= NODES_MAX {
-            return;
-        }
+        let change = match self.nodes.get(&node) {
+            Some(known) if known.flags != entry.flags => Change::Votes,
+            Some(known) if known.is_far_from(entry.latency) => Change::Latencies,
+            Some(_) => return,
+            None if self.nodes.len() >= NODES_MAX => return,
+            None => Change::Votes,
+        };
         self.nodes.insert(node, entry);
-        self.mark(node);
+        self.mark(node, change);
         self.make_room(node);
     }
 
-    /// Takes out what is to be said: a page and its text; `None`: the page is gone.
-    pub(super) fn take_changes(&mut self) -> Vec<(u16, Option<String>)> {
+    /// Takes out what is to be said now: a page and its text; `None`: the page is gone.
+    pub(super) fn take_changes(&mut self, now: Instant) -> Vec<(u16, Option<String>)> {
         let mut changes = Vec::new();
         for page in 0..self.count() {
             let slot = usize::from(page);
-            if !self.changed.get_mut(slot).is_some_and(std::mem::take) {
-                continue;
+            self.said.resize(usize::from(self.count()), None);
+            let waits = |said: Instant| now.saturating_duration_since(said) < LATENCIES_EVERY;
+            match self.changed.get(slot).copied().unwrap_or_default() {
+                Change::Nothing => continue,
+                Change::Latencies if self.said[slot].is_some_and(waits) => continue,
+                Change::Latencies | Change::Votes => self.changed[slot] = Change::Nothing,
             }
             let text = self.text(page);
-            self.said.resize(usize::from(self.count()), false);
-            let was_said = std::mem::replace(&mut self.said[slot], text.is_some());
+            let was_said = std::mem::replace(&mut self.said[slot], text.is_some().then_some(now)).is_some();
             if text.is_some() || was_said {
                 changes.push((page, text));
             }
@@ -114,7 +133,7 @@ impl Pages {
     }
 
     fn say_all(&mut self) {
-        self.changed = vec![true; usize::from(self.count())];
+        self.changed = vec![Change::Votes; usize::from(self.count())];
     }
 
     fn count(&self) -> u16 {
@@ -126,10 +145,10 @@ impl Pages {
         u16::from(first) >> (u8::BITS - self.bits)
     }
 
-    fn mark(&mut self, node: NodeKey) {
+    fn mark(&mut self, node: NodeKey, change: Change) {
         let slot = usize::from(self.page_of(node));
-        self.changed.resize(usize::from(self.count()), false);
-        self.changed[slot] = true;
+        self.changed.resize(usize::from(self.count()), Change::Nothing);
+        self.changed[slot] = self.changed[slot].max(change);
     }
 
     /// Spreads nodes over twice as many pages while the page of `node` is too full.
@@ -229,6 +248,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::host;
 
     fn heard(vote: Option<Health>, latency_ms: u64) -> Heard {
         Heard {
@@ -245,8 +265,15 @@ mod tests {
         NodeKey::from_bytes(bytes)
     }
 
+    /// Long after whatever was said before.
     fn say(pages: &mut Pages, said: &mut BTreeMap<u16, String>) -> usize {
-        let changes = pages.take_changes();
+        let last = pages.said.iter().flatten().max();
+        let now = last.map_or_else(host::now, |last| *last + LATENCIES_EVERY);
+        say_at(pages, said, now)
+    }
+
+    fn say_at(pages: &mut Pages, said: &mut BTreeMap<u16, String>, now: Instant) -> usize {
+        let changes = pages.take_changes(now);
         let count = changes.len();
         for (page, text) in changes {
             match text {
@@ -294,10 +321,42 @@ mod tests {
     }
 
     #[test]
+    fn latencies_that_move_wait_for_their_turn_and_a_vote_does_not() {
+        let (mut pages, mut said) = (Pages::default(), BTreeMap::new());
+        let start = host::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        pages.set(key(1), Some(&heard(Some(Health::Up), 1)));
+        assert_eq!(say_at(&mut pages, &mut said, at(0)), 1);
+        // Every 100 ms for a minute.
+        let mut times = 0;
+        for round in 1..=600 {
+            pages.set(key(1), Some(&heard(Some(Health::Up), 1 + 9 * (round % 2))));
+            times += say_at(&mut pages, &mut said, at(100 * round));
+        }
+        assert_eq!(times, 6);
+        pages.set(key(1), Some(&heard(Some(Health::Down), 7)));
+        assert_eq!(say_at(&mut pages, &mut said, at(60_001)), 1);
+        let told = all(&said)[&key(1)];
+        assert_eq!((told.vote, told.latency.unwrap().as_millis()), (Some(Health::Down), 7), "and the latency with it");
+    }
+
+    #[test]
+    fn who_has_no_vote_on_a_node_and_turns_no_traffic_away_says_nothing_of_it() {
+        let (mut pages, mut said) = (Pages::default(), BTreeMap::new());
+        pages.set(key(1), Some(&heard(None, 1)));
+        assert_eq!(say(&mut pages, &mut said), 0);
+        pages.set(key(1), Some(&Heard { ejected: true, ..heard(None, 1) }));
+        assert_eq!(say(&mut pages, &mut said), 1);
+        pages.set(key(1), Some(&heard(None, 1)));
+        assert_eq!(say(&mut pages, &mut said), 1);
+        assert!(said.is_empty());
+    }
+
+    #[test]
     fn nothing_is_taken_back_that_was_never_said() {
         let mut pages = Pages::default();
         pages.begin();
-        assert!(pages.take_changes().is_empty());
+        assert!(pages.take_changes(host::now()).is_empty());
     }
 
     #[test]

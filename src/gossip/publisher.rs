@@ -1,6 +1,8 @@
 //! What this peer says of itself and of nodes. It outlives the actor and chitchat: whoever is started after them says it all
 //! again.
 
+use std::time::Instant;
+
 use chitchat::NodeState;
 
 use super::page::Pages;
@@ -68,8 +70,8 @@ impl Publisher {
     }
 
     /// Says what changed.
-    pub(super) fn say(&mut self, state: &mut NodeState) {
-        for (page, text) in self.pages.take_changes() {
+    pub(super) fn say(&mut self, state: &mut NodeState, now: Instant) {
+        for (page, text) in self.pages.take_changes(now) {
             let key = topic::page_key(page);
             match text {
                 Some(text) => state.set(key, text),

@@ -19,6 +19,7 @@ mod settle;
 #[cfg(test)]
 mod suite;
 mod table;
+mod talk;
 mod trust;
 
 use std::fmt::Debug;

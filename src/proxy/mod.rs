@@ -7,6 +7,8 @@ mod buffer;
 mod complaint;
 mod connect;
 mod counts;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod http;
 mod idle;
 mod listen;

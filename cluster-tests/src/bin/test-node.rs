@@ -20,6 +20,9 @@ struct Arguments {
     /// Where it listens; port 0: a free one.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
+    /// As many more of its kind, at the ports that follow. Commands are for the first.
+    #[arg(long, default_value_t = 0)]
+    more: u16,
     /// Where it takes commands; port 0: a free one.
     #[arg(long, default_value = "127.0.0.1:0")]
     control: SocketAddr,
@@ -29,6 +32,11 @@ struct Arguments {
 async fn main() -> std::io::Result<()> {
     let arguments = Arguments::parse();
     let node = Node::bind(&arguments.name, arguments.listen, None).await?;
+    for number in 1..=arguments.more {
+        let at = SocketAddr::new(arguments.listen.ip(), arguments.listen.port() + number);
+        let node = Node::bind(&format!("{}-{number}", arguments.name), at, None).await?;
+        tokio::spawn(node.run(std::future::pending()));
+    }
     let control = TcpListener::bind(arguments.control).await?;
     report::line(&format!("listening {}", node.address()));
     report::line(&format!("control {}", control.local_addr()?));

@@ -16,7 +16,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -28,6 +28,7 @@ use tokio::time::timeout;
 
 use super::events::Subscribers;
 use super::keep::{Keeper, Output, Token};
+use super::talk::Talk;
 use super::trust::Trust;
 use super::{
     AskError, Channel, Events, Inboxes, Inlets, Link, LinkEvent, Links, Settings, Timing, To, TrustError, TrustSource,
@@ -102,6 +103,7 @@ impl QuicLink {
                 connections: BTreeMap::new(),
                 verdicts: BTreeMap::new(),
                 subscribers: Subscribers::default(),
+                talk: Talk::default(),
             }),
             endpoint,
             client: ArcSwap::from_pointee(Dialing { config: client, trust }),
@@ -238,6 +240,7 @@ struct Core {
     /// Greetings that wait for their verdict.
     verdicts: BTreeMap<Token, oneshot::Sender<Verdict>>,
     subscribers: Subscribers,
+    talk: Talk,
 }
 
 /// What becomes of a connection whose other end has said who it is.
@@ -293,7 +296,7 @@ impl Shared {
                 }
             }
             Output::Tell(event) => {
-                log(&event);
+                log(&event, &mut core.talk, host::now());
                 core.subscribers.tell(&event);
             }
         }
@@ -328,19 +331,27 @@ impl Core {
     }
 }
 
-fn log(event: &LinkEvent) {
+fn log(event: &LinkEvent, talk: &mut Talk, now: Instant) {
+    let unsaid = match event {
+        LinkEvent::Up { peer, .. } | LinkEvent::Lost { peer, .. } | LinkEvent::RedialFailed { peer, .. } => {
+            let Some(unsaid) = talk.may_say(peer, now) else { return };
+            // Left out where it is none.
+            (unsaid > 0).then_some(unsaid)
+        }
+        LinkEvent::Refused { .. } | LinkEvent::Missed => None,
+    };
     match event {
         LinkEvent::Up { peer, incarnation, region, address } => {
-            tracing::info!(%peer, incarnation, %region, %address, "linked with a peer");
+            tracing::info!(%peer, incarnation, %region, %address, unsaid, "linked with a peer");
         }
         LinkEvent::Lost { peer, incarnation, said_goodbye: true } => {
-            tracing::info!(%peer, incarnation, "a peer said goodbye");
+            tracing::info!(%peer, incarnation, unsaid, "a peer said goodbye");
         }
         LinkEvent::Lost { peer, incarnation, said_goodbye: false } => {
-            tracing::warn!(%peer, incarnation, "lost the link to a peer; dialing it again");
+            tracing::warn!(%peer, incarnation, unsaid, "lost the link to a peer; dialing it again");
         }
         LinkEvent::RedialFailed { peer, incarnation } => {
-            tracing::warn!(%peer, incarnation, "a lost peer does not answer; dialing goes on");
+            tracing::warn!(%peer, incarnation, unsaid, "a lost peer does not answer; dialing goes on");
         }
         LinkEvent::Refused { reason, address, by_other: false } => {
             tracing::warn!(%reason, %address, "refused a peer: {}", reason.hint());
