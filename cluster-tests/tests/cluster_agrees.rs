@@ -109,6 +109,7 @@ fn a_node_that_is_killed_under_load_fails_no_request_and_every_peer_leaves_it_wi
 /// Checks of the first node by a peer itself.
 fn checks(cluster: &Cluster, peer: usize) -> u64 {
     let list = cluster.json(peer, "/api/v1/nodes/web-1/observations");
-    let own = list["items"].as_array().unwrap().iter().find(|row| row["observer"] == cluster.id(peer)).unwrap();
-    own["checks_total"].as_u64().unwrap()
+    let rows = list["items"].as_array().expect("a list has items");
+    let own = rows.iter().find(|row| row["observer"] == cluster.id(peer)).expect("each of three observes");
+    own["checks_total"].as_u64().expect("a peer counts its own checks")
 }
