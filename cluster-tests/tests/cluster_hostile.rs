@@ -3,6 +3,8 @@
 //!
 //! By default 20,000 datagrams and 2,000 streams, with `EVENKEEL_SOAK=1` a million of both together.
 
+#![expect(clippy::unwrap_used, reason = "the parts of a story end it where the machine refuses them, as its tests do")]
+
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;

@@ -11,6 +11,7 @@ use cluster_tests::cluster::{Cluster, Shape, Special};
 use cluster_tests::wait::{pause, wait_for};
 use cluster_tests::{need, procfs, report};
 use evenkeel::host;
+use serde_json::Value;
 
 const NODES: u16 = 1_000;
 /// What a busy machine may take for what is to take 2 s.
@@ -40,22 +41,26 @@ struct Used {
 fn used(cluster: &mut Cluster, peer: usize) -> Used {
     let pid = cluster.peer(peer).pid();
     let list = cluster.json(peer, "/api/v1/peers?limit=1000");
-    let links = list["items"].as_array().unwrap().iter();
+    let links = list["items"].as_array().expect("a list has items").iter();
     let gossip = cluster.json(peer, "/api/v1/cluster")["gossip"].clone();
     Used {
         cpu: procfs::cpu_time(pid),
         cluster_cpu: procfs::cpu_time_of_threads(pid, "cluster"),
         link_bytes: links.filter_map(|row| row["link"]["bytes_sent"].as_u64()).sum(),
-        gossip_bytes: gossip["sent_bytes_total"].as_u64().unwrap(),
-        gossip_messages: gossip["messages_sent_total"].as_u64().unwrap(),
+        gossip_bytes: number(&gossip["sent_bytes_total"]),
+        gossip_messages: number(&gossip["messages_sent_total"]),
         wire_bytes: cluster.network().host(peer).within(|| procfs::interface_bytes("wire")),
     }
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().expect("a count is a whole number")
 }
 
 /// How many nodes a peer has in this state, and how many peers are alive to it.
 fn counted(cluster: &Cluster, peer: usize, state: &str) -> (u64, u64) {
     let shown = cluster.json(peer, "/api/v1/cluster");
-    (shown["nodes"][state].as_u64().unwrap(), shown["peers"]["alive"].as_u64().unwrap())
+    (number(&shown["nodes"][state]), number(&shown["peers"]["alive"]))
 }
 
 fn wait_all(cluster: &Cluster, what: &str, holds: impl Fn(usize) -> bool) -> Duration {
