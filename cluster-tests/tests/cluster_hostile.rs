@@ -3,6 +3,8 @@
 //!
 //! By default 20,000 datagrams and 2,000 streams, with `EVENKEEL_SOAK=1` a million of both together.
 
+#![expect(clippy::unwrap_used, reason = "in a test, where it cannot go on it is to stop")]
+
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;

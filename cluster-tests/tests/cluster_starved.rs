@@ -1,6 +1,8 @@
 //! A peer that gets no CPU, or whose wall clock is set: it accuses nobody, nobody else is accused because of it, and it is
 //! back as soon as it runs.
 
+#![expect(clippy::unwrap_used, reason = "in a test, where it cannot go on it is to stop")]
+
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -47,8 +49,8 @@ fn assert_the_others_are_well(cluster: &Cluster) {
 /// Nobody wrote that a node is down, and that a peer is dead only of the one that was starved.
 #[track_caller]
 fn assert_accused_nobody(cluster: &Cluster, since: [usize; 3]) {
-    for peer in 0..3 {
-        for line in lines(cluster, peer, since[peer]) {
+    for (peer, since) in since.into_iter().enumerate() {
+        for line in lines(cluster, peer, since) {
             assert!(!line.contains("node is down"), "{}: {line}", cluster.id(peer));
             let of_the_starved = peer != STARVED && line.contains(&format!("peer={}", cluster.id(STARVED)));
             assert!(!line.contains("peer is dead") || of_the_starved, "{}: {line}", cluster.id(peer));
