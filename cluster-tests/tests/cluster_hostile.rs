@@ -3,7 +3,7 @@
 //!
 //! By default 20,000 datagrams and 2,000 streams, with `EVENKEEL_SOAK=1` a million of both together.
 
-#![expect(clippy::unwrap_used, reason = "the parts of a story end it where the machine refuses them, as its tests do")]
+#![expect(clippy::unwrap_used, reason = "in a test, where it cannot go on it is to stop")]
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};

@@ -1,7 +1,7 @@
 //! A peer that gets no CPU, or whose wall clock is set: it accuses nobody, nobody else is accused because of it, and it is
 //! back as soon as it runs.
 
-#![expect(clippy::unwrap_used, reason = "the parts of a story end it where the machine refuses them, as its tests do")]
+#![expect(clippy::unwrap_used, reason = "in a test, where it cannot go on it is to stop")]
 
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use cluster_tests::cluster::{Cluster, Shape, Special};
 use cluster_tests::process::{Process, Spawn};
 use cluster_tests::wait::{PATIENCE, pause, wait_for};
 use cluster_tests::witness::Witness;
-use cluster_tests::{need, report};
+use cluster_tests::{need, procfs, report};
 use evenkeel::host;
 use rustix::process::Signal;
 
@@ -125,6 +125,10 @@ fn a_peer_beside_sixteen_busy_loops_on_one_core_accuses_nobody() {
         looks += 1;
     }
     report::figure("looks at the others meanwhile", looks);
+    let busy: Duration = loops.iter().map(|busy| procfs::cpu_time(busy.pid())).sum();
+    let share = busy.as_secs_f64() / began.elapsed().as_secs_f64();
+    report::figure("of its core the loops had, percent", format!("{:.0}", 100.0 * share));
+    assert!(share > 0.5, "the core was not busy");
     let held_up = lines(&cluster, STARVED, since[STARVED]).iter().filter(|line| line.contains("held up")).count();
     report::figure("times that the starved peer says that it was held up", held_up);
     drop(loops);
