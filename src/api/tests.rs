@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::ServiceExt;
 
 use super::router::router;
+use crate::host::Dice;
 use crate::model::{Catalog, Health, Member, Members, Node, NodeId, Observation, Pool, PoolName, RegionName, Weight};
 use crate::peer::supervise::{Board, ChildState, ChildStatus, Supervisor};
 use crate::peer::{BoundListener, Handles, Readiness};
@@ -438,7 +439,7 @@ async fn the_api_answers_on_its_socket_and_again_after_it_was_killed_and_not_aft
     let address = bound.address();
     let service = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let handles = Handles { children: Board::default(), ..handles() };
-    let supervisor = Supervisor::start(handles.children.clone()).await.unwrap();
+    let supervisor = Supervisor::start(handles.children.clone(), Dice::from_seed(1)).await.unwrap();
     supervisor.add(super::child(handles, bound, service.handle().clone())).await.unwrap();
     assert!(exchange(address, READY).await.unwrap().starts_with("HTTP/1.1 200"));
 
