@@ -23,4 +23,5 @@ pub mod procfs;
 pub mod raw;
 pub mod report;
 pub mod settings;
+pub mod simulation;
 pub mod wait;
