@@ -23,5 +23,6 @@ pub mod procfs;
 pub mod raw;
 pub mod report;
 pub mod settings;
+pub mod simulation;
 pub mod wait;
 pub mod witness;

@@ -14,6 +14,7 @@ use tower::ServiceExt;
 
 use super::router::router;
 use crate::gossip::{self, PeerRow};
+use crate::host::Dice;
 use crate::link::{AskError, Channel, Counts, Events, Link, LinkState, Links, PeerLink, SeenRefusal, To, Waiting};
 use crate::model::limits::API_CONNECTIONS_MAX;
 use crate::model::{
@@ -665,7 +666,7 @@ async fn the_api_answers_on_its_socket_and_again_after_it_was_killed_and_not_aft
     let address = bound.address();
     let service = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let handles = Handles { children: Board::default(), ..handles() };
-    let supervisor = Supervisor::start(handles.children.clone()).await.unwrap();
+    let supervisor = Supervisor::start(handles.children.clone(), Dice::from_seed(1)).await.unwrap();
     supervisor.add(super::child(handles, bound, service.handle().clone())).await.unwrap();
     assert!(exchange(address, READY).await.unwrap().starts_with("HTTP/1.1 200"));
 

@@ -464,8 +464,9 @@ fn chitchat_config(settings: &Settings, own: ChitchatId) -> ChitchatConfig {
         failure_detector_config: FailureDetectorConfig::new(
             pace.phi,
             PHI_WINDOW,
-            // A pause that is longer is an outage and no sample.
-            pace.interval * 100,
+            // A pause that is longer is an outage and no sample. One sample of some seconds would let a peer that was dead
+            // and of which somebody just remembered one more heartbeat live for as many seconds again.
+            pace.detection() * 2,
             // With the default of 5 s the death of a young peer would take 15 s to be seen.
             pace.interval,
             pace.grace,

@@ -128,7 +128,11 @@ impl Membership {
     /// Takes in what the link says of a peer.
     pub(super) fn linked(&mut self, id: &PeerId, linked: Linked, now: Instant) -> Vec<Change> {
         if let Some(known) = self.peers.get_mut(id) {
-            (known.link, known.link_changed) = (Some(linked), now);
+            // A dial that failed is no second loss: what was heard since the first one still speaks for the peer.
+            if (known.link, linked) != (Some(Linked::Lost), Linked::Failed) {
+                known.link_changed = now;
+            }
+            known.link = Some(linked);
         }
         self.judge_all(now)
     }
@@ -269,6 +273,15 @@ mod tests {
         // Its heartbeat rises: it came by way of others.
         assert_eq!(told.sighted(400, 2, true), SUSPECT);
         assert_eq!(told.linked(500, Linked::Up), ALIVE);
+    }
+
+    #[test]
+    fn a_peer_that_others_hear_is_not_dead_for_a_moment_when_its_dial_fails() {
+        let mut told = Told::new();
+        told.sighted(0, 1, true);
+        assert_eq!(told.linked(200, Linked::Lost), SUSPECT);
+        assert_eq!(told.sighted(2_150, 2, true), SUSPECT);
+        assert_eq!(told.linked(2_200, Linked::Failed), SUSPECT);
     }
 
     #[test]

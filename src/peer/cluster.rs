@@ -95,11 +95,16 @@ pub(super) fn link_settings(settings: &ClusterSettings, own: &Own) -> link::Sett
         listen: settings.listen,
         advertise: settings.advertise.map(Advertised::get),
         trust: settings.trust.clone(),
-        timing: match settings.preset {
-            Preset::Local => Timing::LOCAL,
-            Preset::Lan => Timing::LAN,
-            Preset::Wan => Timing::WAN,
-        },
+        timing: timing(settings.preset),
+    }
+}
+
+/// How soon a silent link counts as lost.
+pub(super) fn timing(preset: Preset) -> Timing {
+    match preset {
+        Preset::Local => Timing::LOCAL,
+        Preset::Lan => Timing::LAN,
+        Preset::Wan => Timing::WAN,
     }
 }
 
@@ -112,9 +117,22 @@ pub(super) struct Joined {
     pub(super) inputs: mpsc::Sender<Input>,
 }
 
+/// With whom a peer gossips, over whatever link.
+pub(super) struct Group<'s> {
+    pub(super) name: &'s ClusterName,
+    pub(super) seeds: &'s [Seed],
+    pub(super) preset: Preset,
+}
+
+impl<'s> From<&'s ClusterSettings> for Group<'s> {
+    fn from(settings: &'s ClusterSettings) -> Self {
+        Self { name: &settings.name, seeds: &settings.seeds, preset: settings.preset }
+    }
+}
+
 /// Joins a link that stands with view and checks. `advertise`: where others reach it, its port known.
 pub(super) fn join(
-    settings: &ClusterSettings,
+    group: &Group<'_>,
     own: Own,
     advertise: SocketAddr,
     incarnation: u64,
@@ -124,13 +142,13 @@ pub(super) fn join(
 ) -> Joined {
     let Inboxes { gossip: gossip_inbox, hint: hint_inbox, .. } = inboxes;
     let gossip_settings = Arc::new(gossip::Settings {
-        cluster: settings.name.clone(),
+        cluster: group.name.clone(),
         id: own.id.clone(),
         region: own.region.clone(),
         advertise,
         api: own.api.clone(),
-        seeds: settings.seeds.clone(),
-        pace: Pace::of(settings.preset),
+        seeds: group.seeds.to_vec(),
+        pace: Pace::of(group.preset),
     });
     let alone = Arc::new(Members::alone(Member { id: own.id, region: own.region }));
     let (members, members_seen) = watch::channel(alone);
@@ -158,8 +176,8 @@ pub(super) fn join(
         hints_child(Arc::clone(&link), hints_out, hint_inbox, hinted_in),
     ];
     let handles = ClusterHandles {
-        name: settings.name.clone(),
-        preset: settings.preset,
+        name: group.name.clone(),
+        preset: group.preset,
         advertise,
         api: own.api,
         incarnation,

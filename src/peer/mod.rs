@@ -1,12 +1,14 @@
 //! What a peer is made of: supervision, start, stop, handles, wiring. No decisions.
 
 mod announce;
+mod bare;
 mod cluster;
 mod handles;
 mod settings;
 mod start;
 pub mod supervise;
 
+pub use bare::{BarePeer, BareSettings, Surroundings};
 pub use cluster::{ClusterHandles, ClusterSettings};
 pub use handles::{BoundListener, Handles, NotReady, Readiness};
 pub use settings::Settings;

@@ -27,7 +27,7 @@ const FIRST_ROUND_MAX: Duration = Duration::from_secs(1);
 /// What was found is in the view within a few of these.
 const VIEW_PAUSE: Duration = Duration::from_millis(2);
 /// What workers found suspicious and health has not looked at yet.
-const SUSPECTS_MAX: usize = 1_024;
+pub(super) const SUSPECTS_MAX: usize = 1_024;
 /// Workers cut what is left within this time once they are told.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -118,7 +118,7 @@ impl Peer {
             None => (None, Ends::of_one(members), Vec::new(), None),
         };
         let ways = Ways { outputs: events, suspects: suspect_inbox, ends, first_round };
-        supervisor.add(health_child(catalog, view.clone(), ways, Asker::Nodes(tls.clone()))).await?;
+        supervisor.add(health_child(catalog, view.clone(), ways, Asker::Nodes(tls.clone()), Dice::new())).await?;
         for part in parts {
             supervisor.add(part).await?;
         }
@@ -232,7 +232,7 @@ async fn cluster_thread() -> Result<(Cluster, Supervisor, Board), StartError> {
         .name("cluster".to_owned())
         .spawn(move || {
             runtime.block_on(async {
-                let supervisor = Supervisor::start(its_board).await.map_err(|error| error.to_string());
+                let supervisor = Supervisor::start(its_board, Dice::new()).await.map_err(|error| error.to_string());
                 // Whoever started the peer may have given up waiting; then `is_alive` says so.
                 let _ = started.send(supervisor);
                 let _ = is_alive.await;
@@ -258,23 +258,23 @@ async fn join_cluster(
     let (link, inboxes) = start.await.map_err(|error| StartError::Thread(io::Error::other(error)))??;
     let link = Arc::new(link);
     let standing: Arc<dyn Link> = Arc::<QuicLink>::clone(&link);
-    let joined = join(settings, own, link.advertised(), incarnation, (standing, inboxes), view, events);
+    let joined = join(&settings.into(), own, link.advertised(), incarnation, (standing, inboxes), view, events);
     Ok((joined, link))
 }
 
-fn view_child(cell: ViewCell, inbox: view::Inbox) -> ChildSpec {
+pub(super) fn view_child(cell: ViewCell, inbox: view::Inbox) -> ChildSpec {
     ChildSpec::new("view", move || (ViewActor, view::Arguments { cell: cell.clone(), inbox: inbox.clone() })).critical()
 }
 
 /// How the health actor is joined with the rest.
-struct Ways {
-    outputs: mpsc::Sender<view::Event>,
-    suspects: mpsc::Receiver<Evidence>,
-    ends: Ends,
-    first_round: watch::Sender<bool>,
+pub(super) struct Ways {
+    pub(super) outputs: mpsc::Sender<view::Event>,
+    pub(super) suspects: mpsc::Receiver<Evidence>,
+    pub(super) ends: Ends,
+    pub(super) first_round: watch::Sender<bool>,
 }
 
-fn health_child(catalog: Arc<Catalog>, view: ViewCell, ways: Ways, asker: Asker) -> ChildSpec {
+pub(super) fn health_child(catalog: Arc<Catalog>, view: ViewCell, ways: Ways, asker: Asker, dice: Dice) -> ChildSpec {
     let Ways { outputs, suspects, ends: Ends { members, hinted, hints }, first_round } = ways;
     let (suspects, hinted) = (Arc::new(Mutex::new(suspects)), Arc::new(Mutex::new(hinted)));
     let names = Names::of_system();
@@ -288,7 +288,7 @@ fn health_child(catalog: Arc<Catalog>, view: ViewCell, ways: Ways, asker: Asker)
             hints: hints.clone(),
             members: members.clone(),
             first_round: first_round.clone(),
-            dice: Dice::new(),
+            dice: dice.clone(),
             names: names.clone(),
             asker: asker.clone(),
         };

@@ -100,9 +100,9 @@ pub enum AddError {
 pub struct Supervisor(ActorRef<Message>);
 
 impl Supervisor {
-    /// A supervisor without children, which tells `board` how each fares.
-    pub async fn start(board: Board) -> Result<Self, SpawnErr> {
-        let (actor, _ended) = Actor::spawn(None, Parent, (board, Dice::new())).await?;
+    /// A supervisor without children, which tells `board` how each fares. `dice` spread its pauses.
+    pub async fn start(board: Board, dice: Dice) -> Result<Self, SpawnErr> {
+        let (actor, _ended) = Actor::spawn(None, Parent, (board, dice)).await?;
         Ok(Self(actor))
     }
 

@@ -145,3 +145,17 @@ async fn a_paused_peer_is_lost_and_finds_back_by_itself() {
     assert_eq!(waw.hears(Channel::Hint).await.bytes, "back");
     assert_eq!(waw.events.try_next(), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_peer_sends_nothing_again_and_its_successor_is_not_charged_for_it() {
+    let simulation = Simulation::new();
+    let (one, other) = pair(&simulation).await;
+    simulation.0.set_paths(Path { loss: 1.0, ..Path::default() });
+    one.link.send(To::Address(other.address), Channel::Gossip, Bytes::from_static(b"lost"));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let address = simulation.kill(one);
+    let successor = simulation.start("ams", 2, Some(address));
+    tokio::time::sleep(Channel::Gossip.limit() * 2).await;
+    let gossip = successor.link.known().counts.channels[Channel::Gossip as usize];
+    assert_eq!((gossip.sent, gossip.late), (0, 0));
+}

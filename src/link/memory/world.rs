@@ -91,8 +91,8 @@ struct Standing {
 
 /// What happens at a time.
 enum Due {
-    /// A parcel is put on its way, perhaps not for the first time.
-    Try { from: End, parcel: Parcel, begun: Instant, tries: u32 },
+    /// A parcel is put on its way, perhaps not for the first time, by this run of the peer there.
+    Try { from: End, run: Option<Number>, parcel: Parcel, begun: Instant, tries: u32 },
     /// A parcel arrives.
     Arrive { at: End, parcel: Parcel },
     /// An end that is still there says that it is.
@@ -370,7 +370,12 @@ impl World {
             return;
         }
         match due {
-            Due::Try { from, parcel, begun, tries } => self.try_to_send(from, parcel, begun, tries, now),
+            Due::Try { from, run, parcel, begun, tries } => {
+                // Whoever is dead sends nothing again. A farewell is said on the way out.
+                if matches!(parcel, Parcel::Farewell(_)) || self.run_of(address) == run {
+                    self.try_to_send(from, parcel, begun, tries, now);
+                }
+            }
             Due::Arrive { at, parcel } => self.arrive(at, parcel, now),
             Due::KeepAlive { end } => {
                 if let Some(process) = self.process_of(end) {
@@ -441,7 +446,8 @@ impl World {
         let Some(limit) = parcel.limit() else { return };
         let again = now + (RETRY_FIRST + 4 * path.delay) * (1 << tries.min(10));
         if again.duration_since(begun) <= limit {
-            self.at(again, Due::Try { from, parcel, begun, tries: tries + 1 });
+            let run = self.run_of(here);
+            self.at(again, Due::Try { from, run, parcel, begun, tries: tries + 1 });
         } else if let Parcel::Message(channel, _) = parcel {
             self.count(here, channel, |counts| {
                 counts.sent -= 1;
@@ -645,7 +651,8 @@ impl World {
         // The handshake of TLS goes there and back first.
         let handshake = self.path(address, there).delay + self.path(there, address).delay;
         let parcel = Parcel::Hello(hello.into());
-        self.at(now + handshake, Due::Try { from: end, parcel, begun: now, tries: 0 });
+        let run = self.run_of(address);
+        self.at(now + handshake, Due::Try { from: end, run, parcel, begun: now, tries: 0 });
         self.at(now + GREETING_LIMIT, Due::GiveUp { end });
     }
 
@@ -733,7 +740,14 @@ impl World {
     }
 
     fn post(&mut self, from: End, parcel: Parcel, now: Instant) {
-        self.at(now, Due::Try { from, parcel, begun: now, tries: 0 });
+        let address = self.connections.get(&from.connection).map(|connection| connection.addresses[from.side]);
+        let run = address.and_then(|address| self.run_of(address));
+        self.at(now, Due::Try { from, run, parcel, begun: now, tries: 0 });
+    }
+
+    /// Which run of a peer is at an address.
+    fn run_of(&self, address: SocketAddr) -> Option<Number> {
+        self.peers.get(&address).map(|process| process.run)
     }
 
     fn at(&mut self, when: Instant, due: Due) {

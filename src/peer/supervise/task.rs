@@ -73,13 +73,14 @@ mod tests {
 
     use super::super::{Board, Supervisor};
     use super::*;
+    use crate::host::Dice;
 
     #[tokio::test]
     async fn work_that_panics_begins_again_with_what_is_left_in_its_channel() {
         let (sender, receiver) = mpsc::channel(8);
         let (told, mut heard) = mpsc::channel(8);
         let receiver = Arc::new(Mutex::new(receiver));
-        let supervisor = Supervisor::start(Board::default()).await.unwrap();
+        let supervisor = Supervisor::start(Board::default(), Dice::from_seed(1)).await.unwrap();
         let work = ChildSpec::task("reads", move || {
             let (receiver, told) = (Arc::clone(&receiver), told.clone());
             async move {

@@ -107,7 +107,7 @@ fn status(board: &Board, name: &str) -> ChildStatus {
 #[tokio::test(start_paused = true)]
 async fn a_child_that_panics_is_started_again_while_its_sibling_goes_on() {
     let board = Board::default();
-    let supervisor = Supervisor::start(board.clone()).await.unwrap();
+    let supervisor = Supervisor::start(board.clone(), Dice::from_seed(1)).await.unwrap();
     let (calm, wild) = (Notes::new("calm"), Notes::new("wild"));
     supervisor.add(calm.spec(Manner::Good)).await.unwrap();
     supervisor.add(wild.spec(Manner::Good)).await.unwrap();
@@ -132,7 +132,7 @@ async fn a_child_that_panics_is_started_again_while_its_sibling_goes_on() {
 #[tokio::test(start_paused = true)]
 async fn a_child_that_ends_unasked_or_is_killed_is_started_again() {
     let board = Board::default();
-    let supervisor = Supervisor::start(board.clone()).await.unwrap();
+    let supervisor = Supervisor::start(board.clone(), Dice::from_seed(1)).await.unwrap();
     let child = Notes::new("child");
     supervisor.add(child.spec(Manner::Good)).await.unwrap();
 
@@ -153,7 +153,7 @@ async fn a_child_that_keeps_failing_is_given_up_however_it_fails_and_its_sibling
     for (manner, reason) in [(Manner::PanicsInPreStart, "no start today"), (Manner::FailsInPostStart, "not after all")]
     {
         let board = Board::default();
-        let supervisor = Supervisor::start(board.clone()).await.unwrap();
+        let supervisor = Supervisor::start(board.clone(), Dice::from_seed(1)).await.unwrap();
         let (calm, hopeless) = (Notes::new("calm"), Notes::new("hopeless"));
         supervisor.add(calm.spec(Manner::Good)).await.unwrap();
         let first = supervisor.add(hopeless.spec(manner)).await;
@@ -176,7 +176,7 @@ async fn a_child_that_keeps_failing_is_given_up_however_it_fails_and_its_sibling
 #[tokio::test(start_paused = true)]
 async fn a_child_whose_making_panics_fails_alone() {
     let board = Board::default();
-    let supervisor = Supervisor::start(board.clone()).await.unwrap();
+    let supervisor = Supervisor::start(board.clone(), Dice::from_seed(1)).await.unwrap();
     let spec = ChildSpec::new("unmade", || -> (Sample, Notes) { panic!("cannot be made") });
     let reason = "cannot be made".to_owned();
     assert_eq!(supervisor.add(spec).await, Err(AddError::NotStarted { child: "unmade".into(), reason }));
@@ -188,7 +188,7 @@ async fn a_child_whose_making_panics_fails_alone() {
 #[tokio::test(start_paused = true)]
 async fn a_child_that_hangs_at_its_start_holds_up_no_sibling_and_counts_as_failed() {
     let board = Board::default();
-    let supervisor = Supervisor::start(board.clone()).await.unwrap();
+    let supervisor = Supervisor::start(board.clone(), Dice::from_seed(1)).await.unwrap();
     let (hanging, sibling) = (Notes::new("hanging"), Notes::new("sibling"));
     let (first, second) = tokio::join!(supervisor.add(hanging.spec(Manner::NeverStarts)), async {
         let added = supervisor.add(sibling.spec(Manner::Good)).await;
@@ -204,7 +204,7 @@ async fn a_child_that_hangs_at_its_start_holds_up_no_sibling_and_counts_as_faile
 #[tokio::test(start_paused = true)]
 async fn children_are_stopped_in_reverse_order_and_one_that_does_not_stop_is_killed() {
     let board = Board::default();
-    let supervisor = Supervisor::start(board.clone()).await.unwrap();
+    let supervisor = Supervisor::start(board.clone(), Dice::from_seed(1)).await.unwrap();
     let stopped: Arc<Mutex<Vec<&'static str>>> = Arc::default();
     let mut children = Vec::new();
     for (name, manner) in [("first", Manner::Good), ("second", Manner::NeverStops), ("third", Manner::Good)] {
