@@ -4,9 +4,9 @@
 //! whoever spawned. So this one actor holds every child of a peer by a [`ChildSpec`] and never awaits a child in its own
 //! handlers, except to stop: a child that is slow to start or to fail does not hold up its siblings.
 
+mod actor;
 mod board;
 mod restarts;
-mod task;
 
 use std::fmt;
 use std::future::Future;
