@@ -16,7 +16,7 @@ use crate::gossip::{Input, Seed};
 use crate::health::{Asker, World};
 use crate::host::{self, Dice, Incarnations};
 use crate::link::{Inboxes, Link};
-use crate::model::{Catalog, ClusterName, Member, Members, NodeId, Preset};
+use crate::model::{Catalog, ClusterName, Evidence, Member, Members, NodeId, Preset};
 use crate::view::{self, ViewCell};
 
 /// What a peer without a data plane is told.
@@ -58,7 +58,7 @@ pub struct BarePeer {
     children: Board,
     cluster: ClusterHandles,
     inputs: mpsc::Sender<Input>,
-    suspects: mpsc::Sender<NodeId>,
+    suspects: mpsc::Sender<Evidence>,
     is_checked: watch::Receiver<bool>,
     supervisor: Supervisor,
 }
@@ -118,7 +118,7 @@ impl BarePeer {
         let Some((_, known)) = view.node(node) else { return false };
         if known.live.suspect() {
             // While too many wait the health actor finds it in the view.
-            let _ = self.suspects.try_send(node.clone());
+            let _ = self.suspects.try_send(Evidence::Hard(node.clone()));
         }
         true
     }
