@@ -5,8 +5,6 @@
 //! optimized. So the figures are printed beside those numbers, and what is asserted is wider; only the bytes, which
 //! do not depend on the machine, are held tightly.
 
-#![expect(clippy::unwrap_used, reason = "in a test, where it cannot go on it is to stop")]
-
 use std::time::Duration;
 
 use cluster_tests::cluster::{Cluster, Shape, Special};
