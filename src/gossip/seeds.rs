@@ -39,7 +39,7 @@ impl Seeds {
         Self { names: names.map(|name| (name, known())).collect() }
     }
 
-    /// A name to ask for now; it counts as asked until [`Seeds::answered`].
+    /// Takes a name whose time to be asked has come; it counts as asked until [`Seeds::answered`].
     pub(super) fn take_name(&mut self, now: Instant) -> Option<(String, u16)> {
         let (name, known) = self.names.iter_mut().find(|(_, known)| known.ask_at.is_some_and(|at| at <= now))?;
         known.ask_at = None;

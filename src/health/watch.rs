@@ -320,7 +320,8 @@ impl Watch {
         Some(Ask { index, targets: node.addresses.iter().map(target).collect(), check: Arc::clone(&node.check) })
     }
 
-    /// A name to ask for now. It counts as asked until [`Watch::name_answered`] or [`Watch::name_broke`].
+    /// Takes a name whose time to be asked has come. It counts as asked until [`Watch::name_answered`] or
+    /// [`Watch::name_broke`].
     pub(super) fn take_name(&mut self, now: Instant) -> Option<(usize, Arc<str>)> {
         self.names.take(now)
     }

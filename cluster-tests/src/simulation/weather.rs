@@ -79,7 +79,7 @@ impl Weather {
         }
     }
 
-    /// Ends what stands between those who run; dead peers and nodes stay for now as they are, each by a throw of the dice.
+    /// Ends what stands between those who run. A dead peer or node is brought back or left as it is, by a throw of the dice.
     pub fn clear(&mut self, peers: &mut Peers, trace: &mut Trace) {
         for (until, fault) in std::mem::take(&mut self.standing) {
             let may_stay = matches!(fault, Fault::Killed(_) | Fault::Left(_) | Fault::Node(..));
