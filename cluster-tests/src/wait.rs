@@ -29,6 +29,20 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) -> Duration {
     wait_for(what, PATIENCE, || holds().then_some(())).1
 }
 
+/// [`wait_until`] for a story that runs on a runtime: whatever else runs there goes on.
+pub async fn wait_until_async(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = host::now();
+    while !holds() {
+        assert!(began.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain for {what}");
+        pause_async(LOOK_EVERY).await;
+    }
+}
+
+/// [`pause`] on a runtime.
+pub async fn pause_async(pause: Duration) {
+    tokio::time::sleep(pause).await;
+}
+
 /// Lets `pause` pass: for pacing a load or for showing that something does *not* happen, never for luck.
 #[expect(clippy::disallowed_methods, reason = "the one place where a test lets time pass")]
 pub fn pause(pause: Duration) {

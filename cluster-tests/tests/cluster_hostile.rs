@@ -15,11 +15,10 @@ use cluster_tests::certificates::Authority;
 use cluster_tests::cluster::{Cluster, Shape, Special, certificate_names};
 use cluster_tests::network;
 use cluster_tests::report;
-use cluster_tests::wait::{PATIENCE, pause};
+use cluster_tests::wait::{PATIENCE, pause, pause_async, wait_until_async};
 use cluster_tests::witness::Witness;
-use evenkeel::host;
 use evenkeel::link::{
-    AuthorityFiles, Channel, ClusterKey, Inboxes, KeyRing, Link, QuicLink, Settings, Timing, To, TrustSource,
+    AuthorityFiles, Channel, ClusterKey, Identity, Inboxes, KeyRing, Link, QuicLink, Settings, Timing, To, TrustSource,
 };
 use evenkeel::wire::Hint;
 use fastrand::Rng;
@@ -27,6 +26,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 const SEED: u64 = 0x1dea;
+/// Between two bursts of noise, so that a link carries it instead of dropping it from its outbox.
+const NOISE_PAUSE: Duration = Duration::from_millis(5);
 /// What all that noise may cost a peer at its worst moment: what is under way is bounded by `model/limits.rs` at about this.
 const GROWTH_BYTES_MAX: u64 = 64 << 20;
 
@@ -77,10 +78,12 @@ fn refused(cluster: &Cluster, reason: &str) -> u64 {
 
 fn settings(id: &str, trust: TrustSource) -> Settings {
     Settings {
-        cluster: "evenkeel".parse().unwrap(),
-        id: id.parse().unwrap(),
-        region: "nowhere".parse().unwrap(),
-        incarnation: 1,
+        own: Identity {
+            cluster: "evenkeel".parse().unwrap(),
+            id: id.parse().unwrap(),
+            region: "nowhere".parse().unwrap(),
+            incarnation: 1,
+        },
         listen: "0.0.0.0:0".parse().unwrap(),
         advertise: Some("10.77.0.4:1".parse().unwrap()),
         trust,
@@ -111,20 +114,19 @@ fn real_greetings() -> Vec<Vec<u8>> {
         let links: Vec<(QuicLink, Inboxes)> =
             (0..LINKS).map(|at| QuicLink::start(&settings(&format!("noise-{at}"), wrong_key())).unwrap()).collect();
         let mut heard: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
-        let began = host::now();
         for ((link, _), socket) in links.iter().zip(&sockets) {
             link.send(To::Address(socket.local_addr().unwrap()), Channel::Gossip, b"hello"[..].into());
         }
-        while heard.len() < LINKS {
-            assert!(began.elapsed() < PATIENCE, "no dial came");
+        wait_until_async("a dial at every socket", || {
             for (at, socket) in sockets.iter().enumerate() {
                 let mut packet = [0; 2_048];
                 if let Ok(length) = socket.recv(&mut packet) {
                     heard.entry(at).or_insert_with(|| packet[..length].to_vec());
                 }
             }
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+            heard.len() == LINKS
+        })
+        .await;
         heard.into_values().collect()
     })
 }
@@ -215,11 +217,7 @@ fn peers_with_a_wrong_key_that_dial_in_a_loop_are_refused_counted_and_told_once_
                     link.send(To::Address(targets[at % 2]), Channel::Gossip, b"hello"[..].into());
                 }
                 let all_refused = || links.iter().all(|(link, _)| !link.known().refusals.is_empty());
-                let began = host::now();
-                while !all_refused() {
-                    assert!(began.elapsed() < PATIENCE, "a peer with a wrong key is not told that it is refused");
-                    tokio::time::sleep(Duration::from_millis(2)).await;
-                }
+                wait_until_async("every peer with a wrong key to be told that it is refused", all_refused).await;
             }
         });
     });
@@ -283,7 +281,7 @@ fn noise_from_a_peer_with_the_right_key_changes_nothing() {
                     link.send(To::Address(targets[target]), channel, bytes.into());
                 }
                 if at % 20 == 0 {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    pause_async(NOISE_PAUSE).await;
                 }
             }
             let carried: u64 = Channel::ALL.iter().map(|channel| link.known().counts.of(*channel).sent).sum();

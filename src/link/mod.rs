@@ -35,6 +35,7 @@ use crate::model::limits::{
     SPEED_BYTES_MAX,
 };
 use crate::model::{ClusterName, PeerId, RegionName};
+use crate::wire::{Advertised, Hello, Software};
 
 pub use events::{Events, LinkEvent};
 pub use key::{ClusterKey, Fingerprint, KeyError, KeyFileError, KeyRing};
@@ -255,9 +256,9 @@ impl Inlets {
     }
 }
 
-/// A peer as its links need to know it.
+/// Who a peer says that it is.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct Identity {
     /// The cluster that it belongs to.
     pub cluster: ClusterName,
     /// Its name.
@@ -266,6 +267,21 @@ pub struct Settings {
     pub region: RegionName,
     /// Greater after every start.
     pub incarnation: u64,
+}
+
+impl Identity {
+    /// How it greets, dialed at `advertised`, before the cluster has an id.
+    pub(super) fn hello(&self, advertised: Advertised) -> Hello {
+        let Self { cluster, id, region, incarnation } = self.clone();
+        Hello { cluster, id, region, incarnation, advertised, cluster_id: None, software: Software::own() }
+    }
+}
+
+/// A peer as its links need to know it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Who it is.
+    pub own: Identity,
     /// The UDP address that it listens on.
     pub listen: SocketAddr,
     /// Where the others dial it. `None`: where it listens.

@@ -88,10 +88,12 @@ impl Ends {
 /// What the link is told of a peer.
 pub(super) fn link_settings(settings: &ClusterSettings, own: &Own) -> link::Settings {
     link::Settings {
-        cluster: settings.name.clone(),
-        id: own.id.clone(),
-        region: own.region.clone(),
-        incarnation: own.incarnations.next(),
+        own: link::Identity {
+            cluster: settings.name.clone(),
+            id: own.id.clone(),
+            region: own.region.clone(),
+            incarnation: own.incarnations.next(),
+        },
         listen: settings.listen,
         advertise: settings.advertise.map(Advertised::get),
         trust: settings.trust.clone(),

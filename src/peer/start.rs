@@ -253,7 +253,7 @@ async fn join_cluster(
     events: mpsc::Sender<view::Event>,
 ) -> Result<(Joined, Arc<QuicLink>), StartError> {
     let link_settings = link_settings(settings, &own);
-    let incarnation = link_settings.incarnation;
+    let incarnation = link_settings.own.incarnation;
     let start = cluster.runtime.spawn(async move { QuicLink::start(&link_settings) });
     let (link, inboxes) = start.await.map_err(|error| StartError::Thread(io::Error::other(error)))??;
     let link = Arc::new(link);

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use evenkeel::gossip::{Counted, Seed};
 use evenkeel::host::{self, Dice, Incarnations};
-use evenkeel::link::Timing;
-use evenkeel::link::memory::{Network, Path, Settings};
+use evenkeel::link::memory::{Network, Path};
+use evenkeel::link::{Identity, Timing};
 use evenkeel::model::{Catalog, Member, PeerId, PeerState, Preset, RegionName, Verdict};
 use evenkeel::peer::{BarePeer, BareSettings, ClusterHandles, Surroundings};
 use evenkeel::view::ViewCell;
@@ -194,15 +194,15 @@ impl Peers {
         place.starts += 1;
         let incarnation = place.starts * INCARNATIONS_PER_START;
         let cluster = "simulated".parse().expect("a name");
-        let settings = Settings { cluster, id: id.clone(), region: region.clone(), incarnation, timing: Timing::LAN };
+        let own = Identity { cluster, id: id.clone(), region: region.clone(), incarnation };
         let (link, inboxes) = {
             let _entered = self.hub.enter();
-            self.network.start(&settings, Some(address))
+            self.network.start(&own, Timing::LAN, Some(address))
         };
         let seeds = self.places.iter().take(SEEDS).map(|seed| Seed::Address(seed.address)).collect();
         let bare = BareSettings {
             own: Member { id, region },
-            cluster: settings.cluster,
+            cluster: own.cluster,
             preset: Preset::Lan,
             advertise: address,
             seeds,

@@ -21,10 +21,10 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::events::Subscribers;
-use super::{AskError, Channel, Events, Inboxes, Link, Links, Timing, To, Waiting};
+use super::{AskError, Channel, Events, Identity, Inboxes, Link, Links, Timing, To, Waiting};
 use crate::host::{self, Dice};
-use crate::model::{ClusterName, PeerId, RegionName};
-use crate::wire::{Advertised, Hello, Software};
+use crate::model::PeerId;
+use crate::wire::Advertised;
 use world::World;
 
 /// The way from one peer to another.
@@ -40,21 +40,6 @@ impl Default for Path {
     fn default() -> Self {
         Self { delay: Duration::from_micros(500), loss: 0.0 }
     }
-}
-
-/// A peer of a [`Network`].
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The cluster that it belongs to.
-    pub cluster: ClusterName,
-    /// Its name.
-    pub id: PeerId,
-    /// Where it is.
-    pub region: RegionName,
-    /// Greater after every start.
-    pub incarnation: u64,
-    /// How soon a silent link counts as lost.
-    pub timing: Timing,
 }
 
 /// What joins the peers of a simulation.
@@ -82,20 +67,11 @@ impl Network {
     }
 
     /// Starts a peer at `address`, or at one that is free. Whoever was there before is gone without a word.
-    pub fn start(&self, settings: &Settings, address: Option<SocketAddr>) -> (MemoryLink, Inboxes) {
-        let Settings { cluster, id, region, incarnation, timing } = settings.clone();
+    pub fn start(&self, own: &Identity, timing: Timing, address: Option<SocketAddr>) -> (MemoryLink, Inboxes) {
         let (address, run, inboxes) = self.shared.with(|world| {
             let address = address.unwrap_or_else(|| world.free_address());
-            let own = Hello {
-                cluster,
-                id,
-                region,
-                incarnation,
-                advertised: Advertised::new(address).expect("a simulation uses addresses that can be dialed"),
-                cluster_id: None,
-                software: Software::own(),
-            };
-            let (run, inboxes) = world.start(own, timing);
+            let advertised = Advertised::new(address).expect("a simulation uses addresses that can be dialed");
+            let (run, inboxes) = world.start(own.hello(advertised), timing);
             (address, run, inboxes)
         });
         (MemoryLink { network: self.clone(), address, run }, inboxes)

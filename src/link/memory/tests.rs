@@ -12,14 +12,13 @@ impl Simulation {
 
 impl Stage for Simulation {
     fn start(&self, id: &str, incarnation: u64, address: Option<SocketAddr>) -> Peer {
-        let settings = Settings {
+        let own = Identity {
             cluster: "prod".parse().unwrap(),
             id: id.parse().unwrap(),
             region: "eu-west".parse().unwrap(),
             incarnation,
-            timing: Timing::LAN,
         };
-        let (link, inboxes) = self.0.start(&settings, address);
+        let (link, inboxes) = self.0.start(&own, Timing::LAN, address);
         let address = link.address();
         Peer::new(id, address, Arc::new(link), inboxes)
     }

@@ -36,7 +36,7 @@ use super::{
 };
 use crate::host::{self, Dice};
 use crate::model::{ClusterName, PeerId};
-use crate::wire::{Advertised, Hello, Refusal, Software};
+use crate::wire::{Advertised, Refusal};
 use carry::Carrier;
 
 /// A connection answers a ping within this time, or counts as dead where another one waits for its place.
@@ -74,12 +74,12 @@ pub struct QuicLink {
 impl QuicLink {
     /// Binds the port and takes peers from now on. Must be called in a runtime, on which all its tasks then run.
     pub fn start(settings: &Settings) -> Result<(Self, Inboxes), StartError> {
-        let Settings { cluster, id, region, incarnation, listen, advertise, trust: source, timing } = settings;
-        let trust = Trust::new(source, cluster, id)?;
+        let Settings { own, listen, advertise, trust: source, timing } = settings;
+        let trust = Trust::new(source, &own.cluster, &own.id)?;
         let (client, server) = endpoint::configs(&trust, *timing)?;
         let bind_error = |error| StartError::Bind { address: *listen, error };
         let socket = endpoint::bind(*listen).map_err(bind_error)?;
-        let endpoint = endpoint::open(socket, &source.reset_secret(id), server).map_err(bind_error)?;
+        let endpoint = endpoint::open(socket, &source.reset_secret(&own.id), server).map_err(bind_error)?;
         let address = endpoint.local_addr().map_err(bind_error)?;
         // A configured port of 0 stands for the one that the system chose.
         let advertised = match advertise {
@@ -87,15 +87,7 @@ impl QuicLink {
             Some(advertise) => *advertise,
             None => address,
         };
-        let own = Hello {
-            cluster: cluster.clone(),
-            id: id.clone(),
-            region: region.clone(),
-            incarnation: *incarnation,
-            advertised: Advertised::new(advertised).ok_or(StartError::Advertise(advertised))?,
-            cluster_id: None,
-            software: Software::own(),
-        };
+        let own = own.hello(Advertised::new(advertised).ok_or(StartError::Advertise(advertised))?);
         let (inlets, inboxes) = Inlets::new();
         let shared = Arc::new(Shared {
             core: Mutex::new(Core {

@@ -5,9 +5,10 @@ use std::thread;
 use quinn::{ConnectionError, VarInt};
 
 use super::super::suite::{self, Peer, Stage, pair, tests_of};
-use super::super::{ClusterKey, KeyRing, LinkState};
+use super::super::{ClusterKey, Identity, KeyRing, LinkState};
 use super::*;
 use crate::model::limits::HELLO_BYTES_MAX;
+use crate::wire::{Hello, Software};
 
 /// Peers on this machine, each with a runtime and a thread of its own: one that is killed says nothing more.
 struct Machine {
@@ -34,10 +35,12 @@ impl Machine {
 
     fn start_link(&self, id: &str, incarnation: u64, address: Option<SocketAddr>) -> (Arc<QuicLink>, Inboxes) {
         let settings = Settings {
-            cluster: self.cluster.parse().unwrap(),
-            id: id.parse().unwrap(),
-            region: "eu-west".parse().unwrap(),
-            incarnation,
+            own: Identity {
+                cluster: self.cluster.parse().unwrap(),
+                id: id.parse().unwrap(),
+                region: "eu-west".parse().unwrap(),
+                incarnation,
+            },
             listen: address.unwrap_or("127.0.0.1:0".parse().unwrap()),
             advertise: None,
             trust: self.trust.clone(),
@@ -305,10 +308,12 @@ async fn a_port_that_is_taken_and_an_address_that_nobody_can_dial_are_told_at_st
     let machine = Machine::new();
     let ams = machine.start("ams", 1, None);
     let settings = |listen: SocketAddr| Settings {
-        cluster: "prod".parse().unwrap(),
-        id: "waw".parse().unwrap(),
-        region: "eu-west".parse().unwrap(),
-        incarnation: 1,
+        own: Identity {
+            cluster: "prod".parse().unwrap(),
+            id: "waw".parse().unwrap(),
+            region: "eu-west".parse().unwrap(),
+            incarnation: 1,
+        },
         listen,
         advertise: None,
         trust: machine.trust.clone(),
