@@ -18,6 +18,15 @@ fn five(nodes: u8) -> Option<Cluster> {
     Some(cluster)
 }
 
+/// Every path between two peers on one side and three on the other.
+const BETWEEN_SIDES: [(usize, usize); 6] = [(0, 2), (0, 3), (0, 4), (1, 2), (1, 3), (1, 4)];
+
+fn part(cluster: &Cluster) {
+    for (one, other) in BETWEEN_SIDES {
+        cluster.network().cut(one, other);
+    }
+}
+
 /// Whether a client gets an answer through each of these peers.
 #[track_caller]
 fn assert_serve(cluster: &Cluster, peers: impl IntoIterator<Item = usize>) {
@@ -82,13 +91,10 @@ fn a_peer_that_reaches_nothing_is_doubtful_and_takes_nobody_with_it() {
 #[test]
 fn parted_peers_serve_what_they_reach_and_agree_within_two_seconds_once_healed() {
     let Some(cluster) = five(2) else { return };
-    for (one, other) in [(0, 2), (0, 3), (0, 4), (1, 2), (1, 3), (1, 4)] {
-        cluster.network().cut(one, other);
-    }
+    part(&cluster);
     wait_for("both sides to call the other one dead", PATIENCE, || {
         let dead = |by: usize, of: usize| cluster.sees_peer(by, of).as_deref() == Some("dead");
-        let sides = [(0, 2), (0, 3), (0, 4), (1, 2), (1, 3), (1, 4)];
-        sides.iter().all(|&(one, other)| dead(one, other) && dead(other, one)).then_some(())
+        BETWEEN_SIDES.iter().all(|&(one, other)| dead(one, other) && dead(other, one)).then_some(())
     });
     assert_serve(&cluster, 0..5);
     cluster.network().heal();
@@ -128,9 +134,7 @@ fn a_path_that_flaps_for_a_while_leaves_no_trace() {
     let began = host::now();
     let mut at = began;
     while began.elapsed() < Duration::from_secs(seconds) {
-        for (one, other) in [(0, 2), (0, 3), (0, 4), (1, 2), (1, 3), (1, 4)] {
-            cluster.network().cut(one, other);
-        }
+        part(&cluster);
         assert_serve(&cluster, 0..5);
         at += Duration::from_secs(2);
         pause_until(at);
