@@ -3,11 +3,12 @@
 //! The view is looked at, and not each observation on its way to it: gossip sends once an interval, and of what changed in
 //! between only the last word counts.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::gossip::Input;
-use crate::model::{Admin, NodeKey};
+use crate::model::{Admin, Heard, NodeKey};
 use crate::view::{NodeView, PoolView, View};
 
 /// How often every node is looked at, for what changes between two views: whether this peer's traffic passes it over.
@@ -18,7 +19,9 @@ const LOAD_EVERY: Duration = Duration::from_secs(1);
 /// What was told last.
 #[derive(Debug)]
 pub(super) struct Announcer {
-    told: Option<Arc<View>>,
+    seen: Option<Arc<View>>,
+    /// What was said of each node; `None`: nothing is, it is disabled. Never more than there are nodes.
+    said: HashMap<NodeKey, Option<Heard>>,
     swept: Option<Instant>,
     look_at_all: Instant,
     load_at: Instant,
@@ -27,7 +30,7 @@ pub(super) struct Announcer {
 impl Announcer {
     /// Nothing was told yet.
     pub(super) fn new(now: Instant) -> Self {
-        Self { told: None, swept: None, look_at_all: now, load_at: now }
+        Self { seen: None, said: HashMap::new(), swept: None, look_at_all: now, load_at: now }
     }
 
     /// What is to be told now.
@@ -37,14 +40,17 @@ impl Announcer {
         if all {
             self.look_at_all = now + LOOK_AT_ALL_EVERY;
         }
-        let told = self.told.replace(Arc::clone(view));
-        let before = told.iter().flat_map(|told| told.pools()).map(Some).chain(std::iter::repeat(None));
+        let seen = self.seen.replace(Arc::clone(view));
+        let before = seen.iter().flat_map(|seen| seen.pools()).map(Some).chain(std::iter::repeat(None));
         for (pool, before) in view.pools().zip(before) {
-            if all || before.is_none_or(|before| !Arc::ptr_eq(pool, before)) {
-                inputs.extend(changed(pool, before.filter(|_| !all)).map(|node| Input::Observed {
-                    node: node.key,
-                    heard: (node.node.admin != Admin::Disabled).then(|| node.said_here()),
-                }));
+            if !all && before.is_some_and(|before| Arc::ptr_eq(pool, before)) {
+                continue;
+            }
+            for node in changed(pool, before.filter(|_| !all)) {
+                let heard = (node.node.admin != Admin::Disabled).then(|| node.said_here());
+                if self.said.insert(node.key, heard) != Some(heard) {
+                    inputs.push(Input::Observed { node: node.key, heard });
+                }
             }
         }
         if view.own_swept() != self.swept {
@@ -126,6 +132,7 @@ mod tests {
         view.node(&"p0".parse().unwrap()).unwrap().1.live.suspect();
         let told = announcer.look(&view, start + LOOK_AT_ALL_EVERY);
         let ejected = |input: &&Input| matches!(input, Input::Observed { heard: Some(heard), .. } if heard.ejected);
+        assert_eq!(observed(&told), [None], "of the others nothing is said again");
         assert_eq!(told.iter().filter(ejected).count(), 1);
     }
 }
