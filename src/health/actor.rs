@@ -43,6 +43,8 @@ pub struct Arguments<T> {
     pub hints: mpsc::Sender<Hint>,
     /// Who lives, and so which nodes this peer observes.
     pub members: watch_channel::Receiver<Arc<Members>>,
+    /// Nodes are asked from then on even if nobody else lives.
+    pub company_by: Instant,
     /// Set to true once every node that this peer is to check was checked and that was sent.
     pub first_round: watch_channel::Sender<bool>,
     /// Chance.
@@ -63,6 +65,7 @@ impl<T> Clone for Arguments<T> {
             hinted: Arc::clone(&self.hinted),
             hints: self.hints.clone(),
             members: self.members.clone(),
+            company_by: self.company_by,
             first_round: self.first_round.clone(),
             dice: self.dice.clone(),
             names: self.names.clone(),
@@ -140,7 +143,7 @@ impl<T: From<Output> + Send + 'static> Actor for Health<T> {
         let hinted = given.hinted.lock_owned().await;
         let members = Arc::clone(&given.members.borrow_and_update());
         let state = State {
-            watch: Watch::new(&given.catalog, known(&given.view), members, given.dice, now),
+            watch: Watch::new(&given.catalog, known(&given.view), members, given.company_by, given.dice, now),
             tasks: JoinSet::new(),
             about: HashMap::new(),
             suspects,

@@ -24,6 +24,8 @@ use crate::view::observers::{ALL_MAX, Observed};
 /// Time from the end of a check to the beginning of the next at least, however much traffic suspects the node and however
 /// many peers hint at it.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
+/// Who lives counts as known once no news of it came for so long: peers that start together find each other one by one.
+const COMPANY_SETTLES: Duration = Duration::from_millis(100);
 
 /// What others must hear.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,6 +73,10 @@ pub(super) struct Watch {
     dice: Dice,
     /// Who lives, and so who observes what.
     members: Arc<Members>,
+    /// No node is asked before.
+    begin: Instant,
+    /// What `begin` is at the latest.
+    company_by: Instant,
     hints: Hints,
     /// Nodes with something untold, each once.
     untold: VecDeque<usize>,
@@ -120,11 +126,13 @@ enum Round {
 }
 
 impl Watch {
-    /// A watch over every node that is not disabled; all that this peer observes are due at once.
+    /// A watch over every node that is not disabled; all that this peer observes are due at once, or at `company_by` where
+    /// it is alone until then: whoever will share its nodes with others need not ask them all first.
     pub(super) fn new(
         catalog: &Catalog,
         mut known: HashMap<NodeId, Known>,
         members: Arc<Members>,
+        company_by: Instant,
         dice: Dice,
         now: Instant,
     ) -> Self {
@@ -136,6 +144,8 @@ impl Watch {
             named: Vec::new(),
             punctuality: Punctuality::default(),
             dice,
+            begin: if members.is_alone() { company_by.max(now) } else { now },
+            company_by,
             members,
             hints: Hints::default(),
             untold: VecDeque::new(),
@@ -218,13 +228,17 @@ impl Watch {
 
     /// When something will be due; `None` while that depends on something else.
     pub(super) fn next(&self) -> Option<Instant> {
-        [self.schedule.next(), self.names.next(), self.hints.next()].into_iter().flatten().min()
+        let ask = self.schedule.next().map(|next| next.max(self.begin));
+        [ask, self.names.next(), self.hints.next()].into_iter().flatten().min()
     }
 
     /// Others live now: nodes that this peer observes from now on are asked, at once where nobody knows anything of them
     /// (`is_known`), else some time within their first interval; those that it observes no more are left to others.
     pub(super) fn meet(&mut self, members: Arc<Members>, is_known: impl Fn(&NodeId) -> bool, now: Instant) {
         self.members = members;
+        if now < self.begin {
+            self.begin = self.company_by.min(now + COMPANY_SETTLES);
+        }
         for index in 0..self.nodes.len() {
             let node = &mut self.nodes[index];
             let observing = node.observed.is_observed_here(&self.members);
@@ -305,6 +319,9 @@ impl Watch {
 
     /// A node to ask now. It counts as asked until [`Watch::answered`] or [`Watch::broke`].
     pub(super) fn take_ask(&mut self, now: Instant) -> Option<Ask> {
+        if now < self.begin {
+            return None;
+        }
         let index = self.schedule.take(now)?;
         let node = &mut self.nodes[index];
         node.suspected_meanwhile = false;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{Mutex, mpsc, watch};
@@ -19,6 +20,9 @@ use crate::wire::{self, Advertised};
 
 /// Hints on their way, in either direction.
 const HINTS_MAX: usize = 256;
+/// A peer that starts waits so long for others, with whom it shares the checks of nodes: some round trips, and little of the
+/// second within which it is to be ready.
+const COMPANY_WAIT_MAX: Duration = Duration::from_millis(400);
 /// Looks at the view in one interval of gossip: a change waits for a quarter of it at most before it is told.
 const LOOKS_PER_INTERVAL: u32 = 4;
 
@@ -72,6 +76,8 @@ pub(super) struct Own {
 pub(super) struct Ends {
     /// Who lives.
     pub(super) members: watch::Receiver<Arc<Members>>,
+    /// Until when it is waited for somebody who lives.
+    pub(super) company_by: Instant,
     /// Nodes that others saw failing.
     pub(super) hinted: mpsc::Receiver<NodeId>,
     /// What this peer saw failing.
@@ -80,8 +86,13 @@ pub(super) struct Ends {
 
 impl Ends {
     /// Of a peer that is alone: it hears no hints, has nobody to send one to, and stays alone.
-    pub(super) fn of_one(members: Arc<Members>) -> Self {
-        Self { members: watch::channel(members).1, hinted: mpsc::channel(1).1, hints: mpsc::channel(1).0 }
+    pub(super) fn of_one(members: Arc<Members>, now: Instant) -> Self {
+        Self {
+            members: watch::channel(members).1,
+            company_by: now,
+            hinted: mpsc::channel(1).1,
+            hints: mpsc::channel(1).0,
+        }
     }
 }
 
@@ -187,7 +198,12 @@ pub(super) fn join(
         peers: peers_seen,
         gossip: counts,
     };
-    Joined { handles, ends: Ends { members: members_seen, hinted, hints }, children, inputs }
+    Joined {
+        handles,
+        ends: Ends { members: members_seen, company_by: host::now() + COMPANY_WAIT_MAX, hinted, hints },
+        children,
+        inputs,
+    }
 }
 
 /// Tells gossip what changed in the view.

@@ -115,7 +115,7 @@ impl Peer {
             Some((Joined { handles, ends, children, inputs }, link)) => {
                 (Some(handles), ends, children, Some((inputs, link)))
             }
-            None => (None, Ends::of_one(members), Vec::new(), None),
+            None => (None, Ends::of_one(members, started), Vec::new(), None),
         };
         let ways = Ways { outputs: events, suspects: suspect_inbox, ends, first_round };
         supervisor.add(health_child(catalog, view.clone(), ways, Asker::Nodes(tls.clone()), Dice::new())).await?;
@@ -275,7 +275,7 @@ pub(super) struct Ways {
 }
 
 pub(super) fn health_child(catalog: Arc<Catalog>, view: ViewCell, ways: Ways, asker: Asker, dice: Dice) -> ChildSpec {
-    let Ways { outputs, suspects, ends: Ends { members, hinted, hints }, first_round } = ways;
+    let Ways { outputs, suspects, ends: Ends { members, company_by, hinted, hints }, first_round } = ways;
     let (suspects, hinted) = (Arc::new(Mutex::new(suspects)), Arc::new(Mutex::new(hinted)));
     let names = Names::of_system();
     ChildSpec::new("health", move || {
@@ -287,6 +287,7 @@ pub(super) fn health_child(catalog: Arc<Catalog>, view: ViewCell, ways: Ways, as
             hinted: Arc::clone(&hinted),
             hints: hints.clone(),
             members: members.clone(),
+            company_by,
             first_round: first_round.clone(),
             dice: dice.clone(),
             names: names.clone(),

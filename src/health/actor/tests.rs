@@ -71,6 +71,7 @@ impl Stage {
             hinted: Arc::new(Mutex::new(hinted_inbox)),
             hints: hints_out,
             members: members_now,
+            company_by: host::now(),
             first_round: round,
             dice: Dice::from_seed(1),
             names: Names::of_system(),

@@ -54,7 +54,7 @@ impl Cluster {
         let members = |own: usize| members(own, &ids, |_| true);
         let peer = |own: usize| Peer {
             id: ids[own].clone(),
-            watch: Watch::new(&catalog, HashMap::new(), members(own), Dice::from_seed(own as u64), now),
+            watch: Watch::new(&catalog, HashMap::new(), members(own), now, Dice::from_seed(own as u64), now),
             view: first(&catalog, members(own), now),
             alive: true,
             told_sweep: None,

@@ -49,7 +49,7 @@ impl Stage {
     /// The first of `peers` is this one.
     fn among(catalog: &Catalog, known: HashMap<NodeId, Known>, peers: &[&str]) -> Self {
         let now = host::now();
-        let watch = Watch::new(catalog, known, members(peers), Dice::from_seed(1), now);
+        let watch = Watch::new(catalog, known, members(peers), now, Dice::from_seed(1), now);
         Self { watch, now, observed: HashMap::new(), resolved: HashMap::new(), swept: None }
     }
 
@@ -491,6 +491,39 @@ fn nobody_waits_for_the_first_check_of_a_node_that_is_left_to_others_meanwhile()
     assert_eq!(stage.vote(elsewhere.as_str()), None);
 }
 
+#[test]
+fn a_peer_that_starts_among_others_waits_for_them_and_asks_only_its_share() {
+    let nodes: Vec<String> = (0..200).map(|number| format!("n{number}")).collect();
+    let nodes: Vec<(&str, &str)> = nodes.iter().map(|node| (node.as_str(), "10.0.0.1:80")).collect();
+    let start = host::now();
+    let new = || {
+        let alone = members(&["own"]);
+        Watch::new(&catalog(tcp(), &nodes), HashMap::new(), alone, start + 400 * MS, Dice::from_seed(1), start)
+    };
+    let asked = |watch: &mut Watch, now: Instant| {
+        assert!(watch.next().is_none_or(|next| next <= now), "it sleeps on");
+        std::iter::from_fn(|| watch.take_ask(now)).count()
+    };
+
+    let mut watch = new();
+    assert_eq!(watch.next(), Some(start + 400 * MS));
+    assert!(watch.take_ask(start + 399 * MS).is_none());
+    let alone = asked(&mut watch, start + 400 * MS);
+    assert!(alone >= 200.min(CHECKS_IN_FLIGHT_MAX), "nobody came, and only {alone} are asked");
+
+    let mut watch = new();
+    watch.meet(members(&MANY[..2]), |_| false, start + 50 * MS);
+    assert_eq!(watch.next(), Some(start + 150 * MS), "more may come");
+    watch.meet(members(&MANY), |_| false, start + 100 * MS);
+    assert_eq!(watch.next(), Some(start + 200 * MS));
+    let share = asked(&mut watch, start + 200 * MS);
+    assert!((1..150).contains(&share), "{share} of 200");
+
+    let mut watch = new();
+    watch.meet(members(&MANY), |_| false, start + 390 * MS);
+    assert_eq!(watch.next(), Some(start + 400 * MS), "the wait has an end");
+}
+
 /// Twenty peers and ten nodes in virtual time, every answer good.
 #[test]
 fn a_node_is_asked_as_often_by_twenty_peers_as_by_three_and_a_dead_observer_is_replaced_within_two_intervals() {
@@ -506,7 +539,7 @@ fn a_node_is_asked_as_often_by_twenty_peers_as_by_three_and_a_dead_observer_is_r
         members(&all)
     };
     let mut watches: Vec<Watch> = (0..20)
-        .map(|own| Watch::new(&catalog, HashMap::new(), seen_by(own, None), Dice::from_seed(own as u64), start))
+        .map(|own| Watch::new(&catalog, HashMap::new(), seen_by(own, None), start, Dice::from_seed(own as u64), start))
         .collect();
     // Lets time pass and returns who asked which node when.
     let run = |watches: &mut [Watch], dead: Option<usize>, from: Instant, until: Instant| {
