@@ -1,6 +1,6 @@
 //! Which links this peer keeps: whom it dials and when, which of two connections stays, who is refused.
 //!
-//! Pure. Connections have names (tokens) here and nothing else; a shell (`quic/`, `memory.rs`) opens, greets and closes them,
+//! Pure. Connections have names (tokens) here and nothing else; a shell (`quic/`, `memory/`) opens, greets and closes them,
 //! says what became of them, and performs the outputs in their order. It knows no socket, no clock and no certificate: the
 //! shell says what the time is and whether a certificate names the id of a hello.
 //!
