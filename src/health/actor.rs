@@ -26,6 +26,10 @@ const TURN_MAX: Duration = Duration::from_millis(100);
 /// How often others are told that this peer looks, and the view is searched for suspicions of which no word came: the
 /// channel may have been full.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// The same in the first [`YOUNG`] after a start: others believe a peer once they have seen that it goes on looking, and where
+/// all have started together they know nothing until then.
+const SWEEP_EVERY_YOUNG: Duration = Duration::from_millis(250);
+const YOUNG: Duration = Duration::from_secs(5);
 
 /// What the actor is given, again at each start.
 pub struct Arguments<T> {
@@ -100,6 +104,7 @@ pub struct State<T> {
     view: ViewCell,
     names: Names,
     asker: Asker,
+    started: Instant,
     swept: Instant,
     /// When the last turn ended, by its own reckoning: the next one is measured from here.
     now: Instant,
@@ -158,6 +163,7 @@ impl<T: From<Output> + Send + 'static> Actor for Health<T> {
             view: given.view,
             names: given.names,
             asker: given.asker,
+            started: now,
             swept: now,
             now,
         };
@@ -189,7 +195,9 @@ impl<T: From<Output> + Send + 'static> Actor for Health<T> {
 impl<T: From<Output> + Send + 'static> State<T> {
     /// Begins everything that is due, and says what there is room for.
     fn begin(&mut self) {
-        if self.now.saturating_duration_since(self.swept) >= SWEEP_EVERY {
+        let young = self.now.saturating_duration_since(self.started) < YOUNG;
+        let sweep_every = if young { SWEEP_EVERY_YOUNG } else { SWEEP_EVERY };
+        if self.now.saturating_duration_since(self.swept) >= sweep_every {
             self.swept = self.now;
             self.sweep();
         }
