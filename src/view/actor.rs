@@ -17,8 +17,11 @@ use crate::model::limits::VIEW_EVENTS_MAX;
 const PACE_MIN: Duration = Duration::from_millis(10);
 /// Building takes at most one part of so many of the thread, however much changes.
 const BUILD_SHARE: u32 = 10;
-/// How long a change that only shifts what is shown may wait for others like it.
-const DETAIL_DELAY: Duration = Duration::from_millis(250);
+/// How long a change that only shifts what is shown may wait for others like it: the longer, the more a view costs to
+/// build, so that details of 1,000 nodes that come one by one take one part of [`DETAIL_SHARE`] of the thread.
+const DETAIL_DELAY_MIN: Duration = Duration::from_millis(250);
+const DETAIL_DELAY_MAX: Duration = Duration::from_secs(1);
+const DETAIL_SHARE: u32 = 1_000;
 /// How often the counts that picks read follow what others have in flight, which fades.
 const LOAD_STEP: Duration = Duration::from_millis(250);
 /// A turn ends after this time even if nothing happened, so that a request to stop is heard.
@@ -69,6 +72,8 @@ pub struct State {
     publish_at: Option<Instant>,
     /// No view before this.
     not_before: Instant,
+    /// How long details wait.
+    detail_delay: Duration,
     /// When what others have in flight is looked at again, while they have any.
     load_at: Option<Instant>,
 }
@@ -83,7 +88,14 @@ impl Actor for ViewActor {
         // Changes that the one before took and did not publish.
         let left = !arguments.inbox.0.lock().await.changes.is_empty();
         myself.cast(Turn)?;
-        Ok(State { arguments, taken: Vec::new(), publish_at: left.then_some(now), not_before: now, load_at: Some(now) })
+        Ok(State {
+            arguments,
+            taken: Vec::new(),
+            publish_at: left.then_some(now),
+            not_before: now,
+            detail_delay: DETAIL_DELAY_MIN,
+            load_at: Some(now),
+        })
     }
 
     async fn handle(&self, myself: ActorRef<Turn>, _: Turn, state: &mut State) -> Result<(), ActorProcessingErr> {
@@ -112,7 +124,7 @@ impl State {
         }
         let now = host::now();
         for event in self.taken.drain(..) {
-            let at = if view.is_news(&event) { now } else { now + DETAIL_DELAY };
+            let at = if view.is_news(&event) { now } else { now + self.detail_delay };
             pending.changes.add(&view, event);
             self.publish_at = Some(self.publish_at.map_or(at, |standing| standing.min(at)));
         }
@@ -138,6 +150,7 @@ impl State {
         tell(old, &new);
         let built_in = host::now().saturating_duration_since(now);
         self.not_before = now + PACE_MIN.max(built_in * BUILD_SHARE);
+        self.detail_delay = (built_in * DETAIL_SHARE).clamp(DETAIL_DELAY_MIN, DETAIL_DELAY_MAX);
     }
 }
 
