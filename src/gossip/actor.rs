@@ -29,8 +29,8 @@ use crate::model::{Heard, Member, Members, NodeKey, PeerId, PeerState, RegionNam
 
 /// A turn ends after this time even if nothing happened, so that a request to stop is heard.
 const TURN_MAX: Duration = Duration::from_millis(200);
-/// Between two readings of what others say while much changes.
-const READ_PAUSE: Duration = Duration::from_millis(5);
+/// Between two readings of what others say. With many peers something always changes.
+const READ_PAUSE: Duration = Duration::from_millis(40);
 /// A wake-up later than so many intervals means that this peer itself was held up.
 const LATE_INTERVALS: u32 = 2;
 /// Heartbeats looked at for phi, at most.
@@ -185,6 +185,8 @@ pub struct State<T> {
     tick_at: Instant,
     read_at: Option<Instant>,
     not_before: Instant,
+    /// Everybody is to be shown anew, whatever changed.
+    show: bool,
 }
 
 enum Woken {
@@ -240,6 +242,7 @@ impl<T: From<Output> + Send + 'static> Actor for Gossip<T> {
             tick_at: now,
             read_at: Some(now),
             not_before: now,
+            show: true,
         })
     }
 
@@ -329,6 +332,7 @@ impl<T: From<Output> + Send + 'static> State<T> {
             self.remembered.membership.was_late(now);
         }
         self.tick_at = now + interval;
+        self.show = true;
         self.read_at = self.read_at.or(Some(now));
         let peers = self.arguments.peers.borrow().clone();
         let own = self.own.gossip_advertise_addr;
@@ -395,11 +399,13 @@ impl<T: From<Output> + Send + 'static> State<T> {
                 return false;
             }
         }
-        self.show(now).await
+        // Of most readings only heartbeats are new.
+        let changed = self.remembered.membership.take_changed();
+        !(std::mem::take(&mut self.show) || changed) || self.show().await
     }
 
     /// Tells who lives, where that changed, and shows everybody.
-    async fn show(&mut self, _now: Instant) -> bool {
+    async fn show(&mut self) -> bool {
         let rows: Vec<PeerRow> = self
             .remembered
             .membership

@@ -43,6 +43,14 @@ pub(super) struct Sighting {
     pub(super) leaving: bool,
 }
 
+impl Sighting {
+    /// Whether only heartbeats tell them apart.
+    fn says_the_same(&self, other: &Self) -> bool {
+        let said = |sighting: &Self| (sighting.incarnation, sighting.address, sighting.beats, sighting.leaving);
+        said(self) == said(other) && self.region == other.region
+    }
+}
+
 /// What the link says of a peer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Linked {
@@ -67,6 +75,8 @@ pub(super) struct Membership {
     deaf_until: Option<Instant>,
     /// Times that somebody was not taken because there are too many.
     refused_total: u64,
+    /// Something about somebody changed, other than heartbeats.
+    changed: bool,
 }
 
 /// One peer.
@@ -93,7 +103,7 @@ pub(super) struct Change {
 
 impl Membership {
     pub(super) fn new(own: PeerId, detection: Duration) -> Self {
-        Self { own, detection, peers: BTreeMap::new(), deaf_until: None, refused_total: 0 }
+        Self { own, detection, peers: BTreeMap::new(), deaf_until: None, refused_total: 0, changed: false }
     }
 
     /// Everybody who is known but this peer itself, by id.
@@ -104,6 +114,11 @@ impl Membership {
     /// Times that somebody was not taken because there are [`PEERS_MAX`].
     pub(super) fn refused_total(&self) -> u64 {
         self.refused_total
+    }
+
+    /// Whether anything changed since this was asked last, other than heartbeats.
+    pub(super) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
     }
 
     /// This peer's own timer was late: what arrived meanwhile may not be read yet, so nobody is called silent for as long
@@ -150,6 +165,7 @@ impl Membership {
             if restarted || sighting.heartbeat > known.sighting.heartbeat {
                 known.heard = now;
             }
+            self.changed |= !known.sighting.says_the_same(&sighting);
             (known.sighting, known.sighted) = (sighting, now);
             return;
         }
@@ -170,6 +186,7 @@ impl Membership {
             sighted: now,
             sighting: sighting.clone(),
         };
+        self.changed = true;
         self.peers.insert(sighting.id, known);
     }
 
@@ -190,6 +207,7 @@ impl Membership {
                 changes.push(Change { id: id.clone(), state, why });
             }
         }
+        self.changed |= !changes.is_empty();
         self.peers.retain(|_, known| known.dead_since.is_none_or(|since| now < since + SHOWN_AFTER_DEATH));
         changes
     }

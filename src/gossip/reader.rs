@@ -50,8 +50,8 @@ pub enum News {
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     peers: BTreeMap<PeerId, Read>,
-    /// Every incarnation that stands in the state, in the order in which they came.
-    order: BTreeMap<ChitchatId, u64>,
+    /// Every incarnation that stands in the state: in which order they came, and of whom.
+    order: BTreeMap<ChitchatId, (u64, Option<PeerId>)>,
     next: u64,
     /// Values that could not be read.
     unreadable_total: u64,
@@ -104,16 +104,17 @@ impl Reader {
         self.order.retain(|id, _| states.contains_key(id));
         for id in states.keys() {
             if !self.order.contains_key(id) {
-                self.order.insert(id.clone(), self.next);
+                let peer = id.node_id.parse().ok().filter(|_| id.node_id != own.node_id);
+                self.order.insert(id.clone(), (self.next, peer));
                 self.next += 1;
             }
         }
         let mut chosen: BTreeMap<PeerId, &ChitchatId> = BTreeMap::new();
-        for id in states.keys().filter(|id| id.node_id != own.node_id) {
-            let Ok(peer) = id.node_id.parse::<PeerId>() else { continue };
-            let rank = |id: &ChitchatId| (live.contains(id), self.order.get(id).copied());
-            if chosen.get(&peer).is_none_or(|other| rank(other) < rank(id)) {
-                chosen.insert(peer, id);
+        for id in states.keys() {
+            let Some((_, Some(peer))) = self.order.get(id) else { continue };
+            let rank = |id: &ChitchatId| (live.contains(id), self.order.get(id).map(|(order, _)| *order));
+            if chosen.get(peer).is_none_or(|other| rank(other) < rank(id)) {
+                chosen.insert(peer.clone(), id);
             }
         }
         let mut round = Round { sightings: Vec::new(), news: Vec::new() };

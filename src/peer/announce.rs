@@ -12,7 +12,7 @@ use crate::model::{Admin, Heard, NodeKey};
 use crate::view::{NodeView, PoolView, View};
 
 /// How often every node is looked at, for what changes between two views: whether this peer's traffic passes it over.
-const LOOK_AT_ALL_EVERY: Duration = Duration::from_millis(250);
+const LOOK_AT_ALL_EVERY: Duration = Duration::from_millis(500);
 /// How often it is told what is in flight.
 const LOAD_EVERY: Duration = Duration::from_secs(1);
 

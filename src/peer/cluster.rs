@@ -23,8 +23,8 @@ const HINTS_MAX: usize = 256;
 /// A peer that starts waits so long for others, with whom it shares the checks of nodes: some round trips, and little of the
 /// second within which it is to be ready.
 const COMPANY_WAIT_MAX: Duration = Duration::from_millis(400);
-/// Looks at the view in one interval of gossip: a change waits for a quarter of it at most before it is told.
-const LOOKS_PER_INTERVAL: u32 = 4;
+/// Looks at the view in one interval of gossip: a change waits for half of it at most before it is told.
+const LOOKS_PER_INTERVAL: u32 = 2;
 
 /// With whom a peer shares what it knows.
 #[derive(Clone, Debug, PartialEq)]
