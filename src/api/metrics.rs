@@ -19,6 +19,7 @@ use super::nodes::CLASSES;
 use super::pools::NodeTally;
 use super::router::Asked;
 use crate::gossip::Counted;
+use crate::link::{self, Channel, ChannelCounts};
 use crate::model::Verdict;
 use crate::peer::supervise::ChildState;
 use crate::telemetry::metrics::{self, Kind, Metric};
@@ -90,14 +91,44 @@ impl Collected {
         let unreadable =
             counted.iter().flat_map(|counted| [("message", counted.unreadable), ("value", counted.values_unreadable)]);
         page.all(metrics::GOSSIP_UNREADABLE, unreadable.map(|(what, value)| ([what], count(value))))?;
-        let refused = handles.cluster.as_ref().map(|cluster| cluster.link.known().counts);
-        let refused = refused.iter().flat_map(|counts| {
+        self.links(page)?;
+        let dropped = handles.cluster.as_ref().map(|_| (UNLABELLED, count(handles.view.load().heard_dropped())));
+        page.all(metrics::HEARD_DROPPED, dropped)
+    }
+
+    fn links(&self, page: &mut Page<'_>) -> Written {
+        let counts = self.0.handles.cluster.as_ref().map(|cluster| cluster.link.known().counts);
+        let counts = counts.iter();
+        let refused = counts.clone().flat_map(|counts| {
             let faults = Refusal::ALL.into_iter().filter(|reason| reason.is_fault());
             faults.map(|reason| ([reason.name()], count(counts.refused(reason))))
         });
         page.all(metrics::LINK_REFUSED, refused)?;
-        let dropped = handles.cluster.as_ref().map(|_| (UNLABELLED, count(handles.view.load().heard_dropped())));
-        page.all(metrics::HEARD_DROPPED, dropped)
+        let of_links: [Read<link::Counts, u64>; 3] = [
+            (metrics::LINK_DIALS, |counts| counts.dials),
+            (metrics::LINK_DIALS_FAILED, |counts| counts.dials_failed),
+            (metrics::LINK_LOST, |counts| counts.losses),
+        ];
+        for (metric, read) in of_links {
+            page.all(metric, counts.clone().map(|counts| (UNLABELLED, count(read(counts)))))?;
+        }
+        let channels =
+            counts.flat_map(|counts| Channel::ALL.into_iter().map(|channel| (channel.name(), counts.of(channel))));
+        let of_channels: [Read<ChannelCounts, u64>; 4] = [
+            (metrics::LINK_SENT, |counts| counts.sent),
+            (metrics::LINK_SENT_BYTES, |counts| counts.bytes_sent),
+            (metrics::LINK_RECEIVED, |counts| counts.received),
+            (metrics::LINK_RECEIVED_BYTES, |counts| counts.bytes_received),
+        ];
+        for (metric, read) in of_channels {
+            page.all(metric, channels.clone().map(|(name, counts)| ([name], count(read(counts)))))?;
+        }
+        let dropped = channels.flat_map(|(name, counts)| {
+            let ChannelCounts { dropped, late, oversized, untaken, .. } = *counts;
+            let why = [("unsent", dropped), ("late", late), ("oversized", oversized), ("untaken", untaken)];
+            why.map(|(why, messages)| ([name, why], count(messages)))
+        });
+        page.all(metrics::LINK_DROPPED, dropped)
     }
 
     fn pools_and_nodes(&self, page: &mut Page<'_>) -> Written {

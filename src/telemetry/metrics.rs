@@ -89,6 +89,22 @@ metrics! {
         "Times that somebody was not taken for a peer because as many as there may be are known.";
     LINK_REFUSED = Counter "evenkeel_link_refused_total" ["reason"]
         "Links that this peer refused or was refused.";
+    LINK_DIALS = Counter "evenkeel_link_dials_total" []
+        "Times that another peer was dialed.";
+    LINK_DIALS_FAILED = Counter "evenkeel_link_dials_failed_total" []
+        "Dials that led to no link.";
+    LINK_LOST = Counter "evenkeel_link_lost_total" []
+        "Links that were lost without a goodbye.";
+    LINK_SENT = Counter "evenkeel_link_sent_messages_total" ["channel"]
+        "Messages handed to the network.";
+    LINK_SENT_BYTES = Counter "evenkeel_link_sent_bytes_total" ["channel"]
+        "Bytes of messages handed to the network.";
+    LINK_RECEIVED = Counter "evenkeel_link_received_messages_total" ["channel"]
+        "Messages received whole.";
+    LINK_RECEIVED_BYTES = Counter "evenkeel_link_received_bytes_total" ["channel"]
+        "Bytes of messages received whole.";
+    LINK_DROPPED = Counter "evenkeel_link_dropped_messages_total" ["channel", "why"]
+        "Messages that did not arrive: unsent (outbox full, peer gone), late, oversized, untaken (received, and nobody took it).";
     HEARD_DROPPED = Counter "evenkeel_heard_dropped_total" []
         "Observations of other peers that were not kept: of nodes that this peer does not have, or too many.";
 

@@ -52,6 +52,8 @@ pub(super) fn in_cluster() -> Handles {
     };
     let mut counts = Counts::default();
     counts.refusals[Refusal::WrongKey as usize] = 3;
+    let gossip = &mut counts.channels[Channel::Gossip as usize];
+    (gossip.sent, gossip.late) = (7, 2);
     let links = Links {
         peers: vec![PeerLink {
             id: "fra-1".parse().unwrap(),
