@@ -121,6 +121,10 @@ fn many_peers_agree_on_a_thousand_nodes_soon_and_cheaply() {
     let spread = wait_all(&cluster, "every peer to see it", |peer| counted(&cluster, peer, "down").0 == 1);
     report::figure("a node that is down is found by a check after, no request having met it", format!("{first:?}"));
     report::figure("seen everywhere after that (2 s)", format!("{spread:?}"));
+    for &peer in &running {
+        let log = cluster.log(peer);
+        assert!(!log.contains("peer is dead"), "nobody died:\n{log}");
+    }
 
     assert!(bytes <= BYTES_PER_SECOND_MAX as f64, "{bytes} bytes a second");
     assert!(cpu <= CPU_PERCENT_MAX, "{cpu} percent of a core");
