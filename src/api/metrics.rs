@@ -90,6 +90,8 @@ impl Collected {
         let unreadable =
             counted.iter().flat_map(|counted| [("message", counted.unreadable), ("value", counted.values_unreadable)]);
         page.all(metrics::GOSSIP_UNREADABLE, unreadable.map(|(what, value)| ([what], count(value))))?;
+        let refused = counted.iter().flat_map(|counted| [("message", counted.refused), ("part", counted.left_out)]);
+        page.all(metrics::GOSSIP_REFUSED, refused.map(|(what, value)| ([what], count(value))))?;
         let refused = handles.cluster.as_ref().map(|cluster| cluster.link.known().counts);
         let refused = refused.iter().flat_map(|counts| {
             let faults = Refusal::ALL.into_iter().filter(|reason| reason.is_fault());

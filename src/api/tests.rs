@@ -356,7 +356,8 @@ async fn the_shape_of_the_cluster() {
         "disagreements": [], "disagreements_unlisted": 0,
         "gossip": {
             "messages_sent_total": 0, "sent_bytes_total": 0, "messages_received_total": 0, "received_bytes_total": 0,
-            "rounds_over_budget_total": 0, "unreadable_total": 0, "values_unreadable_total": 0, "peers_refused_total": 0
+            "rounds_over_budget_total": 0, "unreadable_total": 0, "refused_total": 0, "left_out_total": 0,
+            "values_unreadable_total": 0, "peers_refused_total": 0
         },
         "as_of": "now", "missing_peers": ["waw-1"]
     });
@@ -631,6 +632,7 @@ async fn a_scrape_shows_every_metric_and_no_other() {
         "evenkeel_peers{state=\"refused\"} 1.0",
         "evenkeel_gossip_sent_bytes_total 0.0",
         "evenkeel_gossip_unreadable_total{what=\"value\"} 0.0",
+        "evenkeel_gossip_refused_total{what=\"message\"} 0.0",
         "evenkeel_link_refused_total{reason=\"wrong_key\"} 3.0",
         "evenkeel_link_refused_total{reason=\"version\"} 0.0",
         "evenkeel_heard_dropped_total 0.0",

@@ -210,7 +210,9 @@ impl<T: From<Output> + Send + 'static> Actor for Gossip<T> {
             link: Arc::clone(&given.link),
             inbox: Arc::clone(&given.inbox),
             counts: Arc::clone(&given.counts),
-            bytes_per_second: settings.pace.bytes_per_second,
+            own: own.clone(),
+            cluster: settings.cluster.clone(),
+            pace: settings.pace,
         };
         let about = Publisher::about(&settings);
         let chitchat = spawn_chitchat(chitchat_config(&settings, own.clone()), about, &transport).await?;
@@ -464,9 +466,7 @@ fn chitchat_config(settings: &Settings, own: ChitchatId) -> ChitchatConfig {
         failure_detector_config: FailureDetectorConfig::new(
             pace.phi,
             PHI_WINDOW,
-            // A pause that is longer is an outage and no sample. One sample of some seconds would let a peer that was dead
-            // and of which somebody just remembered one more heartbeat live for as many seconds again.
-            pace.detection() * 2,
+            pace.sample_max(),
             // With the default of 5 s the death of a young peer would take 15 s to be seen.
             pace.interval,
             pace.grace,

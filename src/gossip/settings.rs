@@ -70,4 +70,16 @@ impl Pace {
     pub fn detection(&self) -> Duration {
         self.interval.mul_f64(self.phi)
     }
+
+    /// A pause between two heartbeats that is longer is an outage and no sample for phi. One sample of some seconds would
+    /// let a peer that was dead and of which somebody just remembered one more heartbeat live for as many seconds again.
+    pub fn sample_max(&self) -> Duration {
+        self.detection() * 2
+    }
+
+    /// For how long gossip keeps a peer that is silent, at most: until phi sees it, were all samples of the longest, and then
+    /// for the grace.
+    pub fn remembered(&self) -> Duration {
+        self.grace + self.sample_max().mul_f64(self.phi) + self.interval
+    }
 }
