@@ -62,15 +62,27 @@ pub(crate) fn message(bytes: &[u8]) {
     }
 }
 
-pub(crate) fn messages() -> Vec<Vec<u8>> {
-    // As chitchat 0.11 writes them: its magic number, version 0, the type; then the peers that a digest names.
-    const BEGIN: [u8; 3] = [0x53, 0xb0, 0];
+/// As chitchat 0.11 writes them: its magic number and version 0; then the type.
+const BEGIN: [u8; 3] = [0x53, 0xb0, 0];
+const CLUSTER: &[u8] = b"\x08\x00evenkeel";
+
+/// A digest that names `p1`, with so many heartbeats.
+fn digest(heartbeat: u64) -> Vec<u8> {
     let mut digest = vec![1, 0, 2, 0, b'p', b'1'];
     digest.extend_from_slice(&7_u64.to_le_bytes());
     digest.extend_from_slice(&[4, 10, 77, 0, 1]);
     digest.extend_from_slice(&7_940_u16.to_le_bytes());
-    digest.extend([3_u64, 0, 9].into_iter().flat_map(u64::to_le_bytes));
-    let cluster = b"\x08\x00evenkeel";
+    digest.extend([heartbeat, 0, 9].into_iter().flat_map(u64::to_le_bytes));
+    digest
+}
+
+/// What begins an exchange of the cluster `evenkeel`.
+pub(crate) fn syn(heartbeat: u64) -> Vec<u8> {
+    [&BEGIN[..], &[0], &digest(heartbeat), CLUSTER].concat()
+}
+
+pub(crate) fn messages() -> Vec<Vec<u8>> {
+    let digest = digest(3);
     let mut about = vec![0];
     about.extend_from_slice(&digest[2..21]);
     about.extend_from_slice(&[0; 16]);
@@ -81,7 +93,7 @@ pub(crate) fn messages() -> Vec<Vec<u8>> {
     let mut bad_cluster = Vec::new();
     ChitchatMessage::BadCluster.serialize(&mut bad_cluster);
     vec![
-        [&BEGIN[..], &[0], &digest, cluster].concat(),
+        syn(3),
         // A delta of no blocks.
         [&BEGIN[..], &[1], &digest, &[0]].concat(),
         // One of a plain block: the peer, and a key of it.
