@@ -140,6 +140,11 @@ impl Guard {
         admitted
     }
 
+    /// How many ids had a heartbeat that rose within this time.
+    pub(super) fn living(&self, now: Instant, within: Duration) -> usize {
+        self.ids.values().filter(|held| now.saturating_duration_since(held.risen) < within).count()
+    }
+
     fn sift(
         &mut self,
         from: (&PeerId, SocketAddr),

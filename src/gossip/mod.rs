@@ -16,6 +16,7 @@ mod membership;
 mod page;
 mod publisher;
 mod reader;
+mod rounds;
 mod seeds;
 mod settings;
 mod topic;

@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use tokio::sync::{OwnedMutexGuard, mpsc};
 use super::budget::Budget;
 use super::counts::Counts;
 use super::guard::Guard;
+use super::rounds::Rounds;
 use super::settings::Pace;
 use crate::host;
 use crate::link::{Channel, Link, Received, To};
@@ -37,6 +39,9 @@ struct LinkSocket {
     counts: Arc<Counts>,
     budget: Budget,
     guard: Guard,
+    rounds: Rounds,
+    /// Whoever was not heard of for so long does not live.
+    detection: Duration,
 }
 
 #[async_trait]
@@ -48,6 +53,8 @@ impl Transport for LinkTransport {
             inbox: Arc::clone(&self.inbox).lock_owned().await,
             counts: Arc::clone(&self.counts),
             budget: Budget::new(self.pace.bytes_per_second, now),
+            rounds: Rounds::new(now),
+            detection: self.pace.detection(),
             guard: Guard::new(self.cluster.as_str(), &self.own, self.pace.remembered(), now)?,
         }))
     }
@@ -57,9 +64,12 @@ impl Transport for LinkTransport {
 impl Socket for LinkSocket {
     async fn send(&mut self, to: SocketAddr, message: ChitchatMessage) -> anyhow::Result<()> {
         let begins = matches!(message, ChitchatMessage::Syn { .. });
+        let now = host::now();
+        if begins && !self.rounds.begins(now, || self.guard.living(now, self.detection)) {
+            return Ok(());
+        }
         let mut bytes = Vec::new();
         message.serialize(&mut bytes);
-        let now = host::now();
         if begins && !self.budget.try_spend(bytes.len(), now) {
             self.counts.over_budget();
             return Ok(());
@@ -85,9 +95,9 @@ impl Socket for LinkSocket {
                 Err(refused) => {
                     tracing::debug!(peer = %from, why = %refused, "a message of gossip is refused");
                     if refused.is_unreadable() {
-                        self.counts.unreadable()
+                        self.counts.unreadable();
                     } else {
-                        self.counts.refused()
+                        self.counts.refused();
                     }
                     continue;
                 }

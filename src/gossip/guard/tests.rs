@@ -59,7 +59,7 @@ impl Bytes {
     }
 
     /// Operations in blocks, packed as chitchat packs them.
-    fn delta(self, operations: Self) -> Self {
+    fn delta(self, operations: &Self) -> Self {
         let blocks = operations.0.chunks(60_000).fold(self, |bytes, block| {
             let packed = zstd::bulk::compress(block, 0).unwrap();
             bytes.raw(&[1]).raw(&u16::try_from(packed.len()).unwrap().to_le_bytes()).raw(&packed)
@@ -71,7 +71,7 @@ impl Bytes {
         Self::message(0).digest(ids).text("evenkeel")
     }
 
-    fn ack(operations: Self) -> Self {
+    fn ack(operations: &Self) -> Self {
         Self::message(2).delta(operations)
     }
 }
@@ -97,7 +97,7 @@ impl Guarded {
     }
 
     /// Says of a delta whether chitchat gets it as it came.
-    fn left_out(&mut self, operations: Bytes) -> Result<u64, Refused> {
+    fn left_out(&mut self, operations: &Bytes) -> Result<u64, Refused> {
         let admitted = self.take(&Bytes::ack(operations))?;
         ChitchatMessage::deserialize(&mut &admitted.bytes[..]).unwrap();
         Ok(admitted.left_out)
@@ -126,9 +126,9 @@ fn a_key_that_would_end_chitchats_task_is_refused() {
     let p1 = peer("p1");
     assert_eq!(guarded.take(&Bytes::syn([(&p1, 1)])).unwrap().left_out, 0);
     for key in ["région", "", "\u{1f980}", &"k".repeat(GOSSIP_KEY_BYTES_MAX + 1)] {
-        assert_eq!(guarded.left_out(Bytes::default().node(&p1).value(key, "x", 1)), Err(Refused::Key), "{key:?}");
+        assert_eq!(guarded.left_out(&Bytes::default().node(&p1).value(key, "x", 1)), Err(Refused::Key), "{key:?}");
     }
-    assert_eq!(guarded.left_out(Bytes::default().node(&p1).value("region", "eu", 1)), Ok(0));
+    assert_eq!(guarded.left_out(&Bytes::default().node(&p1).value("region", "eu", 1)), Ok(0));
 }
 
 #[test]
@@ -136,9 +136,9 @@ fn a_value_that_is_too_long_to_be_passed_on_is_refused() {
     let mut guarded = Guarded::new();
     let p1 = peer("p1");
     let value = |length: usize| Bytes::default().node(&p1).value("page.1", &"v".repeat(length), 1);
-    assert_eq!(guarded.left_out(value(GOSSIP_VALUE_BYTES_MAX)), Ok(0));
+    assert_eq!(guarded.left_out(&value(GOSSIP_VALUE_BYTES_MAX)), Ok(0));
     let long = GOSSIP_VALUE_BYTES_MAX + 1;
-    assert_eq!(guarded.left_out(value(long)), Err(Refused::Value(long)));
+    assert_eq!(guarded.left_out(&value(long)), Err(Refused::Value(long)));
 }
 
 #[test]
@@ -155,10 +155,10 @@ fn versions_that_fall_are_refused() {
         Bytes::default().value("a", "x", 1),
         Bytes::default().last_version(1),
     ] {
-        assert!(matches!(guarded.left_out(bad), Err(Refused::Malformed(_))));
+        assert!(matches!(guarded.left_out(&bad), Err(Refused::Malformed(_))));
     }
-    assert_eq!(guarded.left_out(node().last_version(5)), Ok(0));
-    assert_eq!(guarded.left_out(node()), Ok(0));
+    assert_eq!(guarded.left_out(&node().last_version(5)), Ok(0));
+    assert_eq!(guarded.left_out(&node()), Ok(0));
 }
 
 #[test]
@@ -168,12 +168,12 @@ fn names_and_addresses_that_no_peer_has_are_refused_wherever_they_stand() {
     let at = |address: &str| ChitchatId::new("p1", 1, address.parse().unwrap());
     for id in [named(""), named("P1"), named("p 1"), named(&"p".repeat(64)), named("pé")] {
         assert_eq!(guarded.take(&Bytes::syn([(&id, 1)])).unwrap_err(), Refused::Name);
-        assert_eq!(guarded.left_out(Bytes::default().node(&id)), Err(Refused::Name));
+        assert_eq!(guarded.left_out(&Bytes::default().node(&id)), Err(Refused::Name));
     }
     for id in [at("0.0.0.0:1"), at("10.0.0.1:0"), at("224.0.0.1:7940"), at("[::]:7940"), at("[ff02::1]:7940")] {
         let refused = Refused::Address(id.gossip_advertise_addr);
         assert_eq!(guarded.take(&Bytes::syn([(&id, 1)])).unwrap_err(), refused);
-        assert_eq!(guarded.left_out(Bytes::default().node(&id)), Err(refused));
+        assert_eq!(guarded.left_out(&Bytes::default().node(&id)), Err(refused));
     }
     assert_eq!(guarded.take(&Bytes::syn([(&at("[fd00::1]:7940"), 1)])).unwrap().left_out, 0);
 }
@@ -188,7 +188,7 @@ fn messages_of_another_cluster_are_refused() {
 #[test]
 fn what_is_not_a_message_cannot_be_read() {
     let mut guarded = Guarded::new();
-    let whole = Bytes::message(1).digest([(&peer("p1"), 1)]).delta(Bytes::default().node(&peer("p1")));
+    let whole = Bytes::message(1).digest([(&peer("p1"), 1)]).delta(&Bytes::default().node(&peer("p1")));
     assert_eq!(guarded.take(&whole).unwrap().left_out, 0);
     for length in 0..whole.0.len() {
         let refused = guarded.take(&Bytes(whole.0[..length].to_vec())).unwrap_err();
@@ -201,8 +201,8 @@ fn what_is_not_a_message_cannot_be_read() {
         Bytes(vec![0x53, 0xb0, 1, 3]),
         Bytes::message(2).raw(&[3, 0, 0, 0]),
         Bytes::message(2).raw(&[1, 4, 0]).raw(b"none").raw(&[0]),
-        Bytes::ack(Bytes::default().raw(&[3])),
-        Bytes::ack(Bytes::default().node(&peer("p1")).raw(&[1]).text("a").text("x").number(1).raw(&[3])),
+        Bytes::ack(&Bytes::default().raw(&[3])),
+        Bytes::ack(&Bytes::default().node(&peer("p1")).raw(&[1]).text("a").text("x").number(1).raw(&[3])),
     ] {
         assert!(guarded.take(&bad).unwrap_err().is_unreadable());
     }
@@ -264,8 +264,8 @@ fn keys_and_bytes_of_peers_are_bounded_and_the_rest_of_a_message_is_taken() {
     guarded.take(&Bytes::syn([(&p1, 1), (&p2, 1)])).unwrap();
     let keys = GOSSIP_KEYS_PER_PEER_MAX as u64 + 44;
     let many = (1..=keys).fold(Bytes::default().node(&p1), |bytes, at| bytes.value(&format!("k{at}"), "x", at));
-    assert_eq!(guarded.left_out(many.clone().node(&p2).value("region", "eu", 1)), Ok(44));
-    assert_eq!(guarded.left_out(many), Ok(44), "those that it has may change");
+    assert_eq!(guarded.left_out(&many.clone().node(&p2).value("region", "eu", 1)), Ok(44));
+    assert_eq!(guarded.left_out(&many), Ok(44), "those that it has may change");
 
     let long = "v".repeat(GOSSIP_VALUE_BYTES_MAX);
     let ids: Vec<ChitchatId> = (0..HEARSAY_MAX - 2).map(|number| peer(&format!("ghost-{number}"))).collect();
@@ -274,7 +274,7 @@ fn keys_and_bytes_of_peers_are_bounded_and_the_rest_of_a_message_is_taken() {
     for (id, half) in ids.iter().flat_map(|id| [(id, 0_u64), (id, 1)]) {
         let values = (1..=100)
             .fold(Bytes::default().node(id), |bytes, at| bytes.value(&format!("k{half}-{at}"), &long, 100 * half + at));
-        left_out += guarded.left_out(values).unwrap();
+        left_out += guarded.left_out(&values).unwrap();
     }
     assert!(left_out > 0);
     let held = &guarded.guard;
@@ -297,22 +297,25 @@ fn nobody_says_what_this_peer_says() {
         .value("region", "eu", 1)
         .node(&peer("unknown"))
         .last_version(3);
-    let admitted = guarded.take(&Bytes::ack(about_both)).unwrap();
+    let admitted = guarded.take(&Bytes::ack(&about_both)).unwrap();
     let read = read(&admitted);
     assert!(read.contains("eu") && !read.contains("mars") && !read.contains("own"), "{read}");
     assert_eq!(admitted.left_out, 0, "a late answer to this peer's own words is no fault");
 }
 
+/// Who sent it, and what.
+type Carried = (ChitchatId, Vec<u8>);
+
 /// Carries messages between peers of a test, each through the guard of who gets it.
 struct Wire {
     own: ChitchatId,
-    inboxes: Arc<Mutex<BTreeMap<SocketAddr, mpsc::Sender<(ChitchatId, Vec<u8>)>>>>,
+    inboxes: Arc<Mutex<BTreeMap<SocketAddr, mpsc::Sender<Carried>>>>,
     carried: Arc<Mutex<Vec<usize>>>,
 }
 
 struct End {
     wire: Wire,
-    inbox: mpsc::Receiver<(ChitchatId, Vec<u8>)>,
+    inbox: mpsc::Receiver<Carried>,
     guard: Guard,
 }
 
@@ -418,8 +421,8 @@ proptest! {
         let mut guarded = Guarded::new();
         let _ = guarded.take(&Bytes(bytes.clone()));
         let _ = guarded.take(&Bytes::message(kind).raw(&bytes));
-        let _ = guarded.take(&Bytes::ack(Bytes(bytes.clone())));
-        let _ = guarded.take(&Bytes::ack(Bytes::default().node(&peer("p1")).raw(&bytes)));
+        let _ = guarded.take(&Bytes::ack(&Bytes(bytes.clone())));
+        let _ = guarded.take(&Bytes::ack(&Bytes::default().node(&peer("p1")).raw(&bytes)));
         prop_assert!(guarded.guard.ids.len() <= GOSSIP_IDS_MAX);
     }
 
