@@ -71,6 +71,8 @@ struct GossipShown {
     received_bytes_total: u64,
     rounds_over_budget_total: u64,
     unreadable_total: u64,
+    refused_total: u64,
+    left_out_total: u64,
     values_unreadable_total: u64,
     peers_refused_total: u64,
 }
@@ -150,6 +152,8 @@ impl GossipShown {
             received_bytes_total: counted.bytes_received,
             rounds_over_budget_total: counted.over_budget,
             unreadable_total: counted.unreadable,
+            refused_total: counted.refused,
+            left_out_total: counted.left_out,
             values_unreadable_total: counted.values_unreadable,
             peers_refused_total: counted.peers_refused,
         }

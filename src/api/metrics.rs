@@ -91,6 +91,8 @@ impl Collected {
         let unreadable =
             counted.iter().flat_map(|counted| [("message", counted.unreadable), ("value", counted.values_unreadable)]);
         page.all(metrics::GOSSIP_UNREADABLE, unreadable.map(|(what, value)| ([what], count(value))))?;
+        let refused = counted.iter().flat_map(|counted| [("message", counted.refused), ("part", counted.left_out)]);
+        page.all(metrics::GOSSIP_REFUSED, refused.map(|(what, value)| ([what], count(value))))?;
         self.links(page)?;
         let dropped = handles.cluster.as_ref().map(|_| (UNLABELLED, count(handles.view.load().heard_dropped())));
         page.all(metrics::HEARD_DROPPED, dropped)

@@ -422,6 +422,7 @@ async fn a_scrape_shows_every_metric_and_no_other() {
         "evenkeel_peers{state=\"refused\"} 1.0",
         "evenkeel_gossip_sent_bytes_total 0.0",
         "evenkeel_gossip_unreadable_total{what=\"value\"} 0.0",
+        "evenkeel_gossip_refused_total{what=\"message\"} 0.0",
         "evenkeel_link_refused_total{reason=\"wrong_key\"} 3.0",
         "evenkeel_link_refused_total{reason=\"version\"} 0.0",
         "evenkeel_link_sent_messages_total{channel=\"gossip\"} 7.0",

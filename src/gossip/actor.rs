@@ -212,7 +212,9 @@ impl<T: From<Output> + Send + 'static> Actor for Gossip<T> {
             link: Arc::clone(&given.link),
             inbox: Arc::clone(&given.inbox),
             counts: Arc::clone(&given.counts),
-            bytes_per_second: settings.pace.bytes_per_second,
+            own: own.clone(),
+            cluster: settings.cluster.clone(),
+            pace: settings.pace,
         };
         let about = Publisher::about(&settings);
         let chitchat = spawn_chitchat(chitchat_config(&settings, own.clone()), about, &transport).await?;
@@ -470,9 +472,7 @@ fn chitchat_config(settings: &Settings, own: ChitchatId) -> ChitchatConfig {
         failure_detector_config: FailureDetectorConfig::new(
             pace.phi,
             PHI_WINDOW,
-            // A pause that is longer is an outage and no sample. One sample of some seconds would let a peer that was dead
-            // and of which somebody just remembered one more heartbeat live for as many seconds again.
-            pace.detection() * 2,
+            pace.sample_max(),
             // With the default of 5 s the death of a young peer would take 15 s to be seen.
             pace.interval,
             pace.grace,
@@ -480,5 +480,93 @@ fn chitchat_config(settings: &Settings, own: ChitchatId) -> ChitchatConfig {
         marked_for_deletion_grace_period: pace.grace,
         catchup_callback: None,
         extra_liveness_predicate: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use chitchat::transport::{Socket, Transport};
+    use chitchat::{ChitchatMessage, Deserializable};
+    use tokio::time::sleep;
+
+    use super::super::fuzzing;
+    use super::super::settings::Pace;
+    use super::*;
+    use crate::model::Preset;
+
+    type Inbox = mpsc::Receiver<ChitchatMessage>;
+
+    /// Hears what it is fed, and says nothing.
+    struct Fed(Arc<Mutex<Inbox>>);
+
+    #[async_trait]
+    impl Transport for Fed {
+        async fn open(&self, _listen: SocketAddr) -> anyhow::Result<Box<dyn Socket>> {
+            Ok(Box::new(Self(Arc::clone(&self.0))))
+        }
+    }
+
+    #[async_trait]
+    impl Socket for Fed {
+        async fn send(&mut self, _to: SocketAddr, _message: ChitchatMessage) -> anyhow::Result<()> {
+            Ok(())
+        }
+
+        async fn recv(&mut self) -> anyhow::Result<(SocketAddr, ChitchatMessage)> {
+            let message = self.0.lock().await.recv().await.unwrap();
+            Ok(("10.77.0.1:7940".parse().unwrap(), message))
+        }
+    }
+
+    /// For how long a peer counts as living whose heartbeats rose at these times, after the last of them.
+    async fn lives_for(rises_ms: &[u64]) -> Duration {
+        let settings = Settings {
+            cluster: "evenkeel".parse().unwrap(),
+            id: "own".parse().unwrap(),
+            region: RegionName::default(),
+            advertise: "10.77.0.9:7940".parse().unwrap(),
+            api: String::new(),
+            seeds: Vec::new(),
+            pace: Pace::of(Preset::Lan),
+        };
+        let own = ChitchatId::new("own", 1, settings.advertise);
+        let (sender, inbox) = mpsc::channel(1);
+        let fed = Fed(Arc::new(Mutex::new(inbox)));
+        let chitchat = spawn_chitchat(chitchat_config(&settings, own), Vec::new(), &fed).await.unwrap();
+        let began = host::now();
+        for (heartbeat, ms) in (1..).zip(rises_ms) {
+            tokio::time::sleep_until((began + Duration::from_millis(*ms)).into()).await;
+            let message = ChitchatMessage::deserialize(&mut &fuzzing::syn(heartbeat)[..]).unwrap();
+            sender.send(message).await.unwrap();
+        }
+        let last = host::now();
+        let mut lived = Duration::ZERO;
+        while host::now() < last + Duration::from_secs(5) {
+            sleep(Duration::from_millis(10)).await;
+            if chitchat.chitchat().lock().await.live_nodes().count() > 1 {
+                lived = host::now() - last;
+            }
+        }
+        lived
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_more_heartbeat_of_a_dead_peer_counts_as_life_for_less_than_two_seconds() {
+        let mut longest = Duration::ZERO;
+        for silence_ms in (100..=2_000).step_by(100) {
+            // Heard of twice, by one who had just met it; and at length.
+            longest = longest.max(lives_for(&[0, 50, 50 + silence_ms]).await);
+            let long: Vec<u64> = (0..100).map(|beat| 50 * beat).chain([4_950 + silence_ms]).collect();
+            longest = longest.max(lives_for(&long).await);
+        }
+        assert!(longest >= Duration::from_millis(500), "it was never alive: {longest:?}");
+        assert!(longest < Duration::from_millis(1_900), "{longest:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_beats_as_slowly_as_large_clusters_hear_it_lives() {
+        let beats: Vec<u64> = (0..100).map(|beat| 250 * beat).collect();
+        assert!(lives_for(&beats).await > Duration::from_millis(800));
     }
 }

@@ -12,6 +12,8 @@ pub struct Counts {
     bytes_received: AtomicU64,
     over_budget: AtomicU64,
     unreadable: AtomicU64,
+    refused: AtomicU64,
+    left_out: AtomicU64,
     values_unreadable: AtomicU64,
     peers_refused: AtomicU64,
 }
@@ -31,6 +33,10 @@ pub struct Counted {
     pub over_budget: u64,
     /// Messages that could not be read.
     pub unreadable: u64,
+    /// Messages refused because they break a bound.
+    pub refused: u64,
+    /// Ids and values left out of messages because there are too many.
+    pub left_out: u64,
     /// Values in messages that could not be read.
     pub values_unreadable: u64,
     /// Times that somebody was not taken for a peer because as many as there may be are known.
@@ -47,6 +53,8 @@ impl Counts {
             bytes_received: self.bytes_received.load(Relaxed),
             over_budget: self.over_budget.load(Relaxed),
             unreadable: self.unreadable.load(Relaxed),
+            refused: self.refused.load(Relaxed),
+            left_out: self.left_out.load(Relaxed),
             values_unreadable: self.values_unreadable.load(Relaxed),
             peers_refused: self.peers_refused.load(Relaxed),
         }
@@ -68,6 +76,14 @@ impl Counts {
 
     pub(super) fn unreadable(&self) {
         self.unreadable.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn refused(&self) {
+        self.refused.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn left_out(&self, parts: u64) {
+        self.left_out.fetch_add(parts, Relaxed);
     }
 
     /// What readers and members counted by themselves, in total.

@@ -2,19 +2,21 @@
 //! accrual failure detection) over the link.
 //!
 //! A peer writes its own keys only. What it says of nodes stands on pages ([`page`]), its load in one short value ([`load`]);
-//! [`reader`] turns what others say into news, [`membership`] says who lives. `transport` alone knows chitchat's messages,
-//! `actor` alone runs anything.
+//! [`reader`] turns what others say into news, [`membership`] says who lives. [`guard`] decides what of a message chitchat may
+//! see; it and `transport` alone know chitchat's messages, `actor` alone runs anything.
 
 mod actor;
 mod budget;
 mod counts;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod guard;
 mod load;
 mod membership;
 mod page;
 mod publisher;
 mod reader;
+mod rounds;
 mod seeds;
 mod settings;
 mod topic;

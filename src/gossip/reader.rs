@@ -123,6 +123,9 @@ impl Reader {
             self.peers.remove(&peer);
             round.news.push(News::Forget(peer));
         }
+        let mut chosen: Vec<_> = chosen.into_iter().collect();
+        // Names that somebody makes up must not push out peers that are known.
+        chosen.sort_by_key(|(peer, id)| (!live.contains(id), !self.peers.contains_key(peer)));
         for (peer, id) in chosen.into_iter().take(PEERS_MAX) {
             let Some(state) = states.get(id) else { continue };
             self.read_peer(&peer, id, state, &mut round.news, now);

@@ -60,6 +60,15 @@ pub const SEEDS_MAX: usize = 64;
 pub const GOSSIP_VALUE_BYTES_MAX: usize = 8 * 1024;
 /// Keys that are read of one peer's gossip.
 pub const GOSSIP_KEYS_PER_PEER_MAX: usize = 256;
+/// Bytes of a key that is gossiped.
+pub const GOSSIP_KEY_BYTES_MAX: usize = 64;
+/// Starts of peers that gossip knows at the same time. Each restart leaves one behind until it is forgotten.
+pub const GOSSIP_IDS_MAX: usize = 4 * PEERS_MAX;
+/// Bytes to which a message of gossip unpacks. A full one of real peers, which say much the same of the same nodes, stays well
+/// below.
+pub const GOSSIP_UNPACKED_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of all keys and values of all peers that gossip keeps.
+pub const GOSSIP_HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Bytes a second of the rounds of gossip that one peer begins and of the answers that it gives.
 pub const GOSSIP_BYTES_PER_SECOND_MAX: u32 = 512 * 1024;
 /// Words of gossip from the peer itself, on their way.
@@ -111,5 +120,12 @@ const _: () = assert!(TARGET_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(HEAD_BYTES_MAX <= RELAY_BUFFER_BYTES, "a head fits one relay buffer");
 const _: () = assert!(HEARD_PAGES_MAX * OBSERVATIONS_PER_PAGE_MAX >= NODES_MAX, "a peer can tell of every node");
 const _: () = assert!(TRAILER_BYTES_MAX <= RELAY_BUFFER_BYTES);
+// An id takes 29 bytes beside its name, and what a digest says of it 24. chitchat's messages have 65,507 bytes, and its answer
+// to a digest that left no room would end it.
+const _: () = assert!(GOSSIP_IDS_MAX * (ID_BYTES_MAX + 53) < 65_507 - 4_096, "a full digest leaves room");
+const _: () = assert!(
+    PEERS_MAX * HEARD_PAGES_MAX * (OBSERVATIONS_PER_PAGE_MAX * 11) <= GOSSIP_HELD_BYTES_MAX,
+    "every peer can tell of every node"
+);
 const _: () = assert!(HINT_NODES_MAX * (ID_BYTES_MAX + 1) < HINT_BYTES_MAX, "a full hint fits");
 const _: () = assert!(5 * (ID_BYTES_MAX + 8) + SOFTWARE_BYTES_MAX + 64 < HELLO_BYTES_MAX, "a full hello fits");

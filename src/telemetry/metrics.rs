@@ -85,6 +85,8 @@ metrics! {
         "Rounds of gossip that were left out because they would have cost more than the cap.";
     GOSSIP_UNREADABLE = Counter "evenkeel_gossip_unreadable_total" ["what"]
         "Messages of gossip, and values in them, that could not be read.";
+    GOSSIP_REFUSED = Counter "evenkeel_gossip_refused_total" ["what"]
+        "Messages of gossip that break a bound, and parts left out of others because there are too many.";
     GOSSIP_PEERS_REFUSED = Counter "evenkeel_gossip_peers_refused_total" []
         "Times that somebody was not taken for a peer because as many as there may be are known.";
     LINK_REFUSED = Counter "evenkeel_link_refused_total" ["reason"]

@@ -168,7 +168,8 @@ async fn the_shape_of_the_cluster() {
         "disagreements": [], "disagreements_unlisted": 0,
         "gossip": {
             "messages_sent_total": 0, "sent_bytes_total": 0, "messages_received_total": 0, "received_bytes_total": 0,
-            "rounds_over_budget_total": 0, "unreadable_total": 0, "values_unreadable_total": 0, "peers_refused_total": 0
+            "rounds_over_budget_total": 0, "unreadable_total": 0, "refused_total": 0, "left_out_total": 0,
+            "values_unreadable_total": 0, "peers_refused_total": 0
         },
         "as_of": "now", "missing_peers": ["waw-1"]
     });
