@@ -335,6 +335,9 @@ impl<T: From<Output> + Send + 'static> State<T> {
         }
         self.tick_at = now + interval;
         self.show = true;
+        for link in self.arguments.link.known().peers {
+            self.remembered.membership.link_received(&link.id, link.datagrams_received, now);
+        }
         self.read_at = self.read_at.or(Some(now));
         let peers = self.arguments.peers.borrow().clone();
         let own = self.own.gossip_advertise_addr;

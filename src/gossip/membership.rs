@@ -1,12 +1,14 @@
 //! Who lives, as this peer sees it. Two witnesses speak: heartbeats that arrive, also by way of others (phi), and the link
 //! to the peer itself. Heartbeats are slower to tell and see a peer that hangs; the link is told of a goodbye at once, and
-//! sees one host's cable and not another's.
+//! sees one host's cable and not another's. Where packets are lost or a core is busy, heartbeats alone are late now and then;
+//! so while the link goes on to speak, their silence is at first a suspicion.
 //!
 //! | heartbeats | link | state |
 //! | --- | --- | --- |
 //! | rise | up, or none yet | alive |
 //! | rise | lost | suspect: it lives, and others reach it |
-//! | silent (phi) | any | dead |
+//! | silent (phi) | up, and something came on it lately | suspect, and dead after twice the time |
+//! | silent (phi) | any other | dead |
 //! | have not risen since the loss | lost and not dialed again | dead |
 //! | any | it said goodbye | dead |
 //!
@@ -21,6 +23,11 @@ use crate::model::{PeerId, PeerState, RegionName};
 
 /// A dead peer is shown for so long.
 const SHOWN_AFTER_DEATH: Duration = Duration::from_secs(600);
+/// A link speaks while something came on it within this part of what a death takes to be seen: some more than the pause
+/// between two signs of life of an idle link.
+const SPEAKS_WITHIN_DETECTION: f64 = 0.5;
+/// So many times of what a death takes to be seen may heartbeats be silent while the link speaks.
+const HEARTLESS_DETECTIONS: u32 = 2;
 /// A peer that gossip does not name at all is silent after so many times of what a death takes to be seen.
 const FORGOTTEN_DETECTIONS: u32 = 3;
 
@@ -88,6 +95,10 @@ pub(super) struct Known {
     pub(super) heard: Instant,
     link: Option<Linked>,
     link_changed: Instant,
+    /// How much had come on the link when that rose last.
+    link_received: u64,
+    /// When that was.
+    link_heard: Option<Instant>,
     dead_since: Option<Instant>,
     /// When gossip named it last.
     sighted: Instant,
@@ -152,6 +163,17 @@ impl Membership {
         self.judge_all(now)
     }
 
+    /// So much has come on the link to a peer. To be told again and again: what counts is that it rises.
+    pub(super) fn link_received(&mut self, id: &PeerId, received: u64, now: Instant) {
+        if let Some(known) = self.peers.get_mut(id)
+            && known.link_received != received
+        {
+            // The first figure is of a time that is not known.
+            known.link_heard = (known.link_received != 0).then_some(now);
+            known.link_received = received;
+        }
+    }
+
     fn sight(&mut self, sighting: Sighting, now: Instant) {
         if sighting.id == self.own {
             return;
@@ -182,6 +204,8 @@ impl Membership {
             heard: now,
             link: None,
             link_changed: now,
+            link_received: 0,
+            link_heard: None,
             dead_since: None,
             sighted: now,
             sighting: sighting.clone(),
@@ -200,7 +224,7 @@ impl Membership {
         let deaf = self.deaf_until.is_some_and(|until| now < until);
         let mut changes = Vec::new();
         for (id, known) in &mut self.peers {
-            let (state, why) = known.judge(deaf);
+            let (state, why) = known.judge(deaf, self.detection, now);
             if state != known.state {
                 known.state = state;
                 known.dead_since = (state == PeerState::Dead).then_some(now);
@@ -214,13 +238,19 @@ impl Membership {
 }
 
 impl Known {
-    fn judge(&self, deaf: bool) -> (PeerState, &'static str) {
+    fn judge(&self, deaf: bool, detection: Duration, now: Instant) -> (PeerState, &'static str) {
         let risen_since = self.heard > self.link_changed;
         if self.link == Some(Linked::Closed) && !risen_since {
             return (PeerState::Dead, "it said goodbye");
         }
         let is_excused = deaf && self.state != PeerState::Dead;
         if !self.sighting.beats && !is_excused {
+            let within = |since: Instant, time: Duration| now.saturating_duration_since(since) < time;
+            let speaks = self.link == Some(Linked::Up)
+                && self.link_heard.is_some_and(|heard| within(heard, detection.mul_f64(SPEAKS_WITHIN_DETECTION)));
+            if self.state != PeerState::Dead && speaks && within(self.heard, detection * HEARTLESS_DETECTIONS) {
+                return (PeerState::Suspect, "its heartbeats stopped, and its link still speaks");
+            }
             return (PeerState::Dead, "its heartbeats stopped");
         }
         match self.link {
@@ -309,6 +339,32 @@ mod tests {
         told.linked(0, Linked::Up);
         assert_eq!(told.sighted(900, 1, false), DEAD);
         assert_eq!(told.sighted(1_000, 2, true), ALIVE);
+    }
+
+    #[test]
+    fn silence_is_a_suspicion_while_the_link_speaks_and_death_after_twice_the_time() {
+        let mut told = Told::new();
+        let speak = |told: &mut Told, ms: u64, received: u64| {
+            let now = told.start + Duration::from_millis(ms);
+            told.membership.link_received(&"a".parse().unwrap(), received, now);
+        };
+        told.sighted(0, 1, true);
+        told.linked(0, Linked::Up);
+        speak(&mut told, 100, 5);
+        speak(&mut told, 700, 6);
+        assert_eq!(told.sighted(900, 1, false), SUSPECT);
+        // Nothing came since: it is another word of the same.
+        speak(&mut told, 1_200, 6);
+        assert_eq!(told.sighted(1_200, 1, false), DEAD);
+        speak(&mut told, 1_250, 7);
+        assert_eq!(told.sighted(1_250, 1, false), DEAD, "its link alone raises nobody");
+
+        assert_eq!(told.sighted(1_300, 2, true), ALIVE);
+        speak(&mut told, 3_000, 8);
+        assert_eq!(told.sighted(3_000, 2, false), SUSPECT);
+        speak(&mut told, 3_290, 9);
+        assert_eq!(told.sighted(3_290, 2, false), SUSPECT);
+        assert_eq!(told.sighted(3_300, 2, false), DEAD);
     }
 
     #[test]

@@ -420,6 +420,7 @@ impl Keeper {
                 rtt: None,
                 bytes_sent: 0,
                 bytes_received: 0,
+                datagrams_received: 0,
             };
             if let Some((token, _)) = peer.link {
                 measure(token, &mut link);

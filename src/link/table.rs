@@ -43,6 +43,8 @@ pub struct PeerLink {
     pub bytes_sent: u64,
     /// Bytes received on the link that stands, its overhead included.
     pub bytes_received: u64,
+    /// Datagrams received on the link that stands: while it rises the peer's link lives, whatever its messages say.
+    pub datagrams_received: u64,
 }
 
 /// Whether a link stands.

@@ -67,6 +67,7 @@ pub(super) fn in_cluster() -> Handles {
             rtt: Some(Duration::from_micros(1_250)),
             bytes_sent: 10,
             bytes_received: 20,
+            datagrams_received: 3,
         }],
         refusals: vec![SeenRefusal {
             reason: Refusal::WrongKey,

@@ -86,6 +86,7 @@ struct Standing {
     run: Number,
     token: Token,
     heard: Instant,
+    parcels: u64,
     is_taken: bool,
 }
 
@@ -302,7 +303,9 @@ impl World {
 
     pub(super) fn known(&self, address: SocketAddr) -> Links {
         let Some(process) = self.peers.get(&address) else { return Links::default() };
-        process.keeper.known(|_, link| {
+        process.keeper.known(|token, link| {
+            let standing = process.ends.get(&token).and_then(|end| self.standing(*end));
+            link.datagrams_received = standing.map_or(0, |standing| standing.parcels);
             let there = self.path(address, link.address).delay;
             link.rtt = Some(there + self.path(link.address, address).delay);
         })
@@ -482,6 +485,7 @@ impl World {
             return;
         };
         standing.heard = now;
+        standing.parcels += 1;
         let (token, is_taken) = (standing.token, standing.is_taken);
         match parcel {
             Parcel::Hello(_) | Parcel::KeepAlive => {}
@@ -682,7 +686,7 @@ impl World {
         process.ends.insert(token, end);
         let Process { run, timing, .. } = *process;
         if let Some(connection) = self.connections.get_mut(&end.connection) {
-            connection.sides[end.side] = Some(Standing { run, token, heard: now, is_taken: false });
+            connection.sides[end.side] = Some(Standing { run, token, heard: now, parcels: 0, is_taken: false });
         }
         self.at(now + timing.keep_alive, Due::KeepAlive { end });
         self.at(now + timing.idle, Due::Idle { end });

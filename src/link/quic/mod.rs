@@ -170,6 +170,7 @@ impl Link for QuicLink {
                 link.rtt = Some(stats.path.rtt);
                 link.bytes_sent = stats.udp_tx.bytes;
                 link.bytes_received = stats.udp_rx.bytes;
+                link.datagrams_received = stats.udp_rx.datagrams;
             }
         })
     }
