@@ -37,7 +37,7 @@ pub enum Seed {
 /// How fast peers gossip, and when silence is death.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pace {
-    /// Between two rounds. Death takes six to nine of them to be seen by all at phi 8, and twelve among 100 peers, which begin
+    /// Between two rounds. Death takes six to nine of them to be seen by all at phi 8, and twelve among 20 to 100 peers, which begin
     /// every second exchange only.
     pub interval: Duration,
     /// How many times its usual pause a peer may be silent (as the exponential model of phi counts it). Healthy clusters
@@ -68,7 +68,7 @@ impl Pace {
     }
 
     /// How long a death takes to be seen: phi is the silence over its usual length, which is at most the interval in a cluster
-    /// of up to 20 peers, and half as much again in a large one.
+    /// of up to 8 peers, and half as much again in a large one.
     pub fn detection(&self) -> Duration {
         self.interval.mul_f64(self.phi)
     }
