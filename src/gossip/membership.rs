@@ -26,6 +26,9 @@ const SHOWN_AFTER_DEATH: Duration = Duration::from_secs(600);
 /// A link speaks while something came on it within this part of what a death takes to be seen: some more than the pause
 /// between two signs of life of an idle link.
 const SPEAKS_WITHIN_DETECTION: f64 = 0.5;
+/// Silence shorter than this part of what a death takes to be seen is no silence, whatever phi says: of a peer that was just met
+/// heartbeats come by many ways at once, and beside their pauses any other looks long.
+const SILENT_DETECTION: f64 = 0.6;
 /// So many times of what a death takes to be seen may heartbeats be silent while the link speaks.
 const HEARTLESS_DETECTIONS: u32 = 2;
 /// A peer that gossip does not name at all is silent after so many times of what a death takes to be seen.
@@ -244,8 +247,10 @@ impl Known {
             return (PeerState::Dead, "it said goodbye");
         }
         let is_excused = deaf && self.state != PeerState::Dead;
-        if !self.sighting.beats && !is_excused {
-            let within = |since: Instant, time: Duration| now.saturating_duration_since(since) < time;
+        let within = |since: Instant, time: Duration| now.saturating_duration_since(since) < time;
+        let is_silent = !self.sighting.beats
+            && (self.state == PeerState::Dead || !within(self.heard, detection.mul_f64(SILENT_DETECTION)));
+        if is_silent && !is_excused {
             let speaks = self.link == Some(Linked::Up)
                 && self.link_heard.is_some_and(|heard| within(heard, detection.mul_f64(SPEAKS_WITHIN_DETECTION)));
             if self.state != PeerState::Dead && speaks && within(self.heard, detection * HEARTLESS_DETECTIONS) {
@@ -393,8 +398,9 @@ mod tests {
         let mut told = Told::new();
         assert_eq!(told.sighted(0, 1, false), None);
         assert_eq!(told.sighted(10, 2, true), ALIVE);
-        assert_eq!(told.sighted(20, 2, false), DEAD);
-        told.membership.sighted(Vec::new(), told.start + Duration::from_secs(599));
+        assert_eq!(told.sighted(20, 2, false), ALIVE, "what is 10 ms old is no silence");
+        assert_eq!(told.sighted(620, 2, false), DEAD);
+        told.membership.sighted(Vec::new(), told.start + Duration::from_secs(600));
         assert_eq!(told.state(), DEAD);
         told.membership.sighted(Vec::new(), told.start + Duration::from_secs(601));
         assert_eq!(told.state(), None);
@@ -409,7 +415,7 @@ mod tests {
         told.membership.sighted(many(true), told.start);
         assert_eq!(told.membership.peers().count(), PEERS_MAX - 1);
         assert_eq!(told.membership.refused_total(), 1);
-        told.membership.sighted(many(false), told.start);
+        told.membership.sighted(many(false), told.start + Duration::from_secs(1));
         told.membership.sighted(vec![Told::sighting("late", 1, 1, true)], told.start);
         assert!(told.membership.peers().any(|known| known.sighting.id.as_str() == "late"));
         assert_eq!(told.membership.peers().count(), PEERS_MAX - 1);
