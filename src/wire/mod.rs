@@ -8,6 +8,7 @@
 //! cannot be read is a [`WireError`], and nothing panics or allocates more than the bytes that came.
 
 mod codec;
+mod election;
 mod frame;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -15,6 +16,7 @@ mod hello;
 mod hint;
 
 pub use codec::WireError;
+pub use election::{ElectionMessage, Memory, Round, Status, Verdict, Word};
 pub use frame::Kind;
 pub use hello::{Advertised, Hello, HelloAnswer, Refusal, Software};
 pub use hint::Hint;
