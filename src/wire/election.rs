@@ -144,20 +144,22 @@ impl ElectionMessage {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(super) mod samples {
+    use std::time::Duration;
+
     use super::*;
     use crate::model::limits::{ELECTORS_MAX, ID_BYTES_MAX};
     use crate::model::{Electors, Revision, ValueHash};
-    use std::time::Duration;
 
     fn slot() -> Slot {
-        let ids = (0..ELECTORS_MAX).map(|at| format!("{at:0>width$}", width = ID_BYTES_MAX).parse().unwrap());
+        let ids =
+            (0..ELECTORS_MAX).map(|at| format!("{at:0>width$}", width = ID_BYTES_MAX).parse().expect("a legal sample"));
         Slot {
             stamp: Term::MAX,
             revision: Revision::MAX,
             hash: ValueHash::of(b"value"),
-            electors: Electors::new(ids).unwrap(),
+            electors: Electors::new(ids).expect("a legal sample"),
             cluster: ClusterId([7; 16]),
         }
     }
@@ -165,7 +167,7 @@ pub(super) mod samples {
     /// One of each word, as long as it can be.
     pub(crate) fn all() -> Vec<ElectionMessage> {
         let (life, number, asked) = (u64::MAX, u64::MAX, Term::MAX);
-        let min_timeout = MinTimeout::new(Duration::from_millis(300)).unwrap();
+        let min_timeout = MinTimeout::new(Duration::from_millis(300)).expect("a legal sample");
         let (accepted, committed) = (Some(slot()), Some(slot()));
         let newest = slot().newness();
         let status = Status { life, memory: Memory::Whole, accepted, committed, min_timeout };

@@ -16,6 +16,8 @@ mod hello;
 mod hint;
 
 pub use codec::WireError;
+/// For records on disk, which are written by the same rules as messages.
+pub(crate) use codec::{decode as read_record, encode as write_record};
 pub use election::{ElectionMessage, Memory, Round, Status, Verdict, Word};
 pub use frame::Kind;
 pub use hello::{Advertised, Hello, HelloAnswer, Refusal, Software};
