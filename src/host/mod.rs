@@ -1,13 +1,17 @@
 //! What the machine lends: clock, dice, files, names. The only place that may ask for them.
 
+mod asleep;
 mod clock;
 mod descriptors;
 mod dice;
+mod durable;
 mod incarnation;
 mod names;
 
+pub use asleep::asleep;
 pub use clock::{now, wall_now};
 pub use descriptors::raise_descriptor_limit;
 pub use dice::Dice;
+pub use durable::{DurableError, DurableFile};
 pub use incarnation::Incarnations;
 pub use names::{NameError, Names, Resolved};

@@ -92,11 +92,27 @@ pub const HINT_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a gossip message: a full one of chitchat's, and the address of its sender.
 pub const GOSSIP_BYTES_MAX: usize = 70_000;
 /// Bytes of a question to a peer, and of its answer: a catalog fits.
-pub const QUERY_BYTES_MAX: usize = 4 * 1024 * 1024 + 4 * 1024;
+pub const QUERY_BYTES_MAX: usize = VALUE_BYTES_MAX + 4 * 1024;
 /// Bytes of an election message.
 pub const ELECTION_BYTES_MAX: usize = 64 * 1024;
-/// Bytes of a catalog message: the catalog and its envelope.
-pub const CATALOG_BYTES_MAX: usize = 4 * 1024 * 1024 + 4 * 1024;
+/// Peers that vote. A majority of more is slower and no safer; five outlive two failures.
+pub const ELECTORS_MAX: usize = 31;
+/// Bytes of the file that remembers term, vote and what was accepted.
+pub const BALLOT_BYTES_MAX: usize = 16 * 1024;
+/// Votes that wait for the disk before they are told.
+pub const HELD_ANSWERS_MAX: usize = 256;
+/// Writes that wait for the one that is undecided.
+pub const WRITES_WAITING_MAX: usize = 64;
+/// Writes whose outcome is remembered by their idempotency id.
+pub const OUTCOMES_MAX: usize = 1_000;
+/// Bytes of the body of the value that a cluster agrees on.
+pub const VALUE_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of that value: its body, and the outcomes beside it.
+pub const VALUE_BYTES_MAX: usize = VALUE_BODY_BYTES_MAX + OUTCOMES_MAX * (IDEMPOTENCY_ID_BYTES_MAX + 16) + 64;
+/// Bytes of an idempotency id.
+pub const IDEMPOTENCY_ID_BYTES_MAX: usize = 128;
+/// Bytes of a catalog message: a value and its envelope.
+pub const CATALOG_BYTES_MAX: usize = VALUE_BYTES_MAX + 4 * 1024;
 /// Bytes of a speed-test message.
 pub const SPEED_BYTES_MAX: usize = 64 * 1024;
 /// Messages of a channel that wait for a peer; one more drops the oldest.
@@ -129,3 +145,5 @@ const _: () = assert!(
 );
 const _: () = assert!(HINT_NODES_MAX * (ID_BYTES_MAX + 1) < HINT_BYTES_MAX, "a full hint fits");
 const _: () = assert!(5 * (ID_BYTES_MAX + 8) + SOFTWARE_BYTES_MAX + 64 < HELLO_BYTES_MAX, "a full hello fits");
+const _: () = assert!(4 * ELECTORS_MAX * (ID_BYTES_MAX + 1) + 1024 < BALLOT_BYTES_MAX, "a full ballot fits");
+const _: () = assert!(BALLOT_BYTES_MAX < ELECTION_BYTES_MAX, "a peer can tell its ballot in one message");

@@ -33,7 +33,7 @@ pub enum WireError {
 }
 
 /// The bytes of `value`, which are at most `MAX`.
-pub(super) fn encode<const MAX: usize>(value: &impl Serialize) -> Result<Vec<u8>, WireError> {
+pub(crate) fn encode<const MAX: usize>(value: &impl Serialize) -> Result<Vec<u8>, WireError> {
     let bytes = bincode::serde::encode_to_vec(value, config::standard())
         .map_err(|error| WireError::Unreadable(error.to_string()))?;
     if bytes.len() > MAX { Err(WireError::TooLong { length: bytes.len(), max: MAX }) } else { Ok(bytes) }
@@ -42,7 +42,7 @@ pub(super) fn encode<const MAX: usize>(value: &impl Serialize) -> Result<Vec<u8>
 /// The value that `bytes` are, all of them.
 ///
 /// The length is looked at first; the limit given to bincode holds what a claimed length could make it set aside.
-pub(super) fn decode<T: DeserializeOwned, const MAX: usize>(bytes: &[u8]) -> Result<T, WireError> {
+pub(crate) fn decode<T: DeserializeOwned, const MAX: usize>(bytes: &[u8]) -> Result<T, WireError> {
     if bytes.len() > MAX {
         return Err(WireError::TooLong { length: bytes.len(), max: MAX });
     }

@@ -12,11 +12,13 @@ pub enum Kind {
     HelloAnswer = 2,
     /// Nodes that were just seen failing.
     Hint = 3,
+    /// Who leads, and what the cluster has agreed on.
+    Election = 4,
 }
 
 impl Kind {
     /// Every kind, for reading.
-    const ALL: [Self; 3] = [Self::Hello, Self::HelloAnswer, Self::Hint];
+    const ALL: [Self; 4] = [Self::Hello, Self::HelloAnswer, Self::Hint, Self::Election];
 
     /// The message: this kind, then the body.
     pub(super) fn frame(self, body: &[u8]) -> Vec<u8> {

@@ -1,5 +1,6 @@
 //! The decoders of this folder, for `crate::fuzzing`.
 
+use super::election::{ElectionMessage, samples};
 use super::{Advertised, Hello, HelloAnswer, Hint, Refusal, Software};
 
 pub(crate) fn hello(bytes: &[u8]) {
@@ -32,6 +33,16 @@ pub(crate) fn hint(bytes: &[u8]) {
 pub(crate) fn hints() -> Vec<Vec<u8>> {
     let nodes = ["web-1", "a.b_c", "9"].map(|id| id.parse().expect("a legal id"));
     vec![Hint::new(nodes.into()).expect("three nodes").encode().expect("it fits")]
+}
+
+pub(crate) fn election(bytes: &[u8]) {
+    if let Ok(message) = ElectionMessage::decode(bytes) {
+        assert_eq!(ElectionMessage::decode(&message.encode().expect("what was read fits")), Ok(message));
+    }
+}
+
+pub(crate) fn elections() -> Vec<Vec<u8>> {
+    samples::all().iter().map(|message| message.encode().expect("it fits")).collect()
 }
 
 fn sample() -> Hello {

@@ -8,6 +8,7 @@
 //! cannot be read is a [`WireError`], and nothing panics or allocates more than the bytes that came.
 
 mod codec;
+mod election;
 mod frame;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -15,6 +16,9 @@ mod hello;
 mod hint;
 
 pub use codec::WireError;
+/// For records on disk, which are written by the same rules as messages.
+pub(crate) use codec::{decode as read_record, encode as write_record};
+pub use election::{ElectionMessage, Memory, Round, Status, Verdict, Word};
 pub use frame::Kind;
 pub use hello::{Advertised, Hello, HelloAnswer, Refusal, Software};
 pub use hint::Hint;
