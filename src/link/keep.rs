@@ -400,7 +400,7 @@ impl Keeper {
     }
 
     /// The picture, where the shell fills in what it alone can measure of a connection.
-    pub(super) fn known(&self, measure: impl Fn(Token, &mut PeerLink)) -> Links {
+    pub(super) fn known(&self, now: Instant, measure: impl Fn(Token, &mut PeerLink)) -> Links {
         let picture = |(id, peer): (&PeerId, &Peer)| {
             let address = peer.hello.advertised.get();
             let is_dialing = || self.targets.get(&address).is_some_and(|target| target.dialing.is_some());
@@ -429,7 +429,7 @@ impl Keeper {
         };
         Links {
             peers: self.peers.iter().map(picture).collect(),
-            refusals: self.refusals.seen().collect(),
+            refusals: self.refusals.seen(now).collect(),
             counts: Counts { refusals: self.refusals.totals(), ..self.counts },
         }
     }

@@ -1,4 +1,5 @@
-//! Who was refused, and why: counted for each reason and address, and told once a minute for each.
+//! Who was refused, and why: counted for each reason and address, and told once a minute for each. Whoever has more addresses
+//! than are kept apart is told of no more often than that many times a minute.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -9,6 +10,8 @@ use crate::wire::Refusal;
 
 /// A refusal that comes again is told again after this long.
 const TELL_EVERY: Duration = Duration::from_secs(60);
+/// A refusal is shown for so long after its last time, as the dead are: what was mended is no fault any more.
+const SHOWN_FOR: Duration = Duration::from_secs(600);
 
 /// Refusals of one reason between this peer and one address.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -30,6 +33,8 @@ pub struct SeenRefusal {
 pub(super) struct Refusals {
     seen: BTreeMap<(Refusal, IpAddr, bool), Entry>,
     totals: [u64; Refusal::ALL.len()],
+    /// When the minute at hand began, and how often something was told in it: an entry that was pushed out is told anew.
+    told: Option<(Instant, usize)>,
 }
 
 #[derive(Debug)]
@@ -49,7 +54,7 @@ impl Refusals {
             if again {
                 entry.told = now;
             }
-            return again;
+            return again && self.may_tell(now);
         }
         if self.seen.len() == REFUSALS_MAX {
             let oldest = self.seen.iter().min_by_key(|(_, entry)| entry.seen.last).map(|(key, _)| *key);
@@ -57,12 +62,20 @@ impl Refusals {
         }
         let seen = SeenRefusal { reason, address, by_other, count: 1, last: now };
         self.seen.insert(key, Entry { seen, told: now });
-        true
+        self.may_tell(now)
     }
 
-    /// Those that are kept apart.
-    pub(super) fn seen(&self) -> impl Iterator<Item = SeenRefusal> {
-        self.seen.values().map(|entry| entry.seen)
+    fn may_tell(&mut self, now: Instant) -> bool {
+        let (began, times) = self.told.filter(|(began, _)| now.duration_since(*began) < TELL_EVERY).unwrap_or((now, 0));
+        let may = times < REFUSALS_MAX;
+        self.told = Some((began, times + usize::from(may)));
+        may
+    }
+
+    /// Those that are kept apart and were met lately.
+    pub(super) fn seen(&self, now: Instant) -> impl Iterator<Item = SeenRefusal> {
+        let seen = self.seen.values().map(|entry| entry.seen);
+        seen.filter(move |seen| now.saturating_duration_since(seen.last) < SHOWN_FOR)
     }
 
     /// How often each reason was met.
@@ -88,7 +101,7 @@ mod tests {
         assert!(note(Refusal::IdTaken, "10.0.0.1:1000", 59));
         assert!(note(Refusal::WrongKey, "10.0.0.2:1000", 59));
         assert!(note(Refusal::WrongKey, "10.0.0.1:3000", 60));
-        let first = refusals.seen().next().unwrap();
+        let first = refusals.seen(start + Duration::from_secs(60)).next().unwrap();
         assert_eq!((first.count, first.address.port(), first.last), (3, 3000, start + Duration::from_secs(60)));
         assert_eq!(refusals.totals()[Refusal::WrongKey as usize], 4);
     }
@@ -101,8 +114,34 @@ mod tests {
             let address = SocketAddr::new(IpAddr::V4(at.into()), 1);
             refusals.note(Refusal::WrongKey, address, false, start + Duration::from_millis(u64::from(at)));
         }
-        assert_eq!(refusals.seen().count(), REFUSALS_MAX);
-        assert!(refusals.seen().all(|seen| seen.last >= start + Duration::from_millis(936)));
+        let seen: Vec<_> = refusals.seen(start + Duration::from_secs(1)).collect();
+        assert_eq!(seen.len(), REFUSALS_MAX);
+        assert!(seen.iter().all(|seen| seen.last >= start + Duration::from_millis(936)));
         assert_eq!(refusals.totals()[Refusal::WrongKey as usize], 1_000);
+    }
+
+    #[test]
+    fn somebody_with_many_addresses_does_not_fill_the_log() {
+        let start = host::now();
+        let mut refusals = Refusals::default();
+        let mut told = 0;
+        for at in 0..10_000_u32 {
+            let address = SocketAddr::new(IpAddr::V4((at % 1_000).into()), 1);
+            let now = start + Duration::from_millis(u64::from(at) * 5);
+            told += usize::from(refusals.note(Refusal::WrongKey, address, false, now));
+        }
+        assert_eq!(told, REFUSALS_MAX, "in 50 s");
+        let again = SocketAddr::new(IpAddr::V4(5_000.into()), 1);
+        assert!(refusals.note(Refusal::WrongKey, again, false, start + Duration::from_secs(60)), "another minute");
+    }
+
+    #[test]
+    fn a_refusal_that_does_not_come_again_is_shown_for_ten_minutes_and_stays_counted() {
+        let start = host::now();
+        let mut refusals = Refusals::default();
+        refusals.note(Refusal::WrongKey, "10.0.0.1:1000".parse().unwrap(), true, start);
+        assert_eq!(refusals.seen(start + Duration::from_secs(599)).count(), 1);
+        assert_eq!(refusals.seen(start + Duration::from_secs(600)).count(), 0);
+        assert_eq!(refusals.totals()[Refusal::WrongKey as usize], 1);
     }
 }

@@ -194,7 +194,10 @@ fn a_hello_that_cannot_be_taken_is_refused_for_its_reason() {
         // A peer that dials itself is nobody's fault.
         expected.extend((reason != Refusal::Itself).then(|| refused(reason, remote, false)));
         assert_eq!(story.outputs(), expected);
-        assert_eq!(story.keeper.known(|_, _| {}).counts.refused(reason), u64::from(reason != Refusal::Itself));
+        assert_eq!(
+            story.keeper.known(story.now, |_, _| {}).counts.refused(reason),
+            u64::from(reason != Refusal::Itself)
+        );
     }
 }
 
@@ -302,7 +305,7 @@ fn with_a_full_table_the_longest_lost_peer_gives_way_and_linked_ones_never() {
     story.outputs();
     let token = story.accept("late", 1);
     assert!(story.outputs().contains(&Output::Take { token }));
-    let known = story.keeper.known(|_, _| {});
+    let known = story.keeper.known(story.now, |_, _| {});
     assert_eq!(known.peers.len(), PEERS_MAX);
     assert!(known.peers.iter().all(|peer| peer.id.as_str() != "peer-7"));
     assert!(known.peers.iter().any(|peer| peer.id.as_str() == "peer-3"));

@@ -303,7 +303,7 @@ impl World {
 
     pub(super) fn known(&self, address: SocketAddr) -> Links {
         let Some(process) = self.peers.get(&address) else { return Links::default() };
-        process.keeper.known(|token, link| {
+        process.keeper.known(host::now(), |token, link| {
             let standing = process.ends.get(&token).and_then(|end| self.standing(*end));
             link.datagrams_received = standing.map_or(0, |standing| standing.parcels);
             let there = self.path(address, link.address).delay;

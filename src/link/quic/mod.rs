@@ -164,7 +164,7 @@ impl Link for QuicLink {
 
     fn known(&self) -> Links {
         let core = self.shared.lock();
-        core.keeper.known(|token, link| {
+        core.keeper.known(host::now(), |token, link| {
             if let Some(carrier) = core.connections.get(&token) {
                 let stats = carrier.connection.stats();
                 link.rtt = Some(stats.path.rtt);
