@@ -26,7 +26,7 @@ use crate::wire::{Hello, Refusal};
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 /// The longest pause between dials. Peers that were parted are linked again within about this time after the cut is mended,
 /// and shown as suspect until then; longer would save a packet every few seconds to hosts that are gone.
-const BACKOFF_MOST: Duration = Duration::from_millis(1_500);
+const BACKOFF_MOST: Duration = Duration::from_secs(1);
 /// A message asks for its address to be dialed for so long.
 const WANTED_BY_MESSAGE: Duration = Duration::from_secs(30);
 /// A lost peer is dialed for so long, though nobody sends to it.
