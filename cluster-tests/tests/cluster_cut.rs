@@ -104,6 +104,24 @@ fn parted_peers_serve_what_they_reach_and_agree_within_two_seconds_once_healed()
 }
 
 #[test]
+fn more_lost_peers_than_are_dialed_at_once_are_all_linked_again_within_two_seconds() {
+    // Longer than a dial takes at most, and a pause after it: dials are under way and lost when the cut is mended.
+    const PARTED_FOR: Duration = Duration::from_secs(7);
+    let shape = Shape { peers: 10, nodes: 1, preset: "lan", health: Some(HEALTH) };
+    let Some(cluster) = Cluster::start(shape) else { return };
+    cluster.wait_agreed(PATIENCE);
+    for (one, other) in (0..5).flat_map(|one| (5..10).map(move |other| (one, other))) {
+        cluster.network().cut(one, other);
+    }
+    pause(PARTED_FOR);
+    assert_eq!(cluster.sees_peer(0, 9).as_deref(), Some("dead"));
+    cluster.network().heal();
+    let took = cluster.wait_agreed(PATIENCE);
+    report::figure("all ten agree after the cut is healed", format!("{took:?}"));
+    assert!(took <= Duration::from_secs(2), "{took:?}");
+}
+
+#[test]
 fn peers_cut_one_way_or_from_each_other_alone_stay_one_cluster_by_way_of_the_others() {
     let Some(cluster) = five(2) else { return };
     cluster.network().cut_one_way(0, 1);

@@ -107,7 +107,7 @@ impl PeerTally {
     pub(super) fn of(handles: &Handles) -> Self {
         let mut tally = Self::default();
         for peer in peers::all(handles) {
-            tally.total += 1;
+            tally.total += usize::from(peer.state() != PeerState::Refused);
             *match peer.state() {
                 PeerState::Alive => &mut tally.alive,
                 PeerState::Suspect => &mut tally.suspect,

@@ -156,7 +156,8 @@ pub(super) fn cluster(s: &mut Section<'_, '_, '_>) -> Option<ClusterSettings> {
                 return None;
             };
             let files = key_file::Named { key_file, authority_file, certificate_file, certificate_key_file };
-            let trust = trust(s, &name, listen, &files)?;
+            let reached = [("listen", Some(listen)), ("advertise", advertise.map(Advertised::get))];
+            let trust = trust(s, &name, reached, &files)?;
             let advertise = advertise.or_else(|| Advertised::new(listen).filter(|_| listen.port() != 0));
             if advertise.is_none() && listen.ip().is_unspecified() {
                 let fault = Fault::new(s.origin(), s.path_of("advertise"), "others cannot dial all addresses")
@@ -173,20 +174,21 @@ pub(super) fn cluster(s: &mut Section<'_, '_, '_>) -> Option<ClusterSettings> {
 fn trust(
     s: &mut Section<'_, '_, '_>,
     name: &ClusterName,
-    listen: SocketAddr,
+    reached: [(&str, Option<SocketAddr>); 2],
     files: &key_file::Named,
 ) -> Option<TrustSource> {
     match files.read() {
         Ok(Some(trust)) => Some(trust),
-        Ok(None) if listen.ip().to_canonical().is_loopback() => Some(TrustSource::Keys(KeyRing::of_loopback(name))),
         Ok(None) => {
-            let fault =
-                Fault::new(s.origin_of("listen"), s.path_of("listen"), "peers beyond this machine need a cluster key")
-                    .found(quoted(&listen))
-                    .hint(
-                        "make one with `evenkeel keygen cluster.key`, give every peer the same file, and name it with \
+            let is_beyond = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
+            let beyond = reached.iter().find_map(|(key, address)| Some((*key, address.filter(is_beyond)?)));
+            let Some((key, address)) = beyond else { return Some(TrustSource::Keys(KeyRing::of_loopback(name))) };
+            let fault = Fault::new(s.origin_of(key), s.path_of(key), "peers beyond this machine need a cluster key")
+                .found(quoted(&address))
+                .hint(
+                    "make one with `evenkeel keygen cluster.key`, give every peer the same file, and name it with \
                      key_file = \"/etc/evenkeel/cluster.key\"",
-                    );
+                );
             s.reader().fault(fault);
             None
         }
@@ -336,6 +338,12 @@ mod tests {
                 assert!(fault.hint.as_deref().is_some_and(|said| said.contains(hint)), "{refused}");
             }
         }
+    }
+
+    #[test]
+    fn a_peer_that_others_reach_beyond_this_machine_needs_a_key_wherever_it_listens() {
+        let said = faults("[cluster]\nlisten = \"127.0.0.1:7940\"\nadvertise = \"10.0.0.1:7940\"");
+        assert!(said.contains("cluster.advertise") && said.contains("need a cluster key"), "{said}");
     }
 
     #[test]

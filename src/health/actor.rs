@@ -26,7 +26,7 @@ const TURN_MAX: Duration = Duration::from_millis(100);
 /// How often others are told that this peer looks, and the view is searched for suspicions of which no word came: the
 /// channel may have been full.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-/// The same in the first [`YOUNG`] after a start: others believe a peer once they have seen that it goes on looking, and where
+/// The same in the first [`YOUNG`] after a start: nothing that a peer says is believed before it has said this once, and where
 /// all have started together they know nothing until then.
 const SWEEP_EVERY_YOUNG: Duration = Duration::from_millis(250);
 const YOUNG: Duration = Duration::from_secs(5);

@@ -57,7 +57,9 @@ pub enum Event {
         /// What it says.
         nodes: Vec<(NodeKey, Heard)>,
     },
-    /// Another peer's sweep counter was seen to rise: it still looks. The first counter that is heard is no rise.
+    /// Another peer's sweep counter was seen to rise: it still looks. The first counter that is heard counts too, so that a peer
+    /// that has just started knows verdicts at once; if the other has long stopped to look, that is believed for as long as
+    /// words are fresh.
     Swept {
         /// The other peer.
         observer: PeerId,
