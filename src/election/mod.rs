@@ -25,6 +25,7 @@ mod campaign;
 mod electorate;
 mod event;
 mod following;
+mod founders;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod journal;
@@ -52,6 +53,7 @@ mod writes;
 
 pub use ballot::{BALLOT_FILE_BYTES_MAX, Ballot, BallotError, Vote};
 pub use event::{Change, Declined, Event, Leadership, Output};
+pub use founders::{Founders, FoundersError, Known};
 pub use lease::Authority;
 pub use machine::Election;
 pub use outcomes::{IdempotencyId, IdempotencyIdError, Outcomes, Value, ValueError};
