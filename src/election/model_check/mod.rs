@@ -8,5 +8,8 @@
 //! What a peer does with one event depends on that peer alone, so it is computed once for each pair of state and event; the
 //! checker then walks over numbers.
 
+mod memo;
+mod properties;
+mod scenario;
 mod space;
 mod tests;

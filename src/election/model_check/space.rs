@@ -1,15 +1,16 @@
-//! The states that three or four peers can be in together, and what must hold in each.
+//! The states that three or four peers can be in together, and how one leads to another.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use stateright::{Model, Property};
 
+use super::memo::{Fault, Local, Memo, Stepped, Stroke};
+use super::properties;
+use super::scenario::{Disk, STEP, Scenario, electors};
 use crate::election::ballot::{Ballot, Vote};
-use crate::election::event::{Change, Event, Leadership, Output};
+use crate::election::event::{Event, Leadership, Output};
 use crate::election::machine::{Election, Role};
-use crate::election::rules::Rules;
 use crate::election::settings::{Pace, Settings};
 use crate::election::time::Now;
 use crate::host::{self, Dice};
@@ -21,109 +22,22 @@ const MESSAGE_WORDS: usize = 16;
 const TERMS_MAX: usize = 8;
 const REVISIONS_MAX: usize = 5;
 
-/// What may happen, and how often.
-#[derive(Clone, Debug)]
-pub(super) struct Scenario {
-    pub(super) name: &'static str,
-    pub(super) rules: Rules,
-    /// The peers, by name, each with what is on its disk at first and the first electors that its settings name.
-    pub(super) peers: Vec<(&'static str, Disk, Option<&'static str>)>,
-    /// Those that campaign, by their place.
-    pub(super) candidates: &'static [usize],
-    /// No term beyond this one.
-    pub(super) term_max: u64,
-    /// Crashes that keep the disk, of these peers.
-    pub(super) crashes: u8,
-    pub(super) who_crashes: &'static [usize],
-    /// Crashes that lose it.
-    pub(super) wipes: u8,
-    pub(super) who_is_wiped: &'static [usize],
-    /// Values proposed after the first.
-    pub(super) writes: u8,
-    pub(super) changes: Vec<Change>,
-    /// A ballot takes time to reach the disk, and a crash may come before.
-    pub(super) slow_disk: bool,
-    /// Whoever leads at the beginning: elected before, and heard by all.
-    pub(super) led_by: Option<usize>,
-    /// Time runs: so many steps of [`STEP`].
-    pub(super) steps: u8,
-    /// Heartbeats that a leader sends because it is time to.
-    pub(super) beats: u8,
-    /// Left out is what changes nothing that lasts. A candidate is taken to have won the round before the votes, which only
-    /// ever holds candidates back; and what acknowledges or proposes nothing, or only says no, is lost.
-    pub(super) terse: bool,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Disk {
-    /// Nothing.
-    Empty,
-    /// The first value is committed, by these electors, in term 1.
-    Committed(&'static str),
-}
-
-/// A step of the clock: three are as long as a lease, and four are longer than the minimum time-out.
-pub(super) const STEP: Duration = Duration::from_millis(90);
-
-/// One peer: its process and its disk.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-struct Local {
-    machine: Election,
-    disk: Ballot,
-    writing: Option<(u64, Ballot)>,
-    life: u8,
-    /// When an answer to a heartbeat came last.
-    answered_at: u8,
-}
-
-/// What can be done to one peer.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-enum Stroke {
-    Hear(u16),
-    Fire,
-    Written,
-    Crash,
-    Wipe,
-    Propose(u8),
-    Change(u8),
-}
-
-/// What that leads to.
-#[derive(Clone, Debug)]
-struct Stepped {
-    after: u32,
-    sent: Vec<u16>,
-    led: Vec<u64>,
-    committed: Vec<u16>,
-    fault: Option<Fault>,
-    /// The revision that the peer has accepted, when it was elected.
-    elected_with: Option<Option<u16>>,
-}
-
-/// What must never happen.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(super) enum Fault {
-    TwoLeaders,
-    WentBack,
-    CommittedLost,
-}
-
 /// All peers together.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct State {
     peers: [u32; PEERS_MAX],
     network: [u64; MESSAGE_WORDS],
     /// Who led each term, counted from 1.
-    leaders: [u8; TERMS_MAX],
+    pub(super) leaders: [u8; TERMS_MAX],
     /// What was told to be committed, by revision.
-    committed: [u16; REVISIONS_MAX],
-    fault: Option<Fault>,
+    pub(super) committed: [u16; REVISIONS_MAX],
+    pub(super) fault: Option<Fault>,
     crashes: u8,
     wipes: u8,
     writes: u8,
     changes: u8,
     beats: u8,
-    clock: u8,
+    pub(super) clock: u8,
 }
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -138,69 +52,11 @@ pub(super) enum Action {
     Tick,
 }
 
-#[derive(Default)]
-struct Memo {
-    locals: Vec<Arc<Local>>,
-    local_ids: HashMap<Arc<Local>, u32>,
-    messages: Vec<(usize, PeerId, ElectionMessage)>,
-    message_ids: HashMap<(usize, PeerId, ElectionMessage), u16>,
-    slots: Vec<Slot>,
-    steps: HashMap<(u32, Stroke, u8), Arc<Stepped>>,
-}
-
-impl Memo {
-    fn local(&mut self, local: Local) -> u32 {
-        let local = Arc::new(local);
-        if let Some(&id) = self.local_ids.get(&local) {
-            return id;
-        }
-        let id = u32::try_from(self.locals.len()).unwrap();
-        self.locals.push(Arc::clone(&local));
-        self.local_ids.insert(local, id);
-        id
-    }
-
-    fn message(&mut self, message: (usize, PeerId, ElectionMessage)) -> u16 {
-        if let Some(&id) = self.message_ids.get(&message) {
-            return id;
-        }
-        let id = u16::try_from(self.messages.len()).unwrap();
-        self.messages.push(message.clone());
-        self.message_ids.insert(message, id);
-        id
-    }
-
-    /// Slots that say the same have one number, from 1.
-    fn slot(&mut self, slot: &Slot) -> u16 {
-        let known = self.slots.iter().position(|known| known.says_the_same(slot));
-        let at = known.unwrap_or_else(|| {
-            self.slots.push(slot.clone());
-            self.slots.len() - 1
-        });
-        u16::try_from(at + 1).unwrap()
-    }
-}
-
 pub(super) struct Space {
     pub(super) scenario: Scenario,
-    ids: Vec<PeerId>,
+    pub(super) ids: Vec<PeerId>,
     base: Instant,
     memo: Mutex<Memo>,
-}
-
-pub(super) const ONE_LEADER: &str = "a term has at most one leader";
-pub(super) const NEVER_BACK: &str = "term and vote never go back";
-pub(super) const NEVER_LOST: &str = "what was committed is never lost, and revisions are linear";
-pub(super) const ONE_ACTS: &str = "at most one peer may act";
-pub(super) const STOPS: &str = "a leader without a quorum stops";
-pub(super) const ELECTED: &str = "a leader is elected";
-pub(super) const ELECTED_AGAIN: &str = "a second term has a leader";
-pub(super) const COMMITTED: &str = "something is committed";
-pub(super) const CHANGED: &str = "a change of the electors is committed";
-pub(super) const RECOVERED: &str = "a peer that lost its disk remembers again";
-
-pub(super) fn electors(ids: &str) -> Electors {
-    Electors::new(ids.split(',').map(|id| id.parse().unwrap())).unwrap()
 }
 
 impl Space {
@@ -226,11 +82,11 @@ impl Space {
         self.memo.lock().unwrap()
     }
 
-    fn is_timed(&self) -> bool {
+    pub(super) fn is_timed(&self) -> bool {
         self.scenario.steps > 0
     }
 
-    fn now(&self, clock: u8) -> Now {
+    pub(super) fn now(&self, clock: u8) -> Now {
         // Everybody is long past the silence of its start.
         let at = self.base
             + if self.is_timed() { Duration::from_secs(10) + STEP * u32::from(clock) } else { Duration::ZERO };
@@ -460,7 +316,7 @@ impl Space {
         }
     }
 
-    fn local(&self, state: &State, peer: usize) -> Arc<Local> {
+    pub(super) fn local(&self, state: &State, peer: usize) -> Arc<Local> {
         Arc::clone(&self.memo().locals[state.peers[peer] as usize])
     }
 
@@ -502,23 +358,6 @@ impl Space {
             if before == *state {
                 break;
             }
-        }
-    }
-
-    fn has_seen(&self, state: &State, what: &str) -> bool {
-        let locals = || (0..self.ids.len()).map(|peer| self.local(state, peer));
-        match what {
-            ELECTED => state.leaders.iter().any(|leader| *leader != 0),
-            ELECTED_AGAIN => state.leaders.iter().filter(|leader| **leader != 0).count() > 1,
-            COMMITTED => state.committed.iter().filter(|slot| **slot != 0).count() > 0,
-            CHANGED => {
-                let first = self.scenario.peers.iter().find_map(|(_, disk, _)| match disk {
-                    Disk::Committed(ids) => Some(electors(ids)),
-                    Disk::Empty => None,
-                });
-                locals().any(|local| local.disk.committed.as_ref().map(|slot| &slot.electors) != first.as_ref())
-            }
-            _ => locals().any(|local| local.life > 0 && local.disk.vote == Vote::Forgotten),
         }
     }
 }
@@ -672,41 +511,7 @@ impl Model for Space {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        let mut all = vec![
-            Property::always(ONE_LEADER, |_, state: &State| state.fault != Some(Fault::TwoLeaders)),
-            Property::always(NEVER_BACK, |_, state: &State| state.fault != Some(Fault::WentBack)),
-            Property::always(NEVER_LOST, |_, state: &State| state.fault != Some(Fault::CommittedLost)),
-            Property::sometimes(ELECTED, |space: &Self, state: &State| space.has_seen(state, ELECTED)),
-            Property::sometimes(COMMITTED, |space: &Self, state: &State| space.has_seen(state, COMMITTED)),
-        ];
-        if self.is_timed() {
-            all.push(Property::always(ONE_ACTS, |space: &Self, state: &State| {
-                let now = space.now(state.clock);
-                let acts = |peer: &usize| space.local(state, *peer).machine.authority(now).is_some();
-                (0..space.ids.len()).filter(acts).count() <= 1
-            }));
-            all.push(Property::always(STOPS, |space: &Self, state: &State| {
-                let now = space.now(state.clock);
-                (0..space.ids.len()).all(|peer| {
-                    let local = space.local(state, peer);
-                    // What was answered then was sent then or before.
-                    let silent = STEP * u32::from(state.clock - local.answered_at);
-                    local.machine.authority(now).is_none() || silent < Duration::from_millis(270)
-                })
-            }));
-        }
-        if self.scenario.term_max > 2 {
-            all.push(Property::sometimes(ELECTED_AGAIN, |space: &Self, state: &State| {
-                space.has_seen(state, ELECTED_AGAIN)
-            }));
-        }
-        if !self.scenario.changes.is_empty() {
-            all.push(Property::sometimes(CHANGED, |space: &Self, state: &State| space.has_seen(state, CHANGED)));
-        }
-        if self.scenario.wipes > 0 {
-            all.push(Property::sometimes(RECOVERED, |space: &Self, state: &State| space.has_seen(state, RECOVERED)));
-        }
-        all
+        properties::of(self)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use stateright::{Checker, HasDiscoveries, Model};
 
+use super::properties::*;
+use super::scenario::*;
 use super::space::*;
 use crate::election::event::Change;
 use crate::election::rules::{Rule, Rules};
