@@ -4,6 +4,9 @@
 //! says what became of them, and performs the outputs in their order. It knows no socket, no clock and no certificate: the
 //! shell says what the time is and whether a certificate names the id of a hello.
 //!
+//! Long, and one subject: every entry ends in the same few rules about one table of peers and one of dials. What can be decided
+//! apart stands apart: which of two connections stays (`settle.rs`), what waits (`outbox.rs`), who was refused (`refusals.rs`).
+//!
 //! A connection's way: [`Keeper::begin`] or [`Output::Dial`] names it; [`Keeper::greeted`] says who is at its other end;
 //! [`Output::Take`] or [`Output::Refuse`] decides; [`Keeper::ended`] says that it is gone, however that came.
 

@@ -1,4 +1,7 @@
 //! What happens in a simulated network, and when: one queue of parcels and timers, in the order of their time.
+//!
+//! Long, and one subject: each thing that happens may put others into the queue, so all that may happen stands in one place,
+//! by the order of the headings below (what a test does, what a link does, what the driver does, how it happens).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher;
