@@ -12,6 +12,9 @@ use evenkeel::host;
 /// Checked often, so that a story need not wait for the five seconds that ship.
 const HEALTH: &str = "{ type = \"http\", path = \"/health\", interval = \"500ms\", timeout = \"300ms\", fall = 2 }";
 
+/// All agree so soon once nothing is cut.
+const AGREED_MAX: Duration = Duration::from_secs(2);
+
 fn five(nodes: u8) -> Option<Cluster> {
     let cluster = Cluster::start(Shape { peers: 5, nodes, preset: "lan", health: Some(HEALTH) })?;
     cluster.wait_agreed(PATIENCE);
@@ -25,6 +28,15 @@ fn part(cluster: &Cluster) {
     for (one, other) in BETWEEN_SIDES {
         cluster.network().cut(one, other);
     }
+}
+
+/// Mends what was cut; all have to agree soon.
+#[track_caller]
+fn heal(cluster: &Cluster, what: &str) {
+    cluster.network().heal();
+    let took = cluster.wait_agreed(PATIENCE);
+    report::figure(what, format!("{took:?}"));
+    assert!(took <= AGREED_MAX, "{took:?}");
 }
 
 /// Whether a client gets an answer through each of these peers.
@@ -97,10 +109,7 @@ fn parted_peers_serve_what_they_reach_and_agree_within_two_seconds_once_healed()
         BETWEEN_SIDES.iter().all(|&(one, other)| dead(one, other) && dead(other, one)).then_some(())
     });
     assert_serve(&cluster, 0..5);
-    cluster.network().heal();
-    let took = cluster.wait_agreed(PATIENCE);
-    report::figure("all agree after the cut is healed", format!("{took:?}"));
-    assert!(took <= Duration::from_secs(2), "{took:?}");
+    heal(&cluster, "all agree after the cut is healed");
 }
 
 #[test]
@@ -115,10 +124,7 @@ fn more_lost_peers_than_are_dialed_at_once_are_all_linked_again_within_two_secon
     }
     pause(PARTED_FOR);
     assert_eq!(cluster.sees_peer(0, 9).as_deref(), Some("dead"));
-    cluster.network().heal();
-    let took = cluster.wait_agreed(PATIENCE);
-    report::figure("all ten agree after the cut is healed", format!("{took:?}"));
-    assert!(took <= Duration::from_secs(2), "{took:?}");
+    heal(&cluster, "all ten agree after the cut is healed");
 }
 
 #[test]
@@ -139,10 +145,7 @@ fn peers_cut_one_way_or_from_each_other_alone_stay_one_cluster_by_way_of_the_oth
         }
     }
     assert_serve(&cluster, 0..5);
-    cluster.network().heal();
-    let took = cluster.wait_agreed(PATIENCE);
-    report::figure("all agree after a cut one way is healed", format!("{took:?}"));
-    assert!(took <= Duration::from_secs(2), "{took:?}");
+    heal(&cluster, "all agree after a cut one way is healed");
 }
 
 #[test]
@@ -163,7 +166,7 @@ fn a_path_that_flaps_for_a_while_leaves_no_trace() {
     }
     let took = cluster.wait_agreed(PATIENCE);
     report::figure("all agree after the flapping", format!("{took:?}"));
-    assert!(took <= Duration::from_secs(2), "{took:?}");
+    assert!(took <= AGREED_MAX, "{took:?}");
     for peer in 0..5 {
         let children = cluster.json(peer, "/api/health/detailed")["children"].clone();
         assert!(children.as_array().unwrap().iter().all(|child| child["restarts"] == 0), "{children}");
