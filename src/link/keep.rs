@@ -10,6 +10,7 @@
 //! A connection's way: [`Keeper::begin`] or [`Output::Dial`] names it; [`Keeper::greeted`] says who is at its other end;
 //! [`Output::Take`] or [`Output::Refuse`] decides; [`Keeper::ended`] says that it is gone, however that came.
 
+use crate::model::ClusterId;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -356,7 +357,7 @@ impl Keeper {
     }
 
     /// The cluster has this id from now on.
-    pub(super) fn set_cluster_id(&mut self, cluster_id: [u8; 16]) {
+    pub(super) fn set_cluster_id(&mut self, cluster_id: ClusterId) {
         self.own.cluster_id = Some(cluster_id);
     }
 

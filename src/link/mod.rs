@@ -34,7 +34,7 @@ use crate::model::limits::{
     CATALOG_BYTES_MAX, ELECTION_BYTES_MAX, GOSSIP_BYTES_MAX, HINT_BYTES_MAX, INBOX_MESSAGES_MAX, QUERY_BYTES_MAX,
     SPEED_BYTES_MAX,
 };
-use crate::model::{ClusterName, PeerId, RegionName};
+use crate::model::{ClusterId, ClusterName, PeerId, RegionName};
 use crate::wire::{Advertised, Hello, Software};
 
 pub use events::{Events, LinkEvent};
@@ -65,7 +65,7 @@ pub trait Link: Send + Sync + Debug {
     fn events(&self) -> Events;
 
     /// Says from now on that the cluster has this id, and refuses peers of another one.
-    fn set_cluster_id(&self, cluster_id: [u8; 16]);
+    fn set_cluster_id(&self, cluster_id: ClusterId);
 
     /// Ends the link to a peer that is gone for good, and knows it no longer until it dials.
     fn forget(&self, peer: &PeerId);

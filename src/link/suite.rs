@@ -1,5 +1,6 @@
 //! What every link must do, told once for both of them. A stage starts and kills peers; the rest is the same.
 
+use crate::model::ClusterId;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -327,8 +328,8 @@ pub(super) async fn a_forgotten_peer_is_unknown_until_it_dials(stage: &impl Stag
 
 pub(super) async fn a_peer_of_another_cluster_id_is_refused(stage: &impl Stage) {
     let (mut ams, mut waw) = (stage.start("ams", 1, None), stage.start("waw", 1, None));
-    ams.link.set_cluster_id([1; 16]);
-    waw.link.set_cluster_id([2; 16]);
+    ams.link.set_cluster_id(ClusterId([1; 16]));
+    waw.link.set_cluster_id(ClusterId([2; 16]));
     ams.greet(&waw);
     for peer in [&mut ams, &mut waw] {
         assert!(matches!(peer.next().await, LinkEvent::Refused { reason: Refusal::OtherCluster, .. }));

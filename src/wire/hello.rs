@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use super::codec::{WireError, decode, encode};
 use super::frame::Kind;
 use crate::model::limits::{HELLO_BYTES_MAX, SOFTWARE_BYTES_MAX};
-use crate::model::{ClusterName, PeerId, RegionName};
+use crate::model::{ClusterId, ClusterName, PeerId, RegionName};
 
 /// A peer says who it is. What it says of its id and cluster is believed only as far as its certificate says the same.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -25,7 +25,7 @@ pub struct Hello {
     /// Where it can be dialed.
     pub advertised: Advertised,
     /// Minted by the cluster's first commit; a peer that has not met one does not know it yet.
-    pub cluster_id: Option<[u8; 16]>,
+    pub cluster_id: Option<ClusterId>,
     /// What it runs, for people.
     pub software: Software,
 }
@@ -236,7 +236,7 @@ mod tests {
             region: "eu-west".parse().unwrap(),
             incarnation: u64::MAX,
             advertised: Advertised::new("[2001:db8::1]:7940".parse().unwrap()).unwrap(),
-            cluster_id: Some([7; 16]),
+            cluster_id: Some(ClusterId([7; 16])),
             software: Software::own(),
         }
     }

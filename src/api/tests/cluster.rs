@@ -1,6 +1,7 @@
 //! What is shown of the cluster.
 
 use super::*;
+use crate::model::ClusterId;
 
 /// A link that is as it is said to be. The API asks it for nothing else.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ impl Link for Standing {
         unreachable!("the API waits for nothing");
     }
 
-    fn set_cluster_id(&self, _: [u8; 16]) {
+    fn set_cluster_id(&self, _: ClusterId) {
         unreachable!("the API does not name clusters");
     }
 

@@ -1,6 +1,7 @@
 use super::super::events::LinkEvent;
 use super::*;
 use crate::host;
+use crate::model::ClusterId;
 use crate::wire::{Advertised, Software};
 
 /// A keeper, and what it has been told and has answered.
@@ -181,12 +182,12 @@ fn a_hello_that_cannot_be_taken_is_refused_for_its_reason() {
     for (hello, is_named, reason) in [
         (other(|hello| hello.cluster = "test".parse().unwrap()), true, Refusal::WrongCluster),
         (other(|_| {}), false, Refusal::WrongId),
-        (other(|hello| hello.cluster_id = Some([2; 16])), true, Refusal::OtherCluster),
+        (other(|hello| hello.cluster_id = Some(ClusterId([2; 16]))), true, Refusal::OtherCluster),
         (hello("ams", 2), true, Refusal::IdTaken),
         (hello("ams", 1), true, Refusal::Itself),
     ] {
         let mut story = Story::of("ams");
-        story.keeper.set_cluster_id([1; 16]);
+        story.keeper.set_cluster_id(ClusterId([1; 16]));
         let token = story.keeper.begin();
         let remote = hello.advertised.get();
         story.keeper.greeted(Newcomer { token, side: Side::Accepted, remote, hello, is_named }, story.now);

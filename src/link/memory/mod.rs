@@ -10,6 +10,7 @@
 
 mod world;
 
+use crate::model::ClusterId;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -212,7 +213,7 @@ impl Link for MemoryLink {
         self.with(|world| world.events(self.address)).unwrap_or_else(|| Subscribers::default().add())
     }
 
-    fn set_cluster_id(&self, cluster_id: [u8; 16]) {
+    fn set_cluster_id(&self, cluster_id: ClusterId) {
         self.with(|world| world.keeper(self.address, |keeper| keeper.set_cluster_id(cluster_id)));
     }
 

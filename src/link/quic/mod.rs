@@ -35,7 +35,7 @@ use super::{
     Waiting,
 };
 use crate::host::{self, Dice};
-use crate::model::{ClusterName, PeerId};
+use crate::model::{ClusterId, ClusterName, PeerId};
 use crate::wire::{Advertised, Refusal};
 use carry::Carrier;
 
@@ -179,7 +179,7 @@ impl Link for QuicLink {
         self.shared.lock().subscribers.add()
     }
 
-    fn set_cluster_id(&self, cluster_id: [u8; 16]) {
+    fn set_cluster_id(&self, cluster_id: ClusterId) {
         self.shared.lock().keeper.set_cluster_id(cluster_id);
     }
 
