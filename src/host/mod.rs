@@ -5,6 +5,7 @@ mod clock;
 mod descriptors;
 mod dice;
 mod durable;
+mod folder;
 mod incarnation;
 mod names;
 
@@ -13,5 +14,6 @@ pub use clock::{now, wall_now};
 pub use descriptors::raise_descriptor_limit;
 pub use dice::Dice;
 pub use durable::{DurableError, DurableFile};
+pub use folder::{DataFolder, FolderError};
 pub use incarnation::Incarnations;
 pub use names::{NameError, Names, Resolved};
