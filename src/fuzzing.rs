@@ -16,10 +16,12 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 14] = [
     Target { name: "hello", run: wire::fuzzing::hello, samples: wire::fuzzing::hellos },
     Target { name: "hello_answer", run: wire::fuzzing::hello_answer, samples: wire::fuzzing::hello_answers },
     Target { name: "hint", run: wire::fuzzing::hint, samples: wire::fuzzing::hints },
+    Target { name: "query", run: wire::fuzzing::query, samples: wire::fuzzing::queries },
+    Target { name: "query_answer", run: wire::fuzzing::query_answer, samples: wire::fuzzing::query_answers },
     Target { name: "election", run: wire::fuzzing::election, samples: wire::fuzzing::elections },
     Target { name: "ballot", run: election::fuzzing::ballot, samples: election::fuzzing::ballots },
     Target { name: "gossip_page", run: gossip::fuzzing::page, samples: gossip::fuzzing::pages },

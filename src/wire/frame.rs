@@ -14,11 +14,15 @@ pub enum Kind {
     Hint = 3,
     /// Who leads, and what the cluster has agreed on.
     Election = 4,
+    /// What one peer asks another.
+    Query = 5,
+    /// The answer to that.
+    QueryAnswer = 6,
 }
 
 impl Kind {
     /// Every kind, for reading.
-    const ALL: [Self; 4] = [Self::Hello, Self::HelloAnswer, Self::Hint, Self::Election];
+    const ALL: [Self; 6] = [Self::Hello, Self::HelloAnswer, Self::Hint, Self::Election, Self::Query, Self::QueryAnswer];
 
     /// The message: this kind, then the body.
     pub(super) fn frame(self, body: &[u8]) -> Vec<u8> {

@@ -1,7 +1,8 @@
 //! The decoders of this folder, for `crate::fuzzing`.
 
 use super::election::{ElectionMessage, samples};
-use super::{Advertised, Hello, HelloAnswer, Hint, Refusal, Software};
+use super::{Advertised, Hello, HelloAnswer, Hint, Query, QueryAnswer, Refusal, Software, query};
+use crate::model::ClusterId;
 
 pub(crate) fn hello(bytes: &[u8]) {
     if let Ok(hello) = Hello::decode(bytes) {
@@ -45,6 +46,26 @@ pub(crate) fn elections() -> Vec<Vec<u8>> {
     samples::all().iter().map(|message| message.encode().expect("it fits")).collect()
 }
 
+pub(crate) fn query(bytes: &[u8]) {
+    if let Ok(query) = Query::decode(bytes) {
+        assert_eq!(Query::decode(&query.encode().expect("what was read fits")), Ok(query));
+    }
+}
+
+pub(crate) fn queries() -> Vec<Vec<u8>> {
+    query::samples::queries().iter().map(|query| query.encode().expect("it fits")).collect()
+}
+
+pub(crate) fn query_answer(bytes: &[u8]) {
+    if let Ok(answer) = QueryAnswer::decode(bytes) {
+        assert_eq!(QueryAnswer::decode(&answer.encode().expect("what was read fits")), Ok(answer));
+    }
+}
+
+pub(crate) fn query_answers() -> Vec<Vec<u8>> {
+    query::samples::answers().iter().map(|answer| answer.encode().expect("it fits")).collect()
+}
+
 fn sample() -> Hello {
     Hello {
         cluster: "prod".parse().expect("a legal name"),
@@ -52,7 +73,7 @@ fn sample() -> Hello {
         region: "eu-west".parse().expect("a legal name"),
         incarnation: 1_795_277_804_495,
         advertised: Advertised::new(([10, 0, 0, 1], 7_940).into()).expect("it can be dialed"),
-        cluster_id: Some([7; 16]),
+        cluster_id: Some(ClusterId([7; 16])),
         software: Software::own(),
     }
 }

@@ -14,6 +14,7 @@ mod frame;
 pub(crate) mod fuzzing;
 mod hello;
 mod hint;
+mod query;
 
 pub use codec::WireError;
 /// For records on disk, which are written by the same rules as messages.
@@ -22,3 +23,4 @@ pub use election::{ElectionMessage, Memory, Round, Status, Verdict, Word};
 pub use frame::Kind;
 pub use hello::{Advertised, Hello, HelloAnswer, Refusal, Software};
 pub use hint::Hint;
+pub use query::{ElectorsChange, Query, QueryAnswer};
