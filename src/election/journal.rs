@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use crate::election::ballot::Ballot;
-use crate::model::PeerId;
 use crate::model::limits::HELD_ANSWERS_MAX;
+use crate::model::{PeerId, ValueHash};
 use crate::wire::ElectionMessage;
 
 /// The ballot in three states: on disk, being written, wanted. Decisions are taken by what is wanted, so that nothing is
@@ -26,6 +26,12 @@ impl Journal {
 
     pub(super) fn durable(&self) -> &Ballot {
         &self.durable
+    }
+
+    /// Every value that a ballot names which is on disk, on its way there, or wanted.
+    pub(super) fn values(&self) -> impl Iterator<Item = ValueHash> {
+        let writing = self.writing.iter().flat_map(|(_, ballot)| ballot.values());
+        self.durable.values().chain(writing).chain(self.wanted.values())
     }
 
     /// Says `message` once everything that is wanted now is on disk. False where it can be said at once, or has to be

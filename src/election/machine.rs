@@ -287,6 +287,22 @@ impl Election {
         self.journal.durable().committed.as_ref()
     }
 
+    /// The values whose bytes have to stay: those that a ballot names which is on disk or on its way there, and the last one
+    /// that was fetched or made.
+    pub fn values(&self) -> BTreeSet<ValueHash> {
+        self.journal.values().chain(self.fetched).chain(self.fetching).collect()
+    }
+
+    /// Whether it leads and has committed something in its term: from then on it takes changes.
+    pub fn takes_changes(&self) -> bool {
+        matches!(&self.role, Role::Leading(leading) if leading.has_committed)
+    }
+
+    /// Whether its ballot could not be written the last time that this was tried.
+    pub fn is_disk_failing(&self) -> bool {
+        self.journal.retry_at.is_some()
+    }
+
     /// Who votes, as far as this peer knows; before a first value those that its settings name.
     pub fn electors(&self) -> Option<&Electors> {
         self.journal.wanted.electors().or(self.named.as_ref())

@@ -20,6 +20,7 @@
 //! Time is handed in, chance is handed in, and nothing is done here: [`Event`] comes in, [`Output`] goes out. An actor
 //! (not part of this folder's deciding files) feeds it.
 
+mod actor;
 mod ballot;
 mod campaign;
 mod electorate;
@@ -41,6 +42,8 @@ mod rules;
 mod settings;
 #[cfg(test)]
 mod simulation;
+mod standing;
+mod store;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -51,6 +54,7 @@ mod voting;
 mod world;
 mod writes;
 
+pub use actor::{Arguments, ElectionActor, Reach, Refused, Request, Turn};
 pub use ballot::{BALLOT_FILE_BYTES_MAX, Ballot, BallotError, Vote};
 pub use event::{Change, Declined, Event, Leadership, Output};
 pub use founders::{Founders, FoundersError, Known};
@@ -58,5 +62,7 @@ pub use lease::Authority;
 pub use machine::Election;
 pub use outcomes::{IdempotencyId, IdempotencyIdError, Outcomes, Value, ValueError};
 pub use settings::{Pace, Settings};
+pub use standing::{Committed, Standing};
+pub use store::{Found, Store};
 pub use time::{BootTime, Now};
 pub use writes::{Offered, Writes};
