@@ -6,6 +6,7 @@ pub mod api;
 pub mod balance;
 pub mod cli;
 pub mod config;
+mod document;
 pub mod election;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

@@ -6,16 +6,13 @@ use std::hash::Hash;
 
 use super::addresses::{self, Listening, NodeAt};
 use super::cluster;
-use super::fault::Fault;
 use super::inherited::{self, Inherited};
 use super::listener;
-use super::origin::Origin;
 use super::peer as sections;
 use super::pool;
-use super::reader::{Description, Reader, Section};
 use super::settings::Settings;
-use super::sources::{Environment, Flags, Machine};
-use super::tree::Table;
+use super::sources::{Machine, Sources};
+use crate::document::{Description, Fault, Origin, Reader, Section, Table, nearest};
 use crate::model::limits::LISTENERS_MAX;
 use crate::model::{Catalog, CatalogError, Pool, PoolName};
 use crate::{api, peer, proxy};
@@ -39,18 +36,18 @@ pub(super) const LEAST_FILE: &str = "the least file is:\n
 const NAMES_SHOWN_MAX: usize = 20;
 
 /// Reads everything. `None` where faults were found.
-pub(super) fn read(reader: &mut Reader<'_>, root: &Table, machine: &Machine) -> Option<Settings> {
+pub(super) fn read(reader: &mut Reader<'_>, root: &Table, sources: &Sources) -> Option<Settings> {
     let inherited = inherited::read(reader);
-    let settings = reader.root(root, |s| whole(s, machine, inherited));
-    inherited::refuse_unknown(reader);
+    let settings = reader.root(root, |s| whole(s, &sources.machine, inherited));
+    inherited::refuse_unknown(reader, &sources.environment);
     settings
 }
 
 /// Every section, key and variable there is.
 pub(super) fn describe() -> Description {
-    let (environment, flags) = (Environment::default(), Flags::default());
-    let mut reader = Reader::describing(&environment, &flags);
-    read(&mut reader, &Table::default(), &Machine::default());
+    let nothing = Sources::default();
+    let mut reader = Reader::describing(&nothing);
+    read(&mut reader, &Table::default(), &nothing);
     reader.into_description()
 }
 
@@ -184,7 +181,7 @@ fn refuse_unknown_pools(
         let mut fault = Fault::new(origin.clone(), format!("{} pool", read.place), "there is no such pool")
             .found(format!("\"{name}\""))
             .allowed(allowed);
-        if let Some(meant) = super::fault::nearest(name.as_str(), named.iter().copied()) {
+        if let Some(meant) = nearest(name.as_str(), named.iter().copied()) {
             fault = fault.hint(format!("did you mean \"{meant}\"?"));
         }
         s.reader().fault(fault);

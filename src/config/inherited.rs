@@ -5,13 +5,9 @@ use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::fault::{Fault, nearest};
-use super::form::{Choice, Form, NOT_AVAILABLE, Wrong};
-use super::loaded::Setting;
-use super::origin::Origin;
 use super::pool::{INTERVAL, STRATEGY};
-use super::reader::Reader;
-use super::tree::{Content, shorten};
+use super::sources::Environment;
+use crate::document::{Choice, Content, Fault, Form, NOT_AVAILABLE, Origin, Reader, Setting, Wrong, nearest, shorten};
 use crate::model::{HostSent, ListenerName, Node, NodeAddress, NodeId, Pool, PoolName, RegionName, Strategy};
 use crate::proxy::{Http, Listener, Protocol};
 
@@ -210,8 +206,7 @@ fn regional_node(part: &str) -> Result<(RegionName, Node), Wrong> {
 }
 
 /// Refuses the variables that mean nothing. Called last, when every known one was asked for.
-pub(super) fn refuse_unknown(reader: &mut Reader<'_>) {
-    let environment = reader.environment();
+pub(super) fn refuse_unknown(reader: &mut Reader<'_>, environment: &Environment) {
     for name in environment.names() {
         let fault = Fault::new(variable(name), name, NOT_AVAILABLE)
             .found(shorten(environment.get(name).unwrap_or_default()))

@@ -4,11 +4,10 @@ use std::num::{NonZeroU8, NonZeroU32};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::form::{Choice, NOT_AVAILABLE, Span, Words, Wrong, YesNo, parsed, quoted, whole};
 use super::inherited::Inherited;
-use super::origin::Origin;
-use super::peer::name;
-use super::reader::Section;
+use crate::document::{
+    Choice, NOT_AVAILABLE, Origin, Section, Span, WholeOf, Words, Wrong, YesNo, name, parsed, quoted, whole,
+};
 use crate::model::limits::{CHECK_ANSWER_BYTES_MAX, TARGET_BYTES_MAX};
 use crate::model::{
     Check, CheckKind, HashKey, HostSent, HttpCheck, Node, NodeAddress, NodeId, Observe, Panic, Pool, PoolName,
@@ -281,7 +280,7 @@ fn pool(s: &mut Section<'_, '_, '_>, inherited: &Inherited) -> Read {
     s.later(&["sticky"]);
     let mut read = Vec::new();
     let above = format!("{} ", s.name());
-    let nodes = s.list("node", "One endpoint of a pool; requests are sent to it.", |s| node(s, &above, &mut read));
+    let nodes = s.long_list("node", "One endpoint of a pool; requests are sent to it.", |s| node(s, &above, &mut read));
 
     for (key, needed, met) in [
         ("hash", "consistent_hash", strategy == Strategy::ConsistentHash),
@@ -346,7 +345,7 @@ fn check(s: &mut Section<'_, '_, '_>, inherited: &Inherited) -> Check {
             ("HEALTH_CHECK_INTERVAL", inherited.interval.as_ref()),
         ),
         timeout: s.key("timeout", &Span(MS_10, MINUTES_5), Check::TIMEOUT_DEFAULT, "How long one check may take."),
-        rise: s.key::<super::form::WholeOf<NonZeroU8>>(
+        rise: s.key::<WholeOf<NonZeroU8>>(
             "rise",
             &whole(1, 255),
             Check::RISE_DEFAULT,
