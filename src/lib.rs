@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod balance;
+pub mod catalog;
 pub mod cli;
 pub mod config;
 mod document;

@@ -1,8 +1,8 @@
 //! The file, the environment and the flags as written, made into the settings of each module and a catalog; all faults at
 //! once.
 //!
-//! [`load`] is all that others call. A key lives on one line of `peer.rs`, `listener.rs` or `pool.rs`, which holds its
-//! name, form, bounds, default and meaning; `document/` does with that line whatever is to be done, the reference in
+//! [`load`] is all that others call. A key lives on one line of `peer.rs`, `cluster.rs` or `listener.rs`, or of
+//! `catalog/rules/`, which holds its name, form, bounds, default and meaning; `document/` does with that line whatever is to be done, the reference in
 //! `docs/reference/settings.md` included.
 
 use std::fs::File;
@@ -20,7 +20,6 @@ mod key_file;
 mod listener;
 mod loaded;
 mod peer;
-mod pool;
 mod reference;
 mod settings;
 mod sources;

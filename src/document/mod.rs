@@ -19,5 +19,5 @@ pub(crate) use fault::nearest;
 pub(crate) use form::{
     Choice, Form, ListOf, NOT_AVAILABLE, Span, WholeOf, Words, Wrong, YesNo, name, parsed, quoted, whole,
 };
-pub(crate) use reader::{Description, Outside, Reader, Row, Section};
+pub(crate) use reader::{Description, Outside, Override, Reader, Row, Section};
 pub(crate) use tree::{Content, Document, Lines, Table, shorten};

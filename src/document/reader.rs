@@ -4,7 +4,10 @@
 
 mod section;
 
-use std::collections::BTreeSet;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
+use std::fmt::Display;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use super::fault::{Fault, Faults};
@@ -13,7 +16,7 @@ use super::said::{Setting, Warning};
 use super::tree::Table;
 use crate::model::limits::SETTINGS_WARNINGS_MAX;
 
-pub(crate) use section::Section;
+pub(crate) use section::{Override, Section};
 
 /// What stands around a document: what is stronger than its keys, and all that may stand in it.
 pub(crate) trait Outside {
@@ -178,6 +181,30 @@ impl<'a> Reader<'a> {
 
     fn is_broken_already(&self, origin: &Origin) -> bool {
         matches!(origin, Origin::File { line, .. } if self.faulty_lines.contains(line))
+    }
+
+    /// Names that must be unique and are not; the second is at fault and the first is named. `words`: the key, and what is
+    /// wrong.
+    pub(crate) fn refuse_twice<'n, N: Hash + Eq + Display + 'n>(
+        &mut self,
+        names: impl Iterator<Item = (&'n N, Origin)>,
+        words: impl Fn(&N) -> (String, String),
+    ) {
+        let mut seen: HashMap<&N, Origin> = HashMap::new();
+        for (name, origin) in names {
+            match seen.entry(name) {
+                Entry::Vacant(entry) => {
+                    entry.insert(origin);
+                }
+                Entry::Occupied(first) => {
+                    let (key, wrong) = words(name);
+                    let fault = Fault::new(origin, key, wrong)
+                        .found(format!("\"{name}\""))
+                        .hint(format!("the first is at {}; give one of them another name", first.get()));
+                    self.fault(fault);
+                }
+            }
+        }
     }
 
     /// The sections that know a key of this name.

@@ -37,8 +37,12 @@ pub(crate) struct Section<'r, 't, 'a> {
     only: Option<(bool, &'static str)>,
 }
 
-/// A value that something outside of a section overrides: that variable, and what it says.
-type Override<'o, T> = (&'static str, Option<&'o T>);
+/// A variable that sets a key in all sections of their kind, and what it says.
+#[derive(Clone, Debug)]
+pub(crate) struct Override<T> {
+    pub variable: &'static str,
+    pub value: Option<T>,
+}
 
 /// The same with its origin.
 type Stronger<T> = (&'static str, Option<(T, Origin)>);
@@ -135,13 +139,16 @@ impl<'t, 'a> Section<'_, 't, 'a> {
         form: &F,
         default: F::Out,
         doc: &'static str,
-        over: Override<'_, F::Out>,
+        over: Option<&Override<F::Out>>,
     ) -> F::Out
     where
         F::Out: Clone,
     {
-        let stronger = over.1.map(|value| (value.clone(), Origin::Environment { name: over.0.to_owned() }));
-        self.key_under(key, form, default, doc, Some((over.0, stronger)))
+        let stronger = over.map(|over| {
+            let origin = || Origin::Environment { name: over.variable.to_owned() };
+            (over.variable, over.value.clone().map(|value| (value, origin())))
+        });
+        self.key_under(key, form, default, doc, stronger)
     }
 
     /// A key without which the section is nothing.
