@@ -4,8 +4,10 @@
 
 pub mod api;
 pub mod balance;
+pub mod catalog;
 pub mod cli;
 pub mod config;
+mod document;
 pub mod election;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

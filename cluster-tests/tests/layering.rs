@@ -18,7 +18,7 @@ const LAYERS: &[(u8, &[&str])] = &[
     (4, &["driver", "election", "gossip", "probe", "view"]),
     (3, &["link"]),
     (2, &["balance", "route"]),
-    (1, &["host", "telemetry", "tls", "wire"]),
+    (1, &["document", "host", "telemetry", "tls", "wire"]),
     (0, &["model"]),
 ];
 
@@ -26,7 +26,7 @@ const LAYERS: &[(u8, &[&str])] = &[
 const TOP: u8 = 10;
 
 /// Folders that decide and do not do: no runtime there, but in `actor.rs`.
-const DECIDING: &[&str] = &["balance", "catalog", "config", "election", "model", "route", "view", "wire"];
+const DECIDING: &[&str] = &["balance", "catalog", "config", "document", "election", "model", "route", "view", "wire"];
 
 /// Files that may name ractor, beside every `actor.rs`.
 const SUPERVISION: &str = "peer/supervise.rs";

@@ -2,9 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::fault::Fault;
-use super::origin::Origin;
-use super::reader::Reader;
+use crate::document::{Fault, Origin, Reader};
 use crate::model::{Host, NodeAddress};
 
 /// An address that a listener has.

@@ -3,11 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use super::fault::Fault;
-use super::form::{Choice, ListOf, Words, Wrong, quoted};
 use super::key_file;
-use super::peer::{ADDRESS, name};
-use super::reader::Section;
+use super::peer::ADDRESS;
+use crate::document::{Choice, Fault, ListOf, Section, Words, Wrong, name, quoted};
 use crate::gossip::Seed;
 use crate::link::{KeyRing, TrustSource};
 use crate::model::limits::SEEDS_MAX;

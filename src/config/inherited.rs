@@ -5,28 +5,13 @@ use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::fault::{Fault, nearest};
-use super::form::{Choice, Form, NOT_AVAILABLE, Wrong};
-use super::loaded::Setting;
-use super::origin::Origin;
-use super::pool::{INTERVAL, STRATEGY};
-use super::reader::Reader;
-use super::tree::{Content, shorten};
+use super::sources::Environment;
+use crate::catalog::rules::{INTERVAL, Over, STRATEGY};
+use crate::document::{
+    Choice, Content, Fault, Form, NOT_AVAILABLE, Origin, Override, Reader, Setting, Wrong, nearest, shorten,
+};
 use crate::model::{HostSent, ListenerName, Node, NodeAddress, NodeId, Pool, PoolName, RegionName, Strategy};
 use crate::proxy::{Http, Listener, Protocol};
-
-/// What these variables say together.
-#[derive(Debug, Default)]
-pub(super) struct Inherited {
-    /// Of every pool.
-    pub strategy: Option<Strategy>,
-    /// Of every pool's checks.
-    pub interval: Option<Duration>,
-    /// The pool `regions`.
-    pub regions: Option<Pool>,
-    /// Whether there is to be such a pool, even if it could not be read.
-    pub regions_named: bool,
-}
 
 /// Variables that a later version gives an effect.
 pub(super) const LATER: [&str; 7] = [
@@ -53,7 +38,7 @@ const REGION_STRATEGY: Choice<Strategy> = Choice::of(&[
 /// The name of the pool and of the listener that `REGIONAL_ENDPOINTS` makes.
 const REGIONS: &str = "regions";
 
-pub(super) fn regions_pool() -> PoolName {
+fn regions_pool() -> PoolName {
     REGIONS.parse().expect("`regions` is a legal name")
 }
 
@@ -103,11 +88,15 @@ fn choice(reader: &mut Reader<'_>, name: &'static str, form: &Choice<Strategy>) 
 }
 
 /// Reads them all.
-pub(super) fn read(reader: &mut Reader<'_>) -> Inherited {
+pub(super) fn read(reader: &mut Reader<'_>) -> Over {
     let strategy = choice(reader, "LOAD_BALANCER_STRATEGY", &STRATEGY);
     let interval = interval(reader);
     let regional = reader.inherited(REGIONAL_ENDPOINTS);
-    let mut inherited = Inherited { strategy, interval, regions: None, regions_named: regional.is_some() };
+    let mut over = Over {
+        strategy: Some(Override { variable: "LOAD_BALANCER_STRATEGY", value: strategy }),
+        interval: Some(Override { variable: "HEALTH_CHECK_INTERVAL", value: interval }),
+        beside: None,
+    };
     let Some(text) = regional else {
         if let Some(found) = reader.inherited("LOAD_BALANCING_STRATEGY") {
             let wrong =
@@ -115,7 +104,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Inherited {
                     .hint("set the strategy of a pool in the file, or of all with LOAD_BALANCER_STRATEGY");
             refuse(reader, "LOAD_BALANCING_STRATEGY", found, wrong, format!("unset, or with {REGIONAL_ENDPOINTS}"));
         }
-        return inherited;
+        return over;
     };
     let between_regions = choice(reader, "LOAD_BALANCING_STRATEGY", &REGION_STRATEGY);
     let nodes = regional_nodes(reader, text);
@@ -137,8 +126,8 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Inherited {
     for node in &pool.nodes {
         note(format!("node \"{}\" address", node.id), format!("\"{}\"", node.address), variable(REGIONAL_ENDPOINTS));
     }
-    inherited.regions = Some(pool);
-    inherited
+    over.beside = Some((pool, variable(REGIONAL_ENDPOINTS)));
+    over
 }
 
 /// Seconds, as those systems count, or a duration.
@@ -210,8 +199,7 @@ fn regional_node(part: &str) -> Result<(RegionName, Node), Wrong> {
 }
 
 /// Refuses the variables that mean nothing. Called last, when every known one was asked for.
-pub(super) fn refuse_unknown(reader: &mut Reader<'_>) {
-    let environment = reader.environment();
+pub(super) fn refuse_unknown(reader: &mut Reader<'_>, environment: &Environment) {
     for name in environment.names() {
         let fault = Fault::new(variable(name), name, NOT_AVAILABLE)
             .found(shorten(environment.get(name).unwrap_or_default()))

@@ -3,10 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::form::{Choice, ListOf, Span, Words, Wrong, YesNo, parsed, quoted, whole};
-use super::origin::Origin;
-use super::peer::{ADDRESS, name};
-use super::reader::Section;
+use super::peer::ADDRESS;
+use crate::document::{Choice, ListOf, Origin, Section, Span, Words, Wrong, YesNo, name, parsed, quoted, whole};
 use crate::model::{ListenerName, PoolName};
 use crate::proxy::{Cidr, Http, Listener, Protocol, Tcp};
 
@@ -82,7 +80,7 @@ fn listener(s: &mut Section<'_, '_, '_>) -> Read {
         Spoken::Http,
         "What is spoken there: HTTP/1.1 with everything that goes with it, or bytes that are relayed.",
     );
-    let pool: Option<PoolName> = s.required("pool", &super::peer::name(), "The pool that its traffic goes to.");
+    let pool: Option<PoolName> = s.required("pool", &crate::document::name(), "The pool that its traffic goes to.");
     let connections_max = s.key(
         "max_connections",
         &whole(1, 1_000_000),

@@ -1,8 +1,8 @@
 //! The file, the environment and the flags as written, made into the settings of each module and a catalog; all faults at
 //! once.
 //!
-//! [`load`] is all that others call. A key lives on one line of `peer.rs`, `listener.rs` or `pool.rs`, which holds its
-//! name, form, bounds, default and meaning; `reader.rs` does with that line whatever is to be done, the reference in
+//! [`load`] is all that others call. A key lives on one line of `peer.rs`, `cluster.rs` or `listener.rs`, or of
+//! `catalog/rules/`, which holds its name, form, bounds, default and meaning; `document/` does with that line whatever is to be done, the reference in
 //! `docs/reference/settings.md` included.
 
 use std::fs::File;
@@ -12,36 +12,28 @@ use std::sync::Arc;
 
 mod addresses;
 mod cluster;
-mod fault;
 mod file;
-mod form;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod inherited;
 mod key_file;
 mod listener;
 mod loaded;
-mod origin;
 mod peer;
-mod pool;
-mod reader;
 mod reference;
 mod settings;
 mod sources;
 #[cfg(test)]
 mod tests;
-mod tree;
 
-pub use fault::{Fault, Faults};
-pub use loaded::{Loaded, Refused, Setting, Warning};
-pub use origin::Origin;
+pub use crate::document::{Fault, Faults, Origin, Setting, Warning};
+pub use loaded::{Loaded, Refused};
 pub use reference::reference;
 pub use settings::Settings;
 pub use sources::{Environment, Flags, Machine, Sources};
 
+use crate::document::{Document, Lines, Reader, Table, nearest, shorten};
 use crate::model::limits::SETTINGS_FILE_BYTES_MAX;
-use reader::Reader;
-use tree::{Document, Lines, shorten};
 
 /// The variable that names the settings file.
 const FILE_VARIABLE: &str = "EVENKEEL_CONFIG";
@@ -68,7 +60,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Refused> {
 /// [`load`] with the file already at hand: its text, no file at all, or why it could not be read.
 fn read(path: &str, text: Result<Option<&str>, Fault>, sources: &Sources) -> Result<Loaded, Refused> {
     let path: Arc<str> = Arc::from(path);
-    let mut reader = Reader::new(Arc::clone(&path), &sources.environment, &sources.flags);
+    let mut reader = Reader::new(Arc::clone(&path), sources);
     reader.inherited(FILE_VARIABLE);
     let mut document = match text {
         Ok(Some(text)) => Document::parse(&path, text),
@@ -87,8 +79,8 @@ fn read(path: &str, text: Result<Option<&str>, Fault>, sources: &Sources) -> Res
         reader.set_damaged(std::mem::take(&mut document.faulty_lines));
     }
     // A tree of unknown shape would be blamed for what its user never wrote.
-    let root = if document.shape_known { document.root } else { tree::Table::default() };
-    let settings = file::read(&mut reader, &root, &sources.machine);
+    let root = if document.shape_known { document.root } else { Table::default() };
+    let settings = file::read(&mut reader, &root, sources);
     let warnings = reader.take_warnings();
     match settings {
         Some(settings) if reader.faults.count() == 0 => Ok(Loaded { settings, warnings, values: reader.settings }),
@@ -143,7 +135,7 @@ fn missing_hint(path: &Path) -> String {
         entries.take(NAMES_MAX).filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
     names.sort_unstable();
     let wanted = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    match fault::nearest(wanted, names.iter().map(String::as_str)) {
+    match nearest(wanted, names.iter().map(String::as_str)) {
         Some(meant) => format!("did you mean {}?", shorten(&path.with_file_name(meant).display().to_string())),
         None => format!("look for a misspelt path, or begin one; {}", file::LEAST_FILE),
     }

@@ -4,10 +4,9 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use super::form::{Choice, NOT_AVAILABLE, Span, Words, Wrong, parsed, quoted, whole};
-use super::reader::Section;
 use super::sources::Machine;
 use crate::api;
+use crate::document::{Choice, NOT_AVAILABLE, Section, Span, Words, Wrong, name, quoted, whole};
 use crate::model::{PeerId, RegionName};
 use crate::proxy::Idle;
 use crate::telemetry::log;
@@ -15,27 +14,6 @@ use crate::telemetry::log;
 const MS_10: Duration = Duration::from_millis(10);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
-
-const NAME_ALLOWED: &str = "1 to 63 of a-z, 0-9, and after the first character also . _ -";
-
-/// A name of a peer, pool, node, region or listener.
-pub(super) const fn name<T>() -> Words<T>
-where
-    T: std::str::FromStr + std::fmt::Display,
-    T::Err: std::fmt::Display,
-{
-    fn parse<T>(text: &str) -> Result<T, Wrong>
-    where
-        T: std::str::FromStr,
-        T::Err: std::fmt::Display,
-    {
-        parsed(text).map_err(|wrong| {
-            let lower = text.to_ascii_lowercase().replace(' ', "-");
-            if lower.parse::<T>().is_ok() { wrong.hint(format!("write \"{lower}\"")) } else { wrong }
-        })
-    }
-    Words::of(NAME_ALLOWED, parse::<T>, quoted)
-}
 
 /// An address to listen at.
 pub(super) const ADDRESS: Words<SocketAddr> = Words::of(

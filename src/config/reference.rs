@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::file::describe;
 use super::inherited::LATER;
-use super::reader::Row;
+use crate::document::Row;
 
 const HEAD: &str = "\
 # Settings

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use super::file;
+use crate::document::{Description, Outside};
 use crate::model::PeerId;
 
 /// Everything that settings are read from. The default is nothing at all, not even of the machine: see
@@ -25,6 +27,24 @@ impl Sources {
     /// This file and these flags, with the environment and the machine of this process.
     pub fn of_process(file: Option<PathBuf>, flags: Flags) -> Self {
         Self { file, environment: Environment::of_process(), flags, machine: Machine::of_process() }
+    }
+}
+
+impl Outside for Sources {
+    fn variable(&self, name: &str) -> Option<&str> {
+        self.environment.get(name)
+    }
+
+    fn inherited(&self, section: &str, key: &str) -> Option<&'static str> {
+        (section == "log" && key == "level").then_some("LOG_LEVEL")
+    }
+
+    fn flag(&self, section: &str, key: &str) -> Option<(&'static str, Option<&str>)> {
+        self.flags.of(section, key)
+    }
+
+    fn describe(&self) -> Description {
+        file::describe()
     }
 }
 
@@ -49,7 +69,7 @@ pub struct Flags {
 
 impl Flags {
     /// The flag that sets this key, and its value if it was given.
-    pub(super) fn of(&self, section: &str, key: &str) -> Option<(&'static str, Option<&str>)> {
+    fn of(&self, section: &str, key: &str) -> Option<(&'static str, Option<&str>)> {
         let (name, value) = match (section, key) {
             ("peer", "id") => ("--id", &self.id),
             ("peer", "region") => ("--region", &self.region),

@@ -11,7 +11,7 @@ use super::origin::Origin;
 
 /// A value, and where in the file it stands.
 #[derive(Debug)]
-pub(super) struct Value {
+pub(crate) struct Value {
     pub content: Content,
     pub line: u32,
     /// What stands there, shortened to one short line.
@@ -20,14 +20,14 @@ pub(super) struct Value {
 
 impl Value {
     /// A word of the environment or of a flag, which stands on no line.
-    pub(super) fn of_word(word: &str) -> Self {
+    pub(crate) fn of_word(word: &str) -> Self {
         Self { content: Content::Word(word.to_owned()), line: 0, shown: shorten(word) }
     }
 }
 
 /// What a value is.
 #[derive(Debug)]
-pub(super) enum Content {
+pub(crate) enum Content {
     Text(String),
     /// `None`: more digits than any setting takes.
     Integer(Option<i128>),
@@ -42,7 +42,7 @@ pub(super) enum Content {
 
 impl Content {
     /// What it is, for people.
-    pub(super) fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Text(_) | Self::Word(_) => "a text",
             Self::Integer(_) => "a whole number",
@@ -57,14 +57,14 @@ impl Content {
 
 /// Keys with their values, in the order of the file.
 #[derive(Debug, Default)]
-pub(super) struct Table {
+pub(crate) struct Table {
     pub entries: Vec<Entry>,
     /// Where it begins.
     pub line: u32,
 }
 
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     pub key: String,
     pub line: u32,
     pub value: Value,
@@ -74,14 +74,14 @@ pub(super) struct Entry {
 }
 
 impl Table {
-    pub(super) fn get(&self, key: &str) -> Option<&Entry> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.key == key)
     }
 }
 
 /// A whole file.
 #[derive(Debug, Default)]
-pub(super) struct Document {
+pub(crate) struct Document {
     pub root: Table,
     /// What is wrong with its shape.
     pub faults: Faults,
@@ -93,12 +93,12 @@ pub(super) struct Document {
 
 impl Document {
     /// A file without a word.
-    pub(super) fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         Self { shape_known: true, ..Self::default() }
     }
 
     /// Reads TOML 1.1. Never fails: what cannot be read is in `faults`.
-    pub(super) fn parse(path: &Arc<str>, text: &str) -> Self {
+    pub(crate) fn parse(path: &Arc<str>, text: &str) -> Self {
         let (root, errors) = DeTable::parse_recoverable(text);
         let lines = Lines::of(text);
         let mut conversion = Conversion { text, lines: &lines, bracketed: Vec::new() };
@@ -205,10 +205,10 @@ fn in_words(message: &str) -> (String, Option<&'static str>) {
 }
 
 /// Where lines begin.
-pub(super) struct Lines(Vec<usize>);
+pub(crate) struct Lines(Vec<usize>);
 
 impl Lines {
-    pub(super) fn of(text: &str) -> Self {
+    pub(crate) fn of(text: &str) -> Self {
         Self(
             std::iter::once(0)
                 .chain(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at + 1))
@@ -216,7 +216,7 @@ impl Lines {
         )
     }
 
-    pub(super) fn of_offset(&self, at: usize) -> u32 {
+    pub(crate) fn of_offset(&self, at: usize) -> u32 {
         u32::try_from(self.0.partition_point(|&start| start <= at)).unwrap_or(u32::MAX)
     }
 
@@ -229,7 +229,7 @@ impl Lines {
 }
 
 /// One short line that shows `text`, whatever stands there.
-pub(super) fn shorten(text: &str) -> String {
+pub(crate) fn shorten(text: &str) -> String {
     const SHOWN_CHARS_MAX: usize = 60;
     let mut shown = String::new();
     let mut left = SHOWN_CHARS_MAX;

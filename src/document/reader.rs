@@ -1,24 +1,41 @@
-//! One pass over the settings that does everything a key needs: takes the strongest of flag, environment and file, checks
+//! One pass over a document that does everything a key needs: takes the strongest of flag, environment and document, checks
 //! each of them, notes the origin, and knows afterwards which keys nobody asked for. A key, its default, its bounds and
-//! its meaning are therefore one call; the same pass over nothing describes all settings.
+//! its meaning are therefore one call; the same pass over nothing describes all keys.
 
 mod section;
 
-use std::collections::BTreeSet;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
+use std::fmt::Display;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use super::fault::{Fault, Faults};
-use super::loaded::{Setting, Warning};
 use super::origin::Origin;
-use super::sources::{Environment, Flags};
+use super::said::{Setting, Warning};
 use super::tree::Table;
 use crate::model::limits::SETTINGS_WARNINGS_MAX;
 
-pub(super) use section::Section;
+pub(crate) use section::{Override, Section};
+
+/// What stands around a document: what is stronger than its keys, and all that may stand in it.
+pub(crate) trait Outside {
+    /// The value of a variable of the environment.
+    fn variable(&self, name: &str) -> Option<&str>;
+
+    /// The variable of another system that sets the same as this key, weaker than Evenkeel's own.
+    fn inherited(&self, section: &str, key: &str) -> Option<&'static str>;
+
+    /// The flag that sets this key, and its value if it was given.
+    fn flag(&self, section: &str, key: &str) -> Option<(&'static str, Option<&str>)>;
+
+    /// Every key there is, for hints.
+    fn describe(&self) -> Description;
+}
 
 /// What a key is, for the reference.
 #[derive(Clone, Debug)]
-pub(super) struct Row {
+pub(crate) struct Row {
     pub section: String,
     pub key: &'static str,
     pub allowed: String,
@@ -33,7 +50,7 @@ pub(super) struct Row {
 
 /// What a section is, for the reference.
 #[derive(Clone, Debug)]
-pub(super) struct SectionRow {
+pub(crate) struct SectionRow {
     /// As [`Row::section`] has it.
     pub name: String,
     /// As a user writes it.
@@ -41,9 +58,9 @@ pub(super) struct SectionRow {
     pub doc: &'static str,
 }
 
-/// Everything that the settings know, from a pass over nothing.
+/// All that may stand in a document, from a pass over nothing.
 #[derive(Debug, Default)]
-pub(super) struct Description {
+pub(crate) struct Description {
     pub sections: Vec<SectionRow>,
     pub rows: Vec<Row>,
     /// Keys of a later version, with their sections.
@@ -51,10 +68,9 @@ pub(super) struct Description {
 }
 
 /// The pass.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     path: Arc<str>,
-    environment: &'a Environment,
-    flags: &'a Flags,
+    outside: &'a dyn Outside,
     /// Lines whose values were broken already.
     faulty_lines: BTreeSet<u32>,
     /// Something of the file could not be read, so that what is missing may be there.
@@ -69,16 +85,15 @@ pub(super) struct Reader<'a> {
     warnings_unlisted: usize,
     pub settings: Vec<Setting>,
     describing: Option<Description>,
-    /// All settings, for hints; made when the first is needed.
+    /// All keys, for hints; made when the first is needed.
     description: Option<Description>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(path: Arc<str>, environment: &'a Environment, flags: &'a Flags) -> Self {
+    pub(crate) fn new(path: Arc<str>, outside: &'a dyn Outside) -> Self {
         Self {
             path,
-            environment,
-            flags,
+            outside,
             faulty_lines: BTreeSet::new(),
             damaged: false,
             variables: BTreeSet::new(),
@@ -93,61 +108,57 @@ impl<'a> Reader<'a> {
     }
 
     /// A pass that only describes.
-    pub(super) fn describing(environment: &'a Environment, flags: &'a Flags) -> Self {
-        Self { describing: Some(Description::default()), ..Self::new(Arc::from(""), environment, flags) }
+    pub(crate) fn describing(outside: &'a dyn Outside) -> Self {
+        Self { describing: Some(Description::default()), ..Self::new(Arc::from(""), outside) }
     }
 
-    pub(super) fn into_description(self) -> Description {
+    pub(crate) fn into_description(self) -> Description {
         self.describing.unwrap_or_default()
     }
 
     /// What stands on these lines is reported already.
-    pub(super) fn set_damaged(&mut self, faulty_lines: BTreeSet<u32>) {
+    pub(crate) fn set_damaged(&mut self, faulty_lines: BTreeSet<u32>) {
         self.damaged = true;
         self.faulty_lines = faulty_lines;
     }
 
     /// Whether what is missing may only not have been read.
-    pub(super) fn is_damaged(&self) -> bool {
+    pub(crate) fn is_damaged(&self) -> bool {
         self.damaged
     }
 
-    pub(super) fn is_describing(&self) -> bool {
+    pub(crate) fn is_describing(&self) -> bool {
         self.describing.is_some()
     }
 
-    pub(super) fn in_file(&self, line: u32) -> Origin {
+    pub(crate) fn in_file(&self, line: u32) -> Origin {
         Origin::File { path: Arc::clone(&self.path), line }
     }
 
     /// A variable of a system that Evenkeel takes over from.
-    pub(super) fn inherited(&mut self, name: &'static str) -> Option<&'a str> {
+    pub(crate) fn inherited(&mut self, name: &'static str) -> Option<&'a str> {
         self.variables.insert(name.to_owned());
-        self.environment.get(name)
-    }
-
-    pub(super) fn environment(&self) -> &'a Environment {
-        self.environment
+        self.outside.variable(name)
     }
 
     /// Every variable that means something; whole only after the pass.
-    pub(super) fn known_variables(&self) -> &BTreeSet<String> {
+    pub(crate) fn known_variables(&self) -> &BTreeSet<String> {
         &self.variables
     }
 
     /// Whether a later version has the section that this variable names.
-    pub(super) fn is_later_variable(&self, name: &str) -> bool {
+    pub(crate) fn is_later_variable(&self, name: &str) -> bool {
         let is_meant = |later: &String| name == later || (later.ends_with('_') && name.starts_with(later.as_str()));
         self.variables_later.iter().any(is_meant)
     }
 
-    pub(super) fn fault(&mut self, fault: Fault) {
+    pub(crate) fn fault(&mut self, fault: Fault) {
         if !self.is_broken_already(&fault.origin) && self.describing.is_none() {
             self.faults.push(fault);
         }
     }
 
-    pub(super) fn warn(&mut self, origin: Origin, key: impl Into<String>, message: impl Into<String>) {
+    pub(crate) fn warn(&mut self, origin: Origin, key: impl Into<String>, message: impl Into<String>) {
         if self.describing.is_some() || self.is_broken_already(&origin) {
             return;
         }
@@ -159,7 +170,7 @@ impl<'a> Reader<'a> {
     }
 
     /// All warnings; the last says how many are not listed.
-    pub(super) fn take_warnings(&mut self) -> Vec<Warning> {
+    pub(crate) fn take_warnings(&mut self) -> Vec<Warning> {
         let mut warnings = std::mem::take(&mut self.warnings);
         if self.warnings_unlisted > 0 {
             let message = format!("{} more warnings are not listed", self.warnings_unlisted);
@@ -172,9 +183,33 @@ impl<'a> Reader<'a> {
         matches!(origin, Origin::File { line, .. } if self.faulty_lines.contains(line))
     }
 
+    /// Names that must be unique and are not; the second is at fault and the first is named. `words`: the key, and what is
+    /// wrong.
+    pub(crate) fn refuse_twice<'n, N: Hash + Eq + Display + 'n>(
+        &mut self,
+        names: impl Iterator<Item = (&'n N, Origin)>,
+        words: impl Fn(&N) -> (String, String),
+    ) {
+        let mut seen: HashMap<&N, Origin> = HashMap::new();
+        for (name, origin) in names {
+            match seen.entry(name) {
+                Entry::Vacant(entry) => {
+                    entry.insert(origin);
+                }
+                Entry::Occupied(first) => {
+                    let (key, wrong) = words(name);
+                    let fault = Fault::new(origin, key, wrong)
+                        .found(format!("\"{name}\""))
+                        .hint(format!("the first is at {}; give one of them another name", first.get()));
+                    self.fault(fault);
+                }
+            }
+        }
+    }
+
     /// The sections that know a key of this name.
     fn sections_with(&mut self, key: &str) -> Vec<String> {
-        let description = self.description.get_or_insert_with(super::file::describe);
+        let description = self.description.get_or_insert_with(|| self.outside.describe());
         let mut titles: Vec<String> = Vec::new();
         for row in description.rows.iter().filter(|row| row.key == key) {
             let section = description.sections.iter().find(|section| section.name == row.section);
@@ -188,7 +223,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The file as a whole.
-    pub(super) fn root<'r, 't, T>(
+    pub(crate) fn root<'r, 't, T>(
         &'r mut self,
         root: &'t Table,
         read: impl FnOnce(&mut Section<'_, 't, 'a>) -> T,

@@ -1,27 +1,27 @@
-//! One section of the file: its keys, each read by one call that says all there is to say of it.
+//! One section of a document: its keys, each read by one call that says all there is to say of it.
 
 use super::super::fault::{Fault, nearest};
 use super::super::form::{Form, NOT_AVAILABLE};
-use super::super::loaded::Setting;
 use super::super::origin::Origin;
+use super::super::said::Setting;
 use super::super::tree::{Content, Table, Value, shorten};
 use super::{Reader, Row, SectionRow};
 
 /// What a section is to the environment and to the list of settings.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Shape {
-    /// The file.
+    /// The document.
     Root,
     /// A `[section]`, whose keys the environment can set.
     Plain,
     /// An element of a `[[list]]`.
     Element,
-    /// A node: as an element, and silent keys are not listed, because there may be ten thousand of them.
-    Node,
+    /// One of many: as an element, and silent keys are not listed, because there may be ten thousand of them.
+    OneOfMany,
 }
 
-/// A part of the file that is being read.
-pub(in crate::config) struct Section<'r, 't, 'a> {
+/// A part of the document that is being read.
+pub(crate) struct Section<'r, 't, 'a> {
     reader: &'r mut Reader<'a>,
     table: Option<&'t Table>,
     /// As the reference calls it: `upstream`, `pool.node`.
@@ -37,15 +37,19 @@ pub(in crate::config) struct Section<'r, 't, 'a> {
     only: Option<(bool, &'static str)>,
 }
 
-/// A value that something outside of a section overrides: that variable, and what it says.
-type Override<'o, T> = (&'static str, Option<&'o T>);
+/// A variable that sets a key in all sections of their kind, and what it says.
+#[derive(Clone, Debug)]
+pub(crate) struct Override<T> {
+    pub variable: &'static str,
+    pub value: Option<T>,
+}
 
 /// The same with its origin.
 type Stronger<T> = (&'static str, Option<(T, Origin)>);
 
 impl<'r, 't, 'a> Section<'r, 't, 'a> {
-    /// The file as a whole.
-    pub(super) fn root(reader: &'r mut Reader<'a>, root: &'t Table) -> Self {
+    /// The document as a whole.
+    pub(crate) fn root(reader: &'r mut Reader<'a>, root: &'t Table) -> Self {
         Self {
             reader,
             table: Some(root),
@@ -61,52 +65,46 @@ impl<'r, 't, 'a> Section<'r, 't, 'a> {
 }
 
 impl<'t, 'a> Section<'_, 't, 'a> {
-    pub(in crate::config) fn reader(&mut self) -> &mut Reader<'a> {
+    pub(crate) fn reader(&mut self) -> &mut Reader<'a> {
         self.reader
     }
 
     /// Where this section begins.
-    pub(in crate::config) fn origin(&self) -> Origin {
+    pub(crate) fn origin(&self) -> Origin {
         self.reader.in_file(self.line)
     }
 
     /// The full name of a key.
-    pub(in crate::config) fn path_of(&self, key: &str) -> String {
+    pub(crate) fn path_of(&self, key: &str) -> String {
         format!("{}{key}", self.place)
     }
 
     /// The section itself, as faults name it.
-    pub(in crate::config) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.place.trim_end_matches([' ', '.'])
     }
 
     /// Keys of this section are from now on named after `name`.
-    pub(in crate::config) fn called(&mut self, kind: &str, name: &impl std::fmt::Display, above: &str) {
+    pub(crate) fn called(&mut self, kind: &str, name: &impl std::fmt::Display, above: &str) {
         self.place = format!("{above}{kind} \"{name}\" ");
     }
 
     /// Where a key was set in the file; the section itself where it was not.
-    pub(in crate::config) fn origin_of(&self, key: &str) -> Origin {
+    pub(crate) fn origin_of(&self, key: &str) -> Origin {
         self.reader.in_file(self.table.and_then(|table| table.get(key)).map_or(self.line, |entry| entry.line))
     }
 
-    pub(in crate::config) fn is_set(&self, key: &str) -> bool {
+    pub(crate) fn is_set(&self, key: &str) -> bool {
         self.table.is_some_and(|table| table.get(key).is_some())
     }
 
     /// A key with a default.
-    pub(in crate::config) fn key<F: Form>(
-        &mut self,
-        key: &'static str,
-        form: &F,
-        default: F::Out,
-        doc: &'static str,
-    ) -> F::Out {
+    pub(crate) fn key<F: Form>(&mut self, key: &'static str, form: &F, default: F::Out, doc: &'static str) -> F::Out {
         self.key_under(key, form, default, doc, None)
     }
 
     /// A key with a default on which others depend: `None` where it is set and refused, so that they are not blamed.
-    pub(in crate::config) fn key_unless_refused<F: Form>(
+    pub(crate) fn key_unless_refused<F: Form>(
         &mut self,
         key: &'static str,
         form: &F,
@@ -121,7 +119,7 @@ impl<'t, 'a> Section<'_, 't, 'a> {
     }
 
     /// A key whose default the machine knows.
-    pub(in crate::config) fn key_of_machine<F: Form>(
+    pub(crate) fn key_of_machine<F: Form>(
         &mut self,
         key: &'static str,
         form: &F,
@@ -135,28 +133,26 @@ impl<'t, 'a> Section<'_, 't, 'a> {
     }
 
     /// A key that something stronger than the file may set for all sections of its kind.
-    pub(in crate::config) fn key_overridden<F: Form>(
+    pub(crate) fn key_overridden<F: Form>(
         &mut self,
         key: &'static str,
         form: &F,
         default: F::Out,
         doc: &'static str,
-        over: Override<'_, F::Out>,
+        over: Option<&Override<F::Out>>,
     ) -> F::Out
     where
         F::Out: Clone,
     {
-        let stronger = over.1.map(|value| (value.clone(), Origin::Environment { name: over.0.to_owned() }));
-        self.key_under(key, form, default, doc, Some((over.0, stronger)))
+        let stronger = over.map(|over| {
+            let origin = || Origin::Environment { name: over.variable.to_owned() };
+            (over.variable, over.value.clone().map(|value| (value, origin())))
+        });
+        self.key_under(key, form, default, doc, stronger)
     }
 
     /// A key without which the section is nothing.
-    pub(in crate::config) fn required<F: Form>(
-        &mut self,
-        key: &'static str,
-        form: &F,
-        doc: &'static str,
-    ) -> Option<F::Out> {
+    pub(crate) fn required<F: Form>(&mut self, key: &'static str, form: &F, doc: &'static str) -> Option<F::Out> {
         self.describe(key, form, "required".to_owned(), doc, None);
         match self.read(key, form) {
             Read::Silent => {
@@ -171,7 +167,7 @@ impl<'t, 'a> Section<'_, 't, 'a> {
     }
 
     /// A key that may be silent; `default` says in words what that means.
-    pub(in crate::config) fn optional<F: Form>(
+    pub(crate) fn optional<F: Form>(
         &mut self,
         key: &'static str,
         form: &F,
@@ -184,12 +180,7 @@ impl<'t, 'a> Section<'_, 't, 'a> {
     }
 
     /// Keys that need the setting `words` beside them, which does or does not `hold`.
-    pub(in crate::config) fn only<T>(
-        &mut self,
-        hold: bool,
-        words: &'static str,
-        read: impl FnOnce(&mut Self) -> T,
-    ) -> T {
+    pub(crate) fn only<T>(&mut self, hold: bool, words: &'static str, read: impl FnOnce(&mut Self) -> T) -> T {
         let before = self.only.replace((hold, words));
         let out = read(self);
         self.only = before;
@@ -197,7 +188,7 @@ impl<'t, 'a> Section<'_, 't, 'a> {
     }
 
     /// Keys that a later version has.
-    pub(in crate::config) fn later(&mut self, keys: &'static [&'static str]) {
+    pub(crate) fn later(&mut self, keys: &'static [&'static str]) {
         for key in keys {
             self.later.push(key);
             if self.shape == Shape::Plain {
@@ -217,7 +208,7 @@ impl<'t, 'a> Section<'_, 't, 'a> {
     }
 
     /// A `[section]`.
-    pub(in crate::config) fn section<T>(
+    pub(crate) fn section<T>(
         &mut self,
         key: &'static str,
         doc: &'static str,
@@ -227,7 +218,7 @@ impl<'t, 'a> Section<'_, 't, 'a> {
     }
 
     /// A table that is the value of one key: `health = { ... }`.
-    pub(in crate::config) fn table<T>(
+    pub(crate) fn table<T>(
         &mut self,
         key: &'static str,
         doc: &'static str,
@@ -276,16 +267,35 @@ impl<'t, 'a> Section<'_, 't, 'a> {
         out
     }
 
-    /// A `[[list]]`: what `read` makes of each element, with its number, counted from 1.
-    pub(in crate::config) fn list<T>(
+    /// A `[[list]]`: what `read` makes of each element.
+    pub(crate) fn list<T>(
         &mut self,
         key: &'static str,
+        doc: &'static str,
+        read: impl FnMut(&mut Section<'_, 't, 'a>) -> T,
+    ) -> Vec<T> {
+        self.elements(key, Shape::Element, doc, read)
+    }
+
+    /// A `[[list]]` that may be so long that the list of settings has of its elements only what was set.
+    pub(crate) fn long_list<T>(
+        &mut self,
+        key: &'static str,
+        doc: &'static str,
+        read: impl FnMut(&mut Section<'_, 't, 'a>) -> T,
+    ) -> Vec<T> {
+        self.elements(key, Shape::OneOfMany, doc, read)
+    }
+
+    fn elements<T>(
+        &mut self,
+        key: &'static str,
+        shape: Shape,
         doc: &'static str,
         mut read: impl FnMut(&mut Section<'_, 't, 'a>) -> T,
     ) -> Vec<T> {
         self.asked.push(key);
         let title = if self.title.is_empty() { key.to_owned() } else { format!("{}.{key}", self.title) };
-        let shape = if title == "pool.node" { Shape::Node } else { Shape::Element };
         let mut element = |reader: &mut Reader<'a>, table: Option<&'t Table>, place: String, line: u32| {
             let title = title.clone();
             let mut section =
@@ -361,7 +371,7 @@ impl<'t, 'a> Section<'_, 't, 'a> {
         if self.shape == Shape::Plain {
             variables.push(variable(&self.title, key));
         }
-        variables.extend(inherited_for(&self.title, key).map(str::to_owned));
+        variables.extend(self.reader.outside.inherited(&self.title, key).map(str::to_owned));
         variables.extend(over.map(str::to_owned));
         description.rows.push(Row {
             section: self.title.clone(),
@@ -369,7 +379,7 @@ impl<'t, 'a> Section<'_, 't, 'a> {
             allowed: form.allowed(),
             default,
             variables,
-            flag: self.reader.flags.of(&self.title, key).map(|(name, _)| name),
+            flag: self.reader.outside.flag(&self.title, key).map(|(name, _)| name),
             only: self.only.map(|(_, words)| words),
             doc,
         });
@@ -393,9 +403,10 @@ impl<'t, 'a> Section<'_, 't, 'a> {
         if self.shape != Shape::Plain {
             return read;
         }
-        let named = [inherited_for(&self.title, key).map(str::to_owned), Some(variable(&self.title, key))];
+        let outside = self.reader.outside;
+        let named = [outside.inherited(&self.title, key).map(str::to_owned), Some(variable(&self.title, key))];
         for name in named.into_iter().flatten() {
-            if let Some(text) = self.reader.environment.get(&name) {
+            if let Some(text) = outside.variable(&name) {
                 let content = Content::Word(text.to_owned());
                 let stronger =
                     self.take(key, form, &content, &shorten(text), Origin::Environment { name: name.clone() });
@@ -403,7 +414,7 @@ impl<'t, 'a> Section<'_, 't, 'a> {
             }
             self.reader.variables.insert(name);
         }
-        if let Some((name, Some(text))) = self.reader.flags.of(&self.title, key) {
+        if let Some((name, Some(text))) = outside.flag(&self.title, key) {
             read = self.take(key, form, &Content::Word(text.to_owned()), &shorten(text), Origin::Flag { name });
         }
         read
@@ -430,7 +441,7 @@ impl<'t, 'a> Section<'_, 't, 'a> {
         };
         let is_default = matches!(origin, Origin::Default);
         let has_effect = self.only.is_none_or(|(hold, _)| hold);
-        if has_effect && !(is_default && self.shape == Shape::Node) {
+        if has_effect && !(is_default && self.shape == Shape::OneOfMany) {
             self.note(key, form.show(&value), origin);
         }
         value
@@ -451,7 +462,7 @@ impl<'t, 'a> Section<'_, 't, 'a> {
     }
 
     /// Refuses the keys that nobody asked for.
-    pub(super) fn finish(self) {
+    pub(crate) fn finish(self) {
         let Some(table) = self.table else { return };
         for entry in &table.entries {
             if self.asked.iter().chain(&self.later).any(|known| *known == entry.key) {
@@ -513,9 +524,4 @@ fn clip(mut text: String) -> String {
 /// The variable that sets a key of a plain section.
 fn variable(section: &str, key: &str) -> String {
     format!("EVENKEEL_{}_{}", section.to_ascii_uppercase(), key.to_ascii_uppercase())
-}
-
-/// The variable of another system that sets the same, weaker than Evenkeel's own.
-fn inherited_for(section: &str, key: &str) -> Option<&'static str> {
-    (section == "log" && key == "level").then_some("LOG_LEVEL")
 }

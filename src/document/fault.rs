@@ -1,4 +1,4 @@
-//! What is wrong with the settings, in words that say what to do; and the nearest known word to a misspelt one.
+//! What is wrong with a document, in words that say what to do; and the nearest known word to a misspelt one.
 
 use std::fmt;
 
@@ -25,21 +25,21 @@ pub struct Fault {
 }
 
 impl Fault {
-    pub(super) fn new(origin: Origin, key: impl Into<String>, wrong: impl Into<String>) -> Self {
+    pub(crate) fn new(origin: Origin, key: impl Into<String>, wrong: impl Into<String>) -> Self {
         Self { origin, key: key.into(), found: None, wrong: wrong.into(), allowed: None, hint: None }
     }
 
-    pub(super) fn found(mut self, found: impl Into<String>) -> Self {
+    pub(crate) fn found(mut self, found: impl Into<String>) -> Self {
         self.found = Some(found.into());
         self
     }
 
-    pub(super) fn allowed(mut self, allowed: impl Into<String>) -> Self {
+    pub(crate) fn allowed(mut self, allowed: impl Into<String>) -> Self {
         self.allowed = Some(allowed.into());
         self
     }
 
-    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
@@ -79,7 +79,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    pub(super) fn push(&mut self, fault: Fault) {
+    pub(crate) fn push(&mut self, fault: Fault) {
         if self.faults.len() < SETTINGS_FAULTS_MAX {
             self.faults.push(fault);
         } else {
@@ -92,7 +92,7 @@ impl Faults {
         self.faults.len() + self.unlisted
     }
 
-    pub(super) fn in_reading_order(mut self) -> Self {
+    pub(crate) fn in_reading_order(mut self) -> Self {
         self.faults.sort_by_key(|fault| match &fault.origin {
             Origin::File { line, .. } => (0, *line),
             Origin::Default | Origin::Machine => (1, 0),
@@ -126,7 +126,7 @@ impl fmt::Display for Faults {
 impl std::error::Error for Faults {}
 
 /// The one of `known` that `word` most likely means: a letter or two missing, added, changed or swapped.
-pub(super) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     /// No word that users write is longer; a longer one is not compared, which bounds the work.
     const COMPARED_BYTES_MAX: usize = 64;
     if word.len() > COMPARED_BYTES_MAX {

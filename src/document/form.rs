@@ -12,17 +12,17 @@ use crate::model::Weight;
 
 /// Why a value is refused.
 #[derive(Debug)]
-pub(super) struct Wrong {
+pub(crate) struct Wrong {
     pub why: String,
     pub hint: Option<String>,
 }
 
 impl Wrong {
-    pub(super) fn new(why: impl Into<String>) -> Self {
+    pub(crate) fn new(why: impl Into<String>) -> Self {
         Self { why: why.into(), hint: None }
     }
 
-    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
@@ -34,7 +34,7 @@ impl Wrong {
 }
 
 /// A form that values are written in.
-pub(super) trait Form {
+pub(crate) trait Form {
     /// What comes of it.
     type Out;
 
@@ -58,10 +58,10 @@ pub(super) trait Form {
 const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 /// `"250ms"`, `"5s"`, `"2m"`, `"1h"`, from the first to the second.
-pub(super) struct Span(pub Duration, pub Duration);
+pub(crate) struct Span(pub Duration, pub Duration);
 
 /// A duration as a user writes it, in the greatest unit that needs no fraction.
-pub(super) fn show_duration(duration: Duration) -> String {
+pub(crate) fn show_duration(duration: Duration) -> String {
     let ms = duration.as_millis();
     if ms == 0 {
         return "0s".to_owned();
@@ -74,7 +74,7 @@ pub(super) fn show_duration(duration: Duration) -> String {
 
 impl Span {
     /// Reads a text such as `5s`.
-    pub(super) fn parse(&self, text: &str) -> Result<Duration, Wrong> {
+    pub(crate) fn parse(&self, text: &str) -> Result<Duration, Wrong> {
         let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let (number, unit) = text.split_at(digits);
         let unit = unit.trim_start();
@@ -90,7 +90,7 @@ impl Span {
     }
 
     /// Takes a duration that was read already.
-    pub(super) fn within(&self, duration: Duration) -> Result<Duration, Wrong> {
+    pub(crate) fn within(&self, duration: Duration) -> Result<Duration, Wrong> {
         if duration < self.0 {
             Err(Wrong::new(format!("it is less than {}", show_duration(self.0))))
         } else if duration > self.1 {
@@ -126,7 +126,7 @@ impl Form for Span {
 // === whole numbers ===
 
 /// Whole numbers that settings are made of.
-pub(super) trait Count: Sized {
+pub(crate) trait Count: Sized {
     fn of(number: u64) -> Option<Self>;
     fn get(&self) -> u64;
 }
@@ -164,12 +164,12 @@ impl Count for Weight {
 }
 
 /// A whole number from the first to the second.
-pub(super) struct Whole(pub u64, pub u64);
+pub(crate) struct Whole(pub u64, pub u64);
 
 /// [`Whole`] as a type of its own.
-pub(super) struct WholeOf<T>(pub Whole, std::marker::PhantomData<T>);
+pub(crate) struct WholeOf<T>(pub Whole, std::marker::PhantomData<T>);
 
-pub(super) fn whole<T: Count>(min: u64, max: u64) -> WholeOf<T> {
+pub(crate) fn whole<T: Count>(min: u64, max: u64) -> WholeOf<T> {
     WholeOf(Whole(min, max), std::marker::PhantomData)
 }
 
@@ -208,7 +208,7 @@ impl<T: Count> Form for WholeOf<T> {
 // === yes and no ===
 
 /// `true` or `false`.
-pub(super) struct YesNo;
+pub(crate) struct YesNo;
 
 impl Form for YesNo {
     type Out = bool;
@@ -235,7 +235,7 @@ impl Form for YesNo {
 // === one of a list ===
 
 /// One of a few words.
-pub(super) struct Choice<T: 'static> {
+pub(crate) struct Choice<T: 'static> {
     /// The words that are shown.
     pub words: &'static [(&'static str, T)],
     /// Second names.
@@ -245,11 +245,11 @@ pub(super) struct Choice<T: 'static> {
 }
 
 impl<T: Copy + PartialEq> Choice<T> {
-    pub(super) const fn of(words: &'static [(&'static str, T)]) -> Self {
+    pub(crate) const fn of(words: &'static [(&'static str, T)]) -> Self {
         Self { words, aliases: &[], later: &[] }
     }
 
-    pub(super) fn parse(&self, text: &str) -> Result<T, Wrong> {
+    pub(crate) fn parse(&self, text: &str) -> Result<T, Wrong> {
         let mut known = self.words.iter().chain(self.aliases);
         if let Some((_, value)) = known.clone().find(|(word, _)| *word == text) {
             return Ok(*value);
@@ -266,7 +266,7 @@ impl<T: Copy + PartialEq> Choice<T> {
 }
 
 /// What is said of everything that the design knows and this version does not have.
-pub(super) const NOT_AVAILABLE: &str = "not available in this version";
+pub(crate) const NOT_AVAILABLE: &str = "not available in this version";
 
 impl<T: Copy + PartialEq> Form for Choice<T> {
     type Out = T;
@@ -295,7 +295,7 @@ impl<T: Copy + PartialEq> Form for Choice<T> {
 // === texts with rules of their own ===
 
 /// A text that `parse` takes.
-pub(super) struct Words<T> {
+pub(crate) struct Words<T> {
     pub allowed: &'static str,
     pub parse: fn(&str) -> Result<T, Wrong>,
     pub show: fn(&T) -> String,
@@ -306,7 +306,7 @@ pub(super) struct Words<T> {
 }
 
 impl<T> Words<T> {
-    pub(super) const fn of(allowed: &'static str, parse: fn(&str) -> Result<T, Wrong>, show: fn(&T) -> String) -> Self {
+    pub(crate) const fn of(allowed: &'static str, parse: fn(&str) -> Result<T, Wrong>, show: fn(&T) -> String) -> Self {
         Self { allowed, parse, show, number_too: false, secret: false }
     }
 }
@@ -339,7 +339,7 @@ impl<T> Form for Words<T> {
 }
 
 /// A value as its own type reads it, with that type's refusal.
-pub(super) fn parsed<T>(text: &str) -> Result<T, Wrong>
+pub(crate) fn parsed<T>(text: &str) -> Result<T, Wrong>
 where
     T: FromStr,
     T::Err: Display,
@@ -347,15 +347,36 @@ where
     text.parse().map_err(|error: T::Err| Wrong::new(error.to_string()))
 }
 
+const NAME_ALLOWED: &str = "1 to 63 of a-z, 0-9, and after the first character also . _ -";
+
+/// A name of a peer, pool, node, region or listener.
+pub(crate) const fn name<T>() -> Words<T>
+where
+    T: FromStr + Display,
+    T::Err: Display,
+{
+    fn parse<T>(text: &str) -> Result<T, Wrong>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        parsed(text).map_err(|wrong| {
+            let lower = text.to_ascii_lowercase().replace(' ', "-");
+            if lower.parse::<T>().is_ok() { wrong.hint(format!("write \"{lower}\"")) } else { wrong }
+        })
+    }
+    Words::of(NAME_ALLOWED, parse::<T>, quoted)
+}
+
 /// A value in quotes.
-pub(super) fn quoted(value: &impl Display) -> String {
+pub(crate) fn quoted(value: &impl Display) -> String {
     format!("\"{value}\"")
 }
 
 // === lists ===
 
 /// A list of values of one form, with at most this many.
-pub(super) struct ListOf<F>(pub F, pub usize);
+pub(crate) struct ListOf<F>(pub F, pub usize);
 
 impl<F: Form> Form for ListOf<F> {
     type Out = Vec<F::Out>;

@@ -1,0 +1,3 @@
+//! The cluster's desired state as a document.
+
+pub mod rules;

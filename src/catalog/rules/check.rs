@@ -1,0 +1,164 @@
+//! `health`: how the nodes of a pool are checked.
+
+use std::num::NonZeroU8;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Over;
+use crate::document::{Choice, Section, Span, WholeOf, Words, Wrong, quoted, whole};
+use crate::model::limits::{CHECK_ANSWER_BYTES_MAX, TARGET_BYTES_MAX};
+use crate::model::{Check, CheckKind, HttpCheck, NodeAddress, StatusRange, TcpCheck};
+
+const MS_10: Duration = Duration::from_millis(10);
+const MINUTES_5: Duration = Duration::from_secs(300);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// How often a node may be asked how it is.
+pub(crate) const INTERVAL: Span = Span(Duration::from_millis(100), HOUR);
+
+#[derive(Clone, Copy, PartialEq)]
+enum Type {
+    Tcp,
+    Http,
+    None,
+}
+
+const TYPE: Choice<Type> = Choice {
+    words: &[("tcp", Type::Tcp), ("http", Type::Http), ("none", Type::None)],
+    aliases: &[],
+    later: &["tls", "grpc", "mqtt", "postgres", "docker", "exec"],
+};
+
+const PATH: Words<Arc<str>> = Words::of(
+    "a path that begins with /, without spaces, perhaps with a query",
+    |text| {
+        let encoded = encoded(text);
+        if encoded.len() > TARGET_BYTES_MAX {
+            Err(Wrong::new(format!("it is longer than {TARGET_BYTES_MAX} bytes")))
+        } else if !text.starts_with('/') {
+            Err(Wrong::new("it does not begin with /").hint(format!("write \"/{encoded}\"")))
+        } else if let Some(wrong) = text.chars().find(|c| !may_stand_in_target(*c)) {
+            let wrong = Wrong::new(format!("{wrong:?} cannot stand in a request target"));
+            Err(wrong.hint(format!("write \"{encoded}\"")))
+        } else {
+            Ok(Arc::from(text))
+        }
+    },
+    quoted,
+);
+
+fn may_stand_in_target(c: char) -> bool {
+    c.is_ascii_graphic() && c != '#'
+}
+
+/// `text` with what cannot stand in a request target percent-encoded (RFC 3986 section 2.1).
+fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if may_stand_in_target(c) {
+            out.push(c);
+        } else {
+            let mut bytes = [0; 4];
+            out.extend(c.encode_utf8(&mut bytes).bytes().map(|byte| format!("%{byte:02X}")));
+        }
+    }
+    out
+}
+
+const HOST: Words<Arc<str>> = Words::of(
+    "a host name or address, perhaps with a port",
+    |text| {
+        // Read as an address it obeys the same rules; a port is no part of them here.
+        let as_address = format!("http://{text}").parse::<NodeAddress>();
+        match as_address {
+            Ok(_) if !text.ends_with('/') => Ok(Arc::from(text)),
+            Ok(_) => Err(Wrong::new("a host has no path")),
+            Err(error) => Err(Wrong::new(error.to_string())),
+        }
+    },
+    quoted,
+);
+
+const STATUSES: Words<StatusRange> = Words {
+    number_too: true,
+    ..Words::of(
+        "a status or a range of them within 100 to 599: 200, \"200-399\"",
+        |text| {
+            let (low, high) = text.split_once('-').unwrap_or((text, text));
+            match (low.trim().parse(), high.trim().parse()) {
+                (Ok(low), Ok(high)) => StatusRange::new(low, high)
+                    .ok_or_else(|| Wrong::new("it is empty, or reaches outside of 100 to 599")),
+                _ => Err(Wrong::new("it is neither a status nor a range of them")),
+            }
+        },
+        |statuses: &StatusRange| {
+            if statuses.to_string().contains('-') { quoted(statuses) } else { statuses.to_string() }
+        },
+    )
+};
+
+const BYTES: Words<Arc<[u8]>> = Words::of(
+    "a text of at most 64 KiB; TOML's escapes such as \\r\\n work",
+    |text| {
+        if text.len() > CHECK_ANSWER_BYTES_MAX {
+            return Err(Wrong::new(format!("it is longer than {CHECK_ANSWER_BYTES_MAX} bytes")));
+        }
+        Ok(Arc::from(text.as_bytes()))
+    },
+    |bytes| format!("{:?}", String::from_utf8_lossy(bytes)),
+);
+
+/// Bytes that may log in: `AUTH` of Redis, `LOGIN` of a mail server.
+const BYTES_SENT: Words<Arc<[u8]>> = Words {
+    show: |bytes| if bytes.is_empty() { "\"\"".to_owned() } else { format!("({} bytes, not shown)", bytes.len()) },
+    secret: true,
+    ..BYTES
+};
+
+pub(super) fn check(s: &mut Section<'_, '_, '_>, over: &Over) -> Check {
+    let kind = s.key_unless_refused(
+        "type",
+        &TYPE,
+        Type::Tcp,
+        "What is asked: whether it accepts a connection, how it answers a request, or nothing, so that a node counts as up \
+         until traffic says otherwise. To a node with an https address both `tcp` and `http` speak TLS.",
+    );
+    let asks = kind.is_none_or(|kind| kind != Type::None);
+    let http = s.only(kind.is_none_or(|kind| kind == Type::Http), "type = \"http\"", |s| HttpCheck {
+        path: s.key("path", &PATH, Arc::from("/"), "What is asked for with GET."),
+        host: s.optional("host", &HOST, "the node's own", "The value of the `Host` field."),
+        statuses: s.key("statuses", &STATUSES, StatusRange::SUCCESS, "Statuses of an answer that mean up."),
+    });
+    let tcp = s.only(kind.is_none_or(|kind| kind == Type::Tcp), "type = \"tcp\"", |s| TcpCheck {
+        send: s.key("send", &BYTES_SENT, Arc::default(), "What is sent once connected; empty: nothing."),
+        expect: s.key(
+            "expect",
+            &BYTES,
+            Arc::default(),
+            "What the answer must contain; empty: the connection is enough.",
+        ),
+    });
+    s.only(asks, "a type that asks", |s| Check {
+        interval: s.key_overridden(
+            "interval",
+            &INTERVAL,
+            Check::INTERVAL_DEFAULT,
+            "Time between two checks of a settled node, ± 10 %. Shorter finds dead nodes sooner and asks them more often; a \
+             node that is changing is asked faster anyway.",
+            over.interval.as_ref(),
+        ),
+        timeout: s.key("timeout", &Span(MS_10, MINUTES_5), Check::TIMEOUT_DEFAULT, "How long one check may take."),
+        rise: s.key::<WholeOf<NonZeroU8>>(
+            "rise",
+            &whole(1, 255),
+            Check::RISE_DEFAULT,
+            "Good answers in a row that bring a node that is down up again.",
+        ),
+        fall: s.key("fall", &whole(1, 255), Check::FALL_DEFAULT, "Bad answers in a row that take a node down."),
+        kind: match kind.unwrap_or(Type::Tcp) {
+            Type::Tcp => CheckKind::Tcp(tcp),
+            Type::Http => CheckKind::Http(http),
+            Type::None => CheckKind::None,
+        },
+    })
+}

@@ -1,0 +1,73 @@
+//! Names that must be unique, names that must lead somewhere, and how many there may be.
+
+use std::collections::BTreeSet;
+
+use super::{Over, Written};
+use crate::document::{Fault, Origin, Reader, Section, nearest};
+use crate::model::{Catalog, CatalogError, Pool, PoolName};
+
+/// More pools than this are not listed in a fault.
+const NAMES_SHOWN_MAX: usize = 20;
+
+/// The pools that a name may mean.
+pub(crate) struct PoolNames<'n>(BTreeSet<&'n str>);
+
+impl<'n> PoolNames<'n> {
+    /// `None` where one could not be read: it may be the one that is meant.
+    pub(crate) fn of(s: &mut Section<'_, '_, '_>, written: &'n Written, over: &'n Over) -> Option<Self> {
+        if s.reader().is_damaged() || written.pools.iter().any(|pool| pool.name.is_none()) {
+            return None;
+        }
+        let read = written.pools.iter().filter_map(|pool| pool.name.as_ref()).map(|(name, _)| name);
+        let beside = over.beside.iter().map(|(pool, _)| &pool.name);
+        Some(Self(read.chain(beside).map(PoolName::as_str).collect()))
+    }
+
+    /// Refuses a name that leads nowhere.
+    pub(crate) fn refuse(&self, reader: &mut Reader<'_>, key: String, name: &PoolName, origin: &Origin) {
+        if self.0.contains(name.as_str()) {
+            return;
+        }
+        let allowed = match self.0.len() {
+            0 => "a [[pool]] of this file; there is none".to_owned(),
+            1..=NAMES_SHOWN_MAX => self.0.iter().copied().collect::<Vec<_>>().join(", "),
+            many => format!("one of the {many} pools"),
+        };
+        let mut fault =
+            Fault::new(origin.clone(), key, "there is no such pool").found(format!("\"{name}\"")).allowed(allowed);
+        if let Some(meant) = nearest(name.as_str(), self.0.iter().copied()) {
+            fault = fault.hint(format!("did you mean \"{meant}\"?"));
+        }
+        reader.fault(fault);
+    }
+}
+
+/// Refuses names that stand twice.
+pub(super) fn refuse_twice(s: &mut Section<'_, '_, '_>, written: &Written, over: &Over) {
+    let beside = over.beside.iter().map(|(pool, origin)| (&pool.name, origin.clone()));
+    let names = written.pools.iter().filter_map(|read| read.name.as_ref());
+    s.reader().refuse_twice(names.map(|(name, origin)| (name, origin.clone())).chain(beside), |name| {
+        (format!("pool \"{name}\" name"), CatalogError::PoolTwice(name.clone()).to_string())
+    });
+
+    let beside = over.beside.iter().flat_map(|(pool, origin)| pool.nodes.iter().map(|node| (&node.id, origin.clone())));
+    let ids = written.pools.iter().flat_map(|read| &read.nodes).filter_map(|node| node.id.as_ref());
+    s.reader().refuse_twice(ids.map(|(id, origin)| (id, origin.clone())).chain(beside), |id| {
+        (format!("node \"{id}\" id"), CatalogError::NodeTwice(id.clone()).to_string())
+    });
+}
+
+/// A catalog of what could be read.
+pub(super) fn build(s: &mut Section<'_, '_, '_>, pools: Vec<Pool>) -> Option<Catalog> {
+    match Catalog::new(pools) {
+        Ok(catalog) => Some(catalog),
+        Err(error) => {
+            // What stands twice is reported where it stands.
+            if matches!(error, CatalogError::PoolsTooMany(_) | CatalogError::NodesTooMany(_)) {
+                let fault = Fault::new(s.origin(), "pool", error.to_string());
+                s.reader().fault(fault);
+            }
+            None
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! `[[pool]]`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Over;
+use super::check::check;
+use super::node::{NodeRead, node};
+use crate::document::{Choice, NOT_AVAILABLE, Origin, Section, Span, Words, Wrong, YesNo, name, whole};
+use crate::model::{HashKey, HostSent, Observe, Panic, Pool, PoolName, Strategy};
+
+const MS_10: Duration = Duration::from_millis(10);
+const MINUTES_5: Duration = Duration::from_secs(300);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+pub(crate) const STRATEGY: Choice<Strategy> = Choice { words: &Strategy::ALL, aliases: &Strategy::ALIASES, later: &[] };
+
+const HOST_SENT: Choice<HostSent> = Choice::of(&[("client", HostSent::Client), ("node", HostSent::Node)]);
+const OBSERVE: Choice<Observe> = Choice::of(&[("divided", Observe::Divided), ("everywhere", Observe::Everywhere)]);
+const PANIC: Choice<Panic> = Choice::of(&[("open", Panic::Open), ("closed", Panic::Closed)]);
+
+/// A name that a field or a cookie may have (RFC 9110 section 5.6.2).
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}
+
+const HASH: Words<HashKey> = Words::of(
+    "\"client_ip\", \"uri\", \"header:<name>\", \"cookie:<name>\", \"query:<name>\"",
+    |text| {
+        let (what, name) = text.split_once(':').map_or((text, None), |(what, name)| (what, Some(name)));
+        let token = |name: &str| is_token(name).then(|| Arc::from(name));
+        let key = match (what, name) {
+            ("client_ip", None) => Some(HashKey::ClientIp),
+            ("uri", None) => Some(HashKey::Uri),
+            ("header", Some(name)) => token(&name.to_ascii_lowercase()).map(HashKey::Header),
+            ("cookie", Some(name)) => token(name).map(HashKey::Cookie),
+            ("query", Some(name)) if !name.is_empty() => Some(HashKey::Query(Arc::from(name))),
+            ("mqtt_client_id", None) => return Err(Wrong::new(format!("\"mqtt_client_id\" is {NOT_AVAILABLE}"))),
+            ("header" | "cookie" | "query", None) => {
+                return Err(Wrong::new("it does not say which").hint(format!("write \"{what}:<name>\"")));
+            }
+            _ => None,
+        };
+        key.ok_or_else(|| Wrong::new("it is none of these"))
+    },
+    |key| match key {
+        HashKey::ClientIp => "\"client_ip\"".to_owned(),
+        HashKey::Uri => "\"uri\"".to_owned(),
+        HashKey::Header(name) => format!("\"header:{name}\""),
+        HashKey::Cookie(name) => format!("\"cookie:{name}\""),
+        HashKey::Query(name) => format!("\"query:{name}\""),
+    },
+);
+
+/// What was read of one pool; a pool that is `None` was wrong and that is reported.
+pub(crate) struct PoolRead {
+    pub name: Option<(PoolName, Origin)>,
+    pub nodes: Vec<NodeRead>,
+    pub pool: Option<Pool>,
+    /// Keys that were written and look at requests, which a relay has none of.
+    pub of_requests: Vec<(Origin, String)>,
+}
+
+pub(super) fn pools(s: &mut Section<'_, '_, '_>, over: &Over) -> Vec<PoolRead> {
+    s.list("pool", "A named group of nodes that serve the same thing.", |s| pool(s, over))
+}
+
+fn pool(s: &mut Section<'_, '_, '_>, over: &Over) -> PoolRead {
+    let name: Option<PoolName> = s.required("name", &name(), "Its name, unique in the catalog.");
+    if let Some(name) = &name {
+        s.called("pool", name, "");
+    }
+    let default = Pool::new(name.clone().unwrap_or_else(unnamed));
+    let strategy = s.key_overridden(
+        "strategy",
+        &STRATEGY,
+        default.strategy,
+        "How a node is picked. `health_score` takes the better of two by latency and load; `consistent_hash` keeps a client \
+         or a resource at its node.",
+        over.strategy.as_ref(),
+    );
+    let hash = s.key("hash", &HASH, default.hash, "What of a request `consistent_hash` looks at.");
+    let exact = s.key(
+        "exact",
+        &YesNo,
+        default.exact,
+        "`health_score` takes the best node instead of the better of two by chance. Several peers that see the same scores \
+         then pick the same node at the same moment.",
+    );
+    let pool = Pool {
+        strategy,
+        hash,
+        exact,
+        check: s.table(
+            "health",
+            "How the nodes of a pool are checked; also written `health = { type = \"http\", ... }`. Left out: a connection every 5 s.",
+            |s| check(s, over),
+        ),
+        observe: s.key(
+            "observe",
+            &OBSERVE,
+            default.observe,
+            "Which peers of a cluster check its nodes: `divided` shares them out, the peers of a node's region first, so that \
+             checks do not grow with peers; `everywhere` lets every peer check every node, where paths differ from peer to \
+             peer.",
+        ),
+        host_sent: s.key(
+            "host",
+            &HOST_SENT,
+            default.host_sent,
+            "Whose name the `Host` field carries to a node: the one that the client sent, or the node's own, which nodes in \
+             other people's networks mostly want.",
+        ),
+        panic: s.key(
+            "panic",
+            &PANIC,
+            default.panic,
+            "When no usable node is left: `open` tries nodes that are down, since somebody may answer; `closed` answers 503.",
+        ),
+        slow_start: s.key(
+            "slow_start",
+            &Span(Duration::ZERO, HOUR),
+            default.slow_start,
+            "How long a node that came back ramps from a tenth of its weight to all of it; \"0s\": not at all.",
+        ),
+        retries: s.key("retries", &whole(0, 10), default.retries, "Times that one request is sent again, each to another node."),
+        connect_timeout: s.key(
+            "connect_timeout",
+            &Span(MS_10, MINUTES_5),
+            default.connect_timeout,
+            "How long a connection to a node may take.",
+        ),
+        response_timeout: s.key(
+            "response_timeout",
+            &Span(MS_10, DAY),
+            default.response_timeout,
+            "How long a node may take from the end of the request to the head of its answer.",
+        ),
+        queue: s.key(
+            "queue",
+            &whole(0, 1_000_000),
+            default.queue,
+            "Requests that wait when every node has `max_connections`; 0: none waits, and a request more gets 503.",
+        ),
+        queue_timeout: s.key("queue_timeout", &Span(MS_10, HOUR), default.queue_timeout, "How long a request waits for a place."),
+        ..default
+    };
+    s.later(&["sticky"]);
+    let mut read = Vec::new();
+    let above = format!("{} ", s.name());
+    let nodes = s.long_list("node", "One endpoint of a pool; requests are sent to it.", |s| node(s, &above, &mut read));
+
+    for (key, needed, met) in [
+        ("hash", "consistent_hash", strategy == Strategy::ConsistentHash),
+        ("exact", "health_score", strategy == Strategy::HealthScore),
+    ] {
+        if s.is_set(key) && !met {
+            let (origin, path) = (s.origin_of(key), s.path_of(key));
+            s.reader().warn(
+                origin,
+                path,
+                format!("it has no effect while the strategy is {strategy}; {needed} looks at it"),
+            );
+        }
+    }
+    let hashes_requests = strategy == Strategy::ConsistentHash && pool.hash != HashKey::ClientIp;
+    let of_requests = [("hash", hashes_requests), ("host", true), ("response_timeout", true)];
+    let of_requests = of_requests.into_iter().filter(|(key, looks)| *looks && s.is_set(key));
+    let of_requests = of_requests.map(|(key, _)| (s.origin_of(key), s.path_of(key))).collect();
+    if nodes.is_empty() && !s.reader().is_damaged() {
+        let (origin, place) = (s.origin(), s.name().to_owned());
+        s.reader().warn(origin, place, "it has no node; whoever asks for it gets 503, or a closed connection");
+    }
+    let origin = s.origin_of("name");
+    PoolRead {
+        pool: name.is_some().then(|| Pool { nodes: nodes.into_iter().flatten().collect(), ..pool }),
+        name: name.map(|name| (name, origin)),
+        nodes: read,
+        of_requests,
+    }
+}
+
+/// Stands in for a name that was refused, in a pool that is then dropped.
+fn unnamed() -> PoolName {
+    "unnamed".parse().expect("`unnamed` is a legal name")
+}
