@@ -3,6 +3,8 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use serde::{Serialize, Serializer};
+
 use super::address::NodeAddress;
 use super::check::Check;
 use super::id::{NodeId, PoolName, RegionName};
@@ -30,16 +32,36 @@ impl Weight {
 }
 
 /// What an operator said of a node.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Admin {
     /// It may be used.
     #[default]
     Enabled,
     /// It takes no new work and finishes the old.
-    Draining,
+    Draining {
+        /// How long the old may take, at each peer from when that peer was told; then what is left is cut. `None`: as long
+        /// as it takes.
+        timeout: Option<Duration>,
+    },
     /// It is not used at all, and not checked.
     Disabled,
+}
+
+impl Admin {
+    /// The word that is shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Enabled => "enabled",
+            Self::Draining { .. } => "draining",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+impl Serialize for Admin {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
 }
 
 /// One endpoint in a pool.

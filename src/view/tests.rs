@@ -51,7 +51,7 @@ fn catalog(mut pool: Pool, nodes: &[(&str, &str)]) -> Catalog {
         node.max_connections = NonZeroU32::new(places.parse().unwrap()).unwrap();
         node.backup = backup;
         node.admin = match &how[..1] {
-            "x" => Admin::Draining,
+            "x" => Admin::Draining { timeout: None },
             "o" => Admin::Disabled,
             _ => Admin::Enabled,
         };
