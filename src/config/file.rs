@@ -54,14 +54,14 @@ fn whole(s: &mut Section<'_, '_, '_>, machine: &Machine, over: Over) -> Option<S
     let cluster = cluster::cluster(s);
     let listeners = listener::listeners(s);
     let written = rules::written(s, &over);
-    s.later(&["tls", "catalog", "region", "route", "server", "driver", "webhook", "history"]);
+    s.later(&["tls", "catalog", "driver", "webhook", "history"]);
 
     if s.reader().is_describing() {
         return None;
     }
     let is_named = s.is_set("listener") || s.is_set("pool");
     let is_reported = s.reader().is_damaged() || (is_named && s.reader().faults.count() > 0);
-    if listeners.is_empty() && written.is_empty() && over.beside.is_none() && !is_reported {
+    if listeners.is_empty() && written.pools.is_empty() && over.beside.is_none() && !is_reported {
         let fault = Fault::new(s.origin(), "", "there is neither a listener nor a pool, so there is nothing to do")
             .hint(LEAST_FILE);
         s.reader().fault(fault);
@@ -87,7 +87,7 @@ fn whole(s: &mut Section<'_, '_, '_>, machine: &Machine, over: Over) -> Option<S
     } else if listeners.is_empty() && !written.pools.is_empty() && !s.reader().is_damaged() {
         s.reader().warn(Origin::Default, "", "there is no listener; this peer takes no traffic");
     }
-    let catalog = written.build(s, over)?;
+    let catalog = written.build(s, &over)?;
     let proxy =
         proxy::Settings { workers: peer.workers, listeners: built, announce: peer.announce, drain: peer.drain, idle };
     Some(Settings { peer: peer::Settings { id: peer.id, region: peer.region, proxy, catalog, cluster }, api, log })

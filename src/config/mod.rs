@@ -60,7 +60,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Refused> {
 /// [`load`] with the file already at hand: its text, no file at all, or why it could not be read.
 fn read(path: &str, text: Result<Option<&str>, Fault>, sources: &Sources) -> Result<Loaded, Refused> {
     let path: Arc<str> = Arc::from(path);
-    let mut reader = Reader::new(Arc::clone(&path), sources);
+    let mut reader = Reader::of_file(Arc::clone(&path), sources);
     reader.inherited(FILE_VARIABLE);
     let mut document = match text {
         Ok(Some(text)) => Document::parse(&path, text),

@@ -95,7 +95,7 @@ impl Faults {
     pub(crate) fn in_reading_order(mut self) -> Self {
         self.faults.sort_by_key(|fault| match &fault.origin {
             Origin::File { line, .. } => (0, *line),
-            Origin::Default | Origin::Machine => (1, 0),
+            Origin::Default | Origin::Machine | Origin::Catalog => (1, 0),
             Origin::Environment { .. } => (2, 0),
             Origin::Flag { .. } => (3, 0),
         });

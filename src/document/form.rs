@@ -28,8 +28,9 @@ impl Wrong {
     }
 
     /// `found` is of another kind than what is `wanted`.
-    fn kind(found: &Content, wanted: &str) -> Self {
-        Self::new(format!("it is {}, not {wanted}", found.name()))
+    pub(crate) fn kind(found: &Content, wanted: &str) -> Self {
+        let wrong = Self::new(format!("it is {}, not {wanted}", found.name()));
+        if matches!(found, Content::Null) { wrong.hint("leave the key out") } else { wrong }
     }
 }
 
@@ -151,7 +152,7 @@ macro_rules! count {
         })*
     };
 }
-count!(u8, u32, usize; NonZeroU8 = u8, NonZeroU32 = u32, NonZeroUsize = usize);
+count!(u8, u16, u32, usize; NonZeroU8 = u8, NonZeroU32 = u32, NonZeroUsize = usize);
 
 impl Count for Weight {
     fn of(number: u64) -> Option<Self> {
@@ -205,6 +206,40 @@ impl<T: Count> Form for WholeOf<T> {
     }
 }
 
+// === numbers with a fraction ===
+
+/// A number that `read` takes.
+pub(crate) struct Number<T> {
+    pub allowed: &'static str,
+    pub read: fn(f64) -> Option<T>,
+    pub show: fn(&T) -> String,
+}
+
+impl<T> Form for Number<T> {
+    type Out = T;
+
+    fn allowed(&self) -> String {
+        self.allowed.to_owned()
+    }
+
+    fn read(&self, content: &Content) -> Result<T, Wrong> {
+        let number = match content {
+            Content::Float(number) => *number,
+            // Beyond 2^53 it is another number, and more than any setting takes.
+            Content::Integer(Some(number)) => *number as f64,
+            Content::Text(text) | Content::Word(text) if text.parse::<f64>().is_ok() => {
+                return Err(Wrong::kind(content, "a number").hint(format!("write it without quotes: {text}")));
+            }
+            other => return Err(Wrong::kind(other, "a number")),
+        };
+        (self.read)(number).ok_or_else(|| Wrong::new("it is outside of that"))
+    }
+
+    fn show(&self, value: &T) -> String {
+        (self.show)(value)
+    }
+}
+
 // === yes and no ===
 
 /// `true` or `false`.
@@ -220,6 +255,8 @@ impl Form for YesNo {
     fn read(&self, content: &Content) -> Result<bool, Wrong> {
         match content {
             Content::Boolean(value) => Ok(*value),
+            Content::Word(word) if word == "true" => Ok(true),
+            Content::Word(word) if word == "false" => Ok(false),
             Content::Text(text) if matches!(text.as_str(), "true" | "false") => {
                 Err(Wrong::kind(content, "true or false").hint(format!("write it without quotes: {text}")))
             }
@@ -397,28 +434,60 @@ impl<F: Form> Form for ListOf<F> {
             }
             _ => return Err(Wrong::kind(content, "a list").hint("write it in brackets: [\"...\"]")),
         };
-        if list.len() > self.1 {
-            return Err(Wrong::new(format!("it has {} elements", list.len())));
-        }
-        let mut wrongs: Vec<String> = Vec::new();
-        let mut hint = None;
-        let mut read = Vec::with_capacity(list.len());
-        for Value { content, line, .. } in list {
-            match self.0.read(content) {
-                Ok(value) => read.push(value),
-                Err(wrong) => {
-                    // What to write instead is said of the first.
-                    hint = hint.or(wrong.hint);
-                    wrongs.push(if *line == 0 { wrong.why } else { format!("line {line}: {}", wrong.why) });
-                }
-            }
-        }
-        if wrongs.is_empty() { Ok(read) } else { Err(Wrong { why: wrongs.join("; "), hint }) }
+        read_list(&self.0, self.1, list)
     }
 
     fn show(&self, value: &Vec<F::Out>) -> String {
-        let shown: Vec<String> = value.iter().map(|element| self.0.show(element)).collect();
-        format!("[{}]", shown.join(", "))
+        show_list(&self.0, value)
+    }
+}
+
+/// Every element, or what is wrong with each of those that are.
+fn read_list<F: Form>(form: &F, max: usize, list: &[Value]) -> Result<Vec<F::Out>, Wrong> {
+    if list.len() > max {
+        return Err(Wrong::new(format!("it has {} elements", list.len())));
+    }
+    let mut wrongs: Vec<String> = Vec::new();
+    let mut hint = None;
+    let mut read = Vec::with_capacity(list.len());
+    for Value { content, line, .. } in list {
+        match form.read(content) {
+            Ok(value) => read.push(value),
+            Err(wrong) => {
+                // What to write instead is said of the first.
+                hint = hint.or(wrong.hint);
+                wrongs.push(if *line == 0 { wrong.why } else { format!("line {line}: {}", wrong.why) });
+            }
+        }
+    }
+    if wrongs.is_empty() { Ok(read) } else { Err(Wrong { why: wrongs.join("; "), hint }) }
+}
+
+fn show_list<F: Form>(form: &F, list: &[F::Out]) -> String {
+    let shown: Vec<String> = list.iter().map(|element| form.show(element)).collect();
+    format!("[{}]", shown.join(", "))
+}
+
+/// One value, or a list of 1 to this many.
+pub(crate) struct OneOrMore<F>(pub F, pub usize);
+
+impl<F: Form> Form for OneOrMore<F> {
+    type Out = Vec<F::Out>;
+
+    fn allowed(&self) -> String {
+        format!("one or a list of at most {} of {}", self.1, self.0.allowed())
+    }
+
+    fn read(&self, content: &Content) -> Result<Vec<F::Out>, Wrong> {
+        let Content::List(list) = content else { return self.0.read(content).map(|one| vec![one]) };
+        if list.is_empty() {
+            return Err(Wrong::new("it is an empty list").hint("leave the key out where it is to make no difference"));
+        }
+        read_list(&self.0, self.1, list)
+    }
+
+    fn show(&self, value: &Vec<F::Out>) -> String {
+        show_list(&self.0, value)
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod fault;
 mod form;
+mod json;
 mod origin;
 mod reader;
 mod said;
@@ -17,7 +18,8 @@ pub use said::{Setting, Warning};
 
 pub(crate) use fault::nearest;
 pub(crate) use form::{
-    Choice, Form, ListOf, NOT_AVAILABLE, Span, WholeOf, Words, Wrong, YesNo, name, parsed, quoted, whole,
+    Choice, Form, ListOf, NOT_AVAILABLE, Number, OneOrMore, Span, WholeOf, Words, Wrong, YesNo, name, parsed, quoted,
+    whole,
 };
 pub(crate) use reader::{Description, Outside, Override, Reader, Row, Section};
 pub(crate) use tree::{Content, Document, Lines, Table, shorten};

@@ -21,6 +21,8 @@ pub enum Origin {
         /// Counted from 1; 0: the file as a whole.
         line: u32,
     },
+    /// The catalog of the cluster, or what somebody wants it to be.
+    Catalog,
     /// A variable of the environment.
     Environment {
         /// Its name.
@@ -44,6 +46,7 @@ impl fmt::Display for Origin {
             Self::Machine => f.write_str("this machine"),
             Self::File { path, line: 0 } => f.write_str(path),
             Self::File { path, line } => write!(f, "{path} line {line}"),
+            Self::Catalog => f.write_str("the catalog"),
             Self::Environment { name } => write!(f, "environment {name}"),
             Self::Flag { name } => write!(f, "flag {name}"),
         }

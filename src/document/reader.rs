@@ -67,9 +67,18 @@ pub(crate) struct Description {
     pub later: Vec<(String, &'static str)>,
 }
 
+/// Keys that this version does not know and leaves as they are.
+#[derive(Debug, Default)]
+struct Kept {
+    count: usize,
+    /// Names of the first.
+    first: Vec<String>,
+}
+
 /// The pass.
 pub(crate) struct Reader<'a> {
-    path: Arc<str>,
+    /// The settings file as the user named it; `None`: the catalog.
+    path: Option<Arc<str>>,
     outside: &'a dyn Outside,
     /// Lines whose values were broken already.
     faulty_lines: BTreeSet<u32>,
@@ -84,13 +93,25 @@ pub(crate) struct Reader<'a> {
     /// Warnings beyond [`SETTINGS_WARNINGS_MAX`].
     warnings_unlisted: usize,
     pub settings: Vec<Setting>,
+    /// Keys that nobody asked for, where they are no fault.
+    kept: Option<Kept>,
     describing: Option<Description>,
     /// All keys, for hints; made when the first is needed.
     description: Option<Description>,
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(path: Arc<str>, outside: &'a dyn Outside) -> Self {
+    /// A pass over the settings file.
+    pub(crate) fn of_file(path: Arc<str>, outside: &'a dyn Outside) -> Self {
+        Self::of(Some(path), outside)
+    }
+
+    /// A pass over a catalog. `keeps_unknown`: keys that nobody asks for are warned of and no fault.
+    pub(crate) fn of_catalog(keeps_unknown: bool, outside: &'a dyn Outside) -> Self {
+        Self { kept: keeps_unknown.then(Kept::default), ..Self::of(None, outside) }
+    }
+
+    fn of(path: Option<Arc<str>>, outside: &'a dyn Outside) -> Self {
         Self {
             path,
             outside,
@@ -102,6 +123,7 @@ impl<'a> Reader<'a> {
             warnings: Vec::new(),
             warnings_unlisted: 0,
             settings: Vec::new(),
+            kept: None,
             describing: None,
             description: None,
         }
@@ -109,7 +131,7 @@ impl<'a> Reader<'a> {
 
     /// A pass that only describes.
     pub(crate) fn describing(outside: &'a dyn Outside) -> Self {
-        Self { describing: Some(Description::default()), ..Self::new(Arc::from(""), outside) }
+        Self { describing: Some(Description::default()), ..Self::of(None, outside) }
     }
 
     pub(crate) fn into_description(self) -> Description {
@@ -131,8 +153,24 @@ impl<'a> Reader<'a> {
         self.describing.is_some()
     }
 
-    pub(crate) fn in_file(&self, line: u32) -> Origin {
-        Origin::File { path: Arc::clone(&self.path), line }
+    /// This line of the document.
+    pub(crate) fn at(&self, line: u32) -> Origin {
+        match &self.path {
+            Some(path) => Origin::File { path: Arc::clone(path), line },
+            None => Origin::Catalog,
+        }
+    }
+
+    /// Takes note of a key that nobody asked for; false where that is a fault.
+    pub(crate) fn keep(&mut self, key: impl FnOnce() -> String) -> bool {
+        /// More are only counted.
+        const NAMED_MAX: usize = 5;
+        let Some(kept) = &mut self.kept else { return false };
+        kept.count += 1;
+        if kept.first.len() < NAMED_MAX {
+            kept.first.push(key());
+        }
+        true
     }
 
     /// A variable of a system that Evenkeel takes over from.
@@ -172,6 +210,15 @@ impl<'a> Reader<'a> {
     /// All warnings; the last says how many are not listed.
     pub(crate) fn take_warnings(&mut self) -> Vec<Warning> {
         let mut warnings = std::mem::take(&mut self.warnings);
+        if let Some(kept) = self.kept.take().filter(|kept| kept.count > 0) {
+            let more = kept.count - kept.first.len();
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let message = format!(
+                "this version does not know {}{more}; they are kept and have no effect here",
+                kept.first.join(", ")
+            );
+            warnings.push(Warning { origin: Origin::Catalog, key: String::new(), message });
+        }
         if self.warnings_unlisted > 0 {
             let message = format!("{} more warnings are not listed", self.warnings_unlisted);
             warnings.push(Warning { origin: Origin::Default, key: String::new(), message });

@@ -1,4 +1,4 @@
-//! A settings file as a tree of values that know their lines, and what is wrong with its shape.
+//! A document as a tree of values that know their lines, and what is wrong with the shape of a settings file.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -31,9 +31,11 @@ pub(crate) enum Content {
     Text(String),
     /// `None`: more digits than any setting takes.
     Integer(Option<i128>),
-    Float,
+    Float(f64),
     Boolean(bool),
     Datetime,
+    /// JSON's word for nothing.
+    Null,
     List(Vec<Value>),
     Table(Table),
     /// From the environment or a flag, where everything is text and the key says what it is to be.
@@ -46,9 +48,10 @@ impl Content {
         match self {
             Self::Text(_) | Self::Word(_) => "a text",
             Self::Integer(_) => "a whole number",
-            Self::Float => "a number with a fraction",
+            Self::Float(_) => "a number with a fraction",
             Self::Boolean(_) => "true or false",
             Self::Datetime => "a date or time",
+            Self::Null => "null",
             Self::List(_) => "a list",
             Self::Table(_) => "a table",
         }
@@ -290,7 +293,7 @@ impl Conversion<'_> {
         let content = match value {
             DeValue::String(text) => Content::Text(text.to_string()),
             DeValue::Integer(number) => Content::Integer(i128::from_str_radix(number.as_str(), number.radix()).ok()),
-            DeValue::Float(_) => Content::Float,
+            DeValue::Float(number) => Content::Float(number.as_str().parse().unwrap_or(f64::NAN)),
             DeValue::Boolean(value) => Content::Boolean(*value),
             DeValue::Datetime(_) => Content::Datetime,
             DeValue::Array(list) => Content::List(self.list(list)),

@@ -2,11 +2,14 @@
 
 use std::collections::HashSet;
 
-use super::id::{NodeId, PoolName};
-use super::limits::{NODES_MAX, POOLS_MAX};
+use super::id::{NodeId, PoolName, RegionName, RouteName, ServerId};
+use super::limits::{NODES_MAX, POOLS_MAX, REGIONS_MAX, ROUTES_MAX, SERVERS_MAX};
 use super::pool::{Node, Pool};
+use super::region::Region;
+use super::route::Route;
+use super::server::Server;
 
-/// Why pools do not make a catalog.
+/// Why parts do not make a catalog.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum CatalogError {
     /// Two pools of one name.
@@ -21,17 +24,56 @@ pub enum CatalogError {
     /// More than [`NODES_MAX`].
     #[error("{0} nodes are more than the {NODES_MAX} allowed")]
     NodesTooMany(usize),
+    /// Two regions of one name.
+    #[error("region {0} stands there twice")]
+    RegionTwice(RegionName),
+    /// More than [`REGIONS_MAX`].
+    #[error("{0} regions are more than the {REGIONS_MAX} allowed")]
+    RegionsTooMany(usize),
+    /// Two servers of one id.
+    #[error("server {0} stands there twice")]
+    ServerTwice(ServerId),
+    /// More than [`SERVERS_MAX`].
+    #[error("{0} servers are more than the {SERVERS_MAX} allowed")]
+    ServersTooMany(usize),
+    /// Two routes of one name.
+    #[error("route {0} stands there twice")]
+    RouteTwice(RouteName),
+    /// More than [`ROUTES_MAX`].
+    #[error("{0} routes are more than the {ROUTES_MAX} allowed")]
+    RoutesTooMany(usize),
+    /// A route to a pool that is not there.
+    #[error("route {0} leads to pool {1}, and there is no such pool")]
+    RouteToNowhere(RouteName, PoolName),
 }
 
-/// Pools with unique names, of nodes with unique ids.
+/// What a catalog is made of.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Catalog {
-    pools: Vec<Pool>,
+pub struct CatalogParts {
+    /// The pools.
+    pub pools: Vec<Pool>,
+    /// Regions of which something is said.
+    pub regions: Vec<Region>,
+    /// What nodes can be moved between.
+    pub servers: Vec<Server>,
+    /// Where requests go.
+    pub routes: Vec<Route>,
 }
+
+/// Pools with unique names, of nodes with unique ids; regions, servers and routes with unique names, and routes that lead to
+/// one of the pools.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Catalog(CatalogParts);
 
 impl Catalog {
-    /// A catalog of these pools.
+    /// A catalog of these pools alone.
     pub fn new(pools: Vec<Pool>) -> Result<Self, CatalogError> {
+        Self::of(CatalogParts { pools, ..CatalogParts::default() })
+    }
+
+    /// A catalog of these parts.
+    pub fn of(parts: CatalogParts) -> Result<Self, CatalogError> {
+        let CatalogParts { pools, regions, servers, routes } = &parts;
         if pools.len() > POOLS_MAX {
             return Err(CatalogError::PoolsTooMany(pools.len()));
         }
@@ -41,7 +83,7 @@ impl Catalog {
         }
         let mut names = HashSet::new();
         let mut ids = HashSet::new();
-        for pool in &pools {
+        for pool in pools {
             if !names.insert(&pool.name) {
                 return Err(CatalogError::PoolTwice(pool.name.clone()));
             }
@@ -49,21 +91,60 @@ impl Catalog {
                 return Err(CatalogError::NodeTwice(node.id.clone()));
             }
         }
-        Ok(Self { pools })
+        if regions.len() > REGIONS_MAX {
+            return Err(CatalogError::RegionsTooMany(regions.len()));
+        }
+        if servers.len() > SERVERS_MAX {
+            return Err(CatalogError::ServersTooMany(servers.len()));
+        }
+        if routes.len() > ROUTES_MAX {
+            return Err(CatalogError::RoutesTooMany(routes.len()));
+        }
+        let mut seen = HashSet::new();
+        if let Some(region) = regions.iter().find(|region| !seen.insert(&region.name)) {
+            return Err(CatalogError::RegionTwice(region.name.clone()));
+        }
+        let mut seen = HashSet::new();
+        if let Some(server) = servers.iter().find(|server| !seen.insert(&server.id)) {
+            return Err(CatalogError::ServerTwice(server.id.clone()));
+        }
+        let mut seen = HashSet::new();
+        if let Some(route) = routes.iter().find(|route| !seen.insert(&route.name)) {
+            return Err(CatalogError::RouteTwice(route.name.clone()));
+        }
+        if let Some(route) = routes.iter().find(|route| !names.contains(&route.then.pool)) {
+            return Err(CatalogError::RouteToNowhere(route.name.clone(), route.then.pool.clone()));
+        }
+        Ok(Self(parts))
     }
 
-    /// The pools, in the order of the file.
+    /// The pools, in the order in which they were written.
     pub fn pools(&self) -> &[Pool] {
-        &self.pools
+        &self.0.pools
+    }
+
+    /// The regions of which something is said.
+    pub fn regions(&self) -> &[Region] {
+        &self.0.regions
+    }
+
+    /// What nodes can be moved between.
+    pub fn servers(&self) -> &[Server] {
+        &self.0.servers
+    }
+
+    /// Where requests go, in the order in which they were written.
+    pub fn routes(&self) -> &[Route] {
+        &self.0.routes
     }
 
     /// The pool of this name.
     pub fn pool(&self, name: &PoolName) -> Option<&Pool> {
-        self.pools.iter().find(|pool| pool.name == *name)
+        self.0.pools.iter().find(|pool| pool.name == *name)
     }
 
     /// Every node with its pool.
     pub fn nodes(&self) -> impl Iterator<Item = (&Pool, &Node)> {
-        self.pools.iter().flat_map(|pool| pool.nodes.iter().map(move |node| (pool, node)))
+        self.0.pools.iter().flat_map(|pool| pool.nodes.iter().map(move |node| (pool, node)))
     }
 }

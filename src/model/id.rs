@@ -123,6 +123,14 @@ id! {
     RegionName
 }
 id! {
+    /// What a node stands on and can be moved between, unique in the catalog.
+    ServerId
+}
+id! {
+    /// Conditions and an action, unique in the catalog.
+    RouteName
+}
+id! {
     /// The peers that gossip with each other; two clusters in reach of each other have different names.
     ClusterName
 }

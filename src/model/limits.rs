@@ -6,6 +6,18 @@ pub const ID_BYTES_MAX: usize = 63;
 pub const POOLS_MAX: usize = 1_024;
 /// Nodes of a catalog, over all pools.
 pub const NODES_MAX: usize = 10_000;
+/// Regions of a catalog of which something is said.
+pub const REGIONS_MAX: usize = 256;
+/// Servers of a catalog.
+pub const SERVERS_MAX: usize = 10_000;
+/// Labels of one server.
+pub const LABELS_MAX: usize = 32;
+/// Bytes of a label's name, and of its text.
+pub const LABEL_BYTES_MAX: usize = 256;
+/// Routes of a catalog.
+pub const ROUTES_MAX: usize = 1_024;
+/// Values of one condition of a route.
+pub const ROUTE_VALUES_MAX: usize = 64;
 /// Listeners of one peer.
 pub const LISTENERS_MAX: usize = 256;
 /// Addresses kept of one node's name.

@@ -1,21 +1,94 @@
 //! What may stand in the catalog: every key of it, and what its parts say of each other.
 //!
 //! The settings file holds the first catalog of a cluster, and so is read here too: a key lives on one line of `pool.rs`,
-//! `node.rs` or `check.rs`, wherever the document comes from.
+//! `node.rs`, `check.rs`, `region.rs`, `server.rs` or `route.rs`, wherever the document comes from. [`read`] is for a
+//! catalog that stands alone: one that a user sends, or one that the cluster agreed on.
 
 mod check;
 mod names;
 mod node;
 mod pool;
-
-use crate::document::{Origin, Override, Section};
-use crate::model::{Catalog, Pool, Strategy};
+mod region;
+mod route;
+mod server;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::document::{Description, Faults, Origin, Outside, Override, Reader, Section, Table, Warning};
+use crate::model::{Catalog, CatalogParts, Pool, Strategy};
 
 pub(crate) use check::INTERVAL;
 pub(crate) use names::PoolNames;
 pub(crate) use pool::{PoolRead, STRATEGY};
+
+use region::RegionRead;
+use route::RouteRead;
+use server::ServerRead;
+
+/// The keys that a catalog has, which are the sections of the settings file that are the catalog.
+pub const PARTS: [&str; 4] = ["pool", "region", "server", "route"];
+
+/// What becomes of keys that this version does not know.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Unknown {
+    /// Each is a fault: for what a user writes, who misspelt it.
+    Refused,
+    /// They are no fault, and one warning names them: for what the cluster agreed on, perhaps by a newer peer.
+    Kept,
+}
+
+/// A catalog that was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Read {
+    /// The catalog.
+    pub catalog: Catalog,
+    /// What is allowed and probably not meant.
+    pub warnings: Vec<Warning>,
+}
+
+/// Reads what users want the catalog to be, which has the keys of the settings file: `{"pool": [{"name": "web", "node":
+/// [...]}]}`. Refused, it is told everything that is wrong at once.
+pub fn read(desired: &Map<String, Value>, unknown: Unknown) -> Result<Read, Faults> {
+    let mut reader = Reader::of_catalog(unknown == Unknown::Kept, &Alone);
+    let root = Table::of_json(desired);
+    let over = Over::default();
+    let catalog = reader.root(&root, |s| {
+        let written = written(s, &over);
+        written.refuse(s, &over);
+        written.build(s, &over)
+    });
+    match catalog {
+        Some(catalog) if reader.faults.count() == 0 => Ok(Read { catalog, warnings: reader.take_warnings() }),
+        _ => Err(reader.faults.in_reading_order()),
+    }
+}
+
+/// A document around which there is nothing: no environment, no flags.
+struct Alone;
+
+impl Outside for Alone {
+    fn variable(&self, _: &str) -> Option<&str> {
+        None
+    }
+
+    fn inherited(&self, _: &str, _: &str) -> Option<&'static str> {
+        None
+    }
+
+    fn flag(&self, _: &str, _: &str) -> Option<(&'static str, Option<&str>)> {
+        None
+    }
+
+    fn describe(&self) -> Description {
+        let mut reader = Reader::describing(&Self);
+        reader.root(&Table::default(), |s| drop(written(s, &Over::default())));
+        reader.into_description()
+    }
+}
 
 /// What is stronger than a document or stands beside it.
 #[derive(Debug, Default)]
@@ -31,28 +104,48 @@ pub(crate) struct Over {
 /// What stands in a document, each part by itself.
 pub(crate) struct Written {
     pub pools: Vec<PoolRead>,
+    regions: Vec<RegionRead>,
+    servers: Vec<ServerRead>,
+    routes: Vec<RouteRead>,
 }
 
 /// Reads every part.
 pub(crate) fn written(s: &mut Section<'_, '_, '_>, over: &Over) -> Written {
-    Written { pools: pool::pools(s, over) }
+    let written = Written {
+        pools: pool::pools(s, over),
+        regions: region::regions(s),
+        servers: server::servers(s),
+        routes: route::routes(s),
+    };
+    for (part, why) in [
+        ("region", "kept in the catalog; this version routes by listener alone"),
+        ("server", "kept in the catalog; this version moves no node"),
+        ("route", "kept in the catalog; this version routes by listener alone"),
+    ] {
+        if s.is_set(part) {
+            let origin = s.origin_of(part);
+            s.reader().warn(origin, part, why);
+        }
+    }
+    written
 }
 
 impl Written {
-    /// Whether it says nothing at all.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.pools.is_empty()
-    }
-
     /// Refuses what the parts say of each other.
     pub(crate) fn refuse(&self, s: &mut Section<'_, '_, '_>, over: &Over) {
         names::refuse_twice(s, self, over);
+        names::refuse_unknown_pools(s, self, over);
     }
 
     /// The catalog; `None` where something of it was refused.
-    pub(crate) fn build(self, s: &mut Section<'_, '_, '_>, over: Over) -> Option<Catalog> {
-        let beside = over.beside.map(|(pool, _)| pool);
-        let pools = self.pools.into_iter().filter_map(|read| read.pool).chain(beside).collect();
-        names::build(s, pools)
+    pub(crate) fn build(self, s: &mut Section<'_, '_, '_>, over: &Over) -> Option<Catalog> {
+        let beside = over.beside.iter().map(|(pool, _)| pool.clone());
+        let parts = CatalogParts {
+            pools: self.pools.into_iter().filter_map(|read| read.pool).chain(beside).collect(),
+            regions: self.regions.into_iter().filter_map(|read| read.region).collect(),
+            servers: self.servers.into_iter().filter_map(|read| read.server).collect(),
+            routes: self.routes.into_iter().filter_map(|read| read.route).collect(),
+        };
+        names::build(s, parts)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Over, Written};
 use crate::document::{Fault, Origin, Reader, Section, nearest};
-use crate::model::{Catalog, CatalogError, Pool, PoolName};
+use crate::model::{Catalog, CatalogError, CatalogParts, PoolName};
 
 /// More pools than this are not listed in a fault.
 const NAMES_SHOWN_MAX: usize = 20;
@@ -29,7 +29,7 @@ impl<'n> PoolNames<'n> {
             return;
         }
         let allowed = match self.0.len() {
-            0 => "a [[pool]] of this file; there is none".to_owned(),
+            0 => "a [[pool]]; there is none".to_owned(),
             1..=NAMES_SHOWN_MAX => self.0.iter().copied().collect::<Vec<_>>().join(", "),
             many => format!("one of the {many} pools"),
         };
@@ -55,18 +55,51 @@ pub(super) fn refuse_twice(s: &mut Section<'_, '_, '_>, written: &Written, over:
     s.reader().refuse_twice(ids.map(|(id, origin)| (id, origin.clone())).chain(beside), |id| {
         (format!("node \"{id}\" id"), CatalogError::NodeTwice(id.clone()).to_string())
     });
+
+    let names = written.regions.iter().filter_map(|read| read.name.as_ref());
+    s.reader().refuse_twice(names.map(|(name, origin)| (name, origin.clone())), |name| {
+        (format!("region \"{name}\" name"), CatalogError::RegionTwice(name.clone()).to_string())
+    });
+    let ids = written.servers.iter().filter_map(|read| read.id.as_ref());
+    s.reader().refuse_twice(ids.map(|(id, origin)| (id, origin.clone())), |id| {
+        (format!("server \"{id}\" id"), CatalogError::ServerTwice(id.clone()).to_string())
+    });
+    let names = written.routes.iter().filter_map(|read| read.name.as_ref());
+    s.reader().refuse_twice(names.map(|(name, origin)| (name, origin.clone())), |name| {
+        (format!("route \"{name}\" name"), CatalogError::RouteTwice(name.clone()).to_string())
+    });
+}
+
+/// Refuses routes whose pool does not exist.
+pub(super) fn refuse_unknown_pools(s: &mut Section<'_, '_, '_>, written: &Written, over: &Over) {
+    let Some(names) = PoolNames::of(s, written, over) else { return };
+    for read in &written.routes {
+        if let Some((name, origin)) = &read.pool {
+            names.refuse(s.reader(), format!("{} then.pool", read.place), name, origin);
+        }
+    }
 }
 
 /// A catalog of what could be read.
-pub(super) fn build(s: &mut Section<'_, '_, '_>, pools: Vec<Pool>) -> Option<Catalog> {
-    match Catalog::new(pools) {
+pub(super) fn build(s: &mut Section<'_, '_, '_>, parts: CatalogParts) -> Option<Catalog> {
+    match Catalog::of(parts) {
         Ok(catalog) => Some(catalog),
         Err(error) => {
-            // What stands twice is reported where it stands.
-            if matches!(error, CatalogError::PoolsTooMany(_) | CatalogError::NodesTooMany(_)) {
-                let fault = Fault::new(s.origin(), "pool", error.to_string());
-                s.reader().fault(fault);
-            }
+            let part = match error {
+                CatalogError::PoolsTooMany(_) | CatalogError::NodesTooMany(_) => "pool",
+                CatalogError::RegionsTooMany(_) => "region",
+                CatalogError::ServersTooMany(_) => "server",
+                CatalogError::RoutesTooMany(_) => "route",
+                // What stands twice or leads nowhere is reported where it stands.
+                CatalogError::PoolTwice(_)
+                | CatalogError::NodeTwice(_)
+                | CatalogError::RegionTwice(_)
+                | CatalogError::ServerTwice(_)
+                | CatalogError::RouteTwice(_)
+                | CatalogError::RouteToNowhere(..) => return None,
+            };
+            let fault = Fault::new(s.origin(), part, error.to_string());
+            s.reader().fault(fault);
             None
         }
     }

@@ -174,7 +174,7 @@ evenkeel.toml line 16: pool "b" retries
     found:   pool.x = 1
     wrong:   there is no such key
     allowed: address, backup, id, max_connections, region, weight
-    hint:    pool is a key of [[listener]]
+    hint:    pool is a key of [[listener]] and of [route.then]
 
 1 fault"#,
         ),
@@ -407,16 +407,14 @@ fn every_name_of_a_later_version_is_refused_as_such_and_not_as_unknown() {
         "[cluster]\nlisten = \"127.0.0.1:0\"\nelectors = [\"a\"]",
         "[cluster]\nlisten = \"127.0.0.1:0\"\nexpect = 3",
         "[tls]",
-        "[[region]]\nname = \"eu\"",
-        "[[route]]\nname = \"api\"",
         "[[driver]]",
-        "[[server]]",
         "[[webhook]]",
         "[history]",
         "[catalog]\nfollow_file = true",
         "[peer]\ndata_dir = \"/var\"",
         "[[api.user]]\nname = \"admin\"",
         "[api]\nlisten = \"unix:/run/evenkeel\"",
+        "[[route]]\nname = \"r\"\nthen = { pool = \"web\", rate_limit = {} }",
         "[[pool]]\nname = \"b\"\nsticky = { by = \"cookie\" }",
         "[[pool]]\nname = \"b\"\nhash = \"mqtt_client_id\"",
         "[[pool]]\nname = \"b\"\nhealth = { type = \"tls\" }",

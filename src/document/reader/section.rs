@@ -71,7 +71,7 @@ impl<'t, 'a> Section<'_, 't, 'a> {
 
     /// Where this section begins.
     pub(crate) fn origin(&self) -> Origin {
-        self.reader.in_file(self.line)
+        self.reader.at(self.line)
     }
 
     /// The full name of a key.
@@ -91,7 +91,7 @@ impl<'t, 'a> Section<'_, 't, 'a> {
 
     /// Where a key was set in the file; the section itself where it was not.
     pub(crate) fn origin_of(&self, key: &str) -> Origin {
-        self.reader.in_file(self.table.and_then(|table| table.get(key)).map_or(self.line, |entry| entry.line))
+        self.reader.at(self.table.and_then(|table| table.get(key)).map_or(self.line, |entry| entry.line))
     }
 
     pub(crate) fn is_set(&self, key: &str) -> bool {
@@ -200,7 +200,11 @@ impl<'t, 'a> Section<'_, 't, 'a> {
                 description.later.push((self.title.clone(), key));
             }
             if let Some(entry) = self.table.and_then(|table| table.get(key)) {
-                let fault = Fault::new(self.reader.in_file(entry.line), self.path_of(key), NOT_AVAILABLE)
+                let path = self.path_of(key);
+                if self.reader.keep(|| path.clone()) {
+                    continue;
+                }
+                let fault = Fault::new(self.reader.at(entry.line), path, NOT_AVAILABLE)
                     .hint("remove it; nothing here acts on it yet");
                 self.reader.fault(fault);
             }
@@ -328,7 +332,7 @@ impl<'t, 'a> Section<'_, 't, 'a> {
 
     fn wrong_kind(&mut self, key: &str, value: &Value, line: u32, wanted: &str, form: &str) {
         let fault = Fault::new(
-            self.reader.in_file(line),
+            self.reader.at(line),
             self.path_of(key),
             format!("it is {}, not {wanted}", value.content.name()),
         )
@@ -389,7 +393,7 @@ impl<'t, 'a> Section<'_, 't, 'a> {
     fn read<F: Form>(&mut self, key: &'static str, form: &F) -> Read<F::Out> {
         let mut read = Read::Silent;
         if let Some(entry) = self.table.and_then(|table| table.get(key)) {
-            let origin = self.reader.in_file(entry.line);
+            let origin = self.reader.at(entry.line);
             if let Some((false, words)) = self.only {
                 let found = if form.is_secret() { NOT_SHOWN } else { &entry.value.shown };
                 let fault = Fault::new(origin, self.path_of(key), format!("it has an effect only with {words}"))
@@ -468,10 +472,13 @@ impl<'t, 'a> Section<'_, 't, 'a> {
             if self.asked.iter().chain(&self.later).any(|known| *known == entry.key) {
                 continue;
             }
+            if self.reader.keep(|| format!("{}{}", self.place, shorten(&entry.key))) {
+                continue;
+            }
             let mut known = self.asked.clone();
             known.sort_unstable();
             let mut fault = Fault::new(
-                self.reader.in_file(entry.line),
+                self.reader.at(entry.line),
                 format!("{}{}", self.place, shorten(&entry.key)),
                 if self.shape == Shape::Root { "there is no such section" } else { "there is no such key" },
             )

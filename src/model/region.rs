@@ -1,0 +1,69 @@
+//! Regions, as users wrote them.
+
+use std::num::NonZeroU32;
+
+use super::id::RegionName;
+
+/// Requests a second that a region takes with all its nodes usable: 1 to 4,294,967,295.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Capacity(pub NonZeroU32);
+
+/// A region's share of traffic beside the others': above 0, at most 1000.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct RegionWeight(f64);
+
+impl RegionWeight {
+    /// The greatest.
+    pub const MAX: f64 = 1_000.0;
+
+    /// `None` where it is not above 0, above [`RegionWeight::MAX`], or no number.
+    pub fn new(weight: f64) -> Option<Self> {
+        (weight > 0.0 && weight <= Self::MAX).then_some(Self(weight))
+    }
+
+    /// The number.
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl Default for RegionWeight {
+    fn default() -> Self {
+        Self(1.0)
+    }
+}
+
+/// What users said of a region. One of which nothing was said is as this one ships.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Region {
+    /// Unique in the catalog.
+    pub name: RegionName,
+    /// Where its traffic goes when it cannot stay: these in their order, then any.
+    pub prefer: Vec<RegionName>,
+    /// What it takes; `None`: whatever comes.
+    pub capacity: Option<Capacity>,
+    /// Its share.
+    pub weight: RegionWeight,
+}
+
+impl Region {
+    /// A region with everything as it ships.
+    pub fn new(name: RegionName) -> Self {
+        Self { name, prefer: Vec::new(), capacity: None, weight: RegionWeight::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_weight_is_a_number_above_0() {
+        for weight in [1.0, 0.001, 1_000.0] {
+            assert_eq!(RegionWeight::new(weight).map(RegionWeight::get), Some(weight));
+        }
+        for weight in [0.0, -1.0, 1_000.1, f64::NAN, f64::INFINITY] {
+            assert_eq!(RegionWeight::new(weight), None, "{weight}");
+        }
+    }
+}
