@@ -7,7 +7,7 @@ pub mod balance;
 pub mod catalog;
 pub mod cli;
 pub mod config;
-mod document;
+pub mod document;
 pub mod election;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

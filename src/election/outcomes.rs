@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::host::Dice;
 use crate::model::limits::{IDEMPOTENCY_ID_BYTES_MAX, OUTCOMES_MAX, VALUE_BODY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::model::{Revision, ValueHash};
 use crate::wire::{WireError, read_record, write_record};
@@ -22,6 +23,13 @@ pub struct IdempotencyId(Box<str>);
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("an idempotency id has 1 to {IDEMPOTENCY_ID_BYTES_MAX} printable ASCII characters and no space")]
 pub struct IdempotencyIdError;
+
+impl IdempotencyId {
+    /// One that nobody else has, by 128 bits of chance.
+    pub fn random(dice: &mut Dice) -> Self {
+        Self(format!("{:016x}{:016x}", dice.bits(), dice.bits()).into())
+    }
+}
 
 impl FromStr for IdempotencyId {
     type Err = IdempotencyIdError;

@@ -74,6 +74,11 @@ impl<W, R> Writes<W, R> {
         self.undecided.as_ref().map(|entry| (&entry.write, entry.id.as_ref()))
     }
 
+    /// The one that is undecided.
+    pub fn undecided(&self) -> Option<&W> {
+        self.undecided.as_ref().map(|entry| &entry.write)
+    }
+
     /// The one that was undecided is decided, or was refused: who is to be answered.
     pub fn decided(&mut self) -> Vec<R> {
         self.undecided.take().map(|entry| entry.asked_by).unwrap_or_default()

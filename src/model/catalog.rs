@@ -143,6 +143,15 @@ impl Catalog {
         self.0.pools.iter().find(|pool| pool.name == *name)
     }
 
+    /// Changes nodes in place; their ids stay.
+    pub fn change_nodes(&mut self, change: impl Fn(&mut Node)) {
+        for node in self.0.pools.iter_mut().flat_map(|pool| &mut pool.nodes) {
+            let id = node.id.clone();
+            change(node);
+            node.id = id;
+        }
+    }
+
     /// Every node with its pool.
     pub fn nodes(&self) -> impl Iterator<Item = (&Pool, &Node)> {
         self.0.pools.iter().flat_map(|pool| pool.nodes.iter().map(move |node| (pool, node)))

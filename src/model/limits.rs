@@ -65,7 +65,7 @@ pub const CHECK_ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Connections to the API at the same time.
 pub const API_CONNECTIONS_MAX: usize = 256;
 /// Bytes of a request body that the API takes.
-pub const API_BODY_BYTES_MAX: usize = 1024 * 1024;
+pub const API_BODY_BYTES_MAX: usize = VALUE_BODY_BYTES_MAX + 64 * 1024;
 /// Seeds of a peer.
 pub const SEEDS_MAX: usize = 64;
 /// Bytes of a value that is gossiped: one that does not fit a message would block every later key of its peer.
@@ -123,6 +123,12 @@ pub const VALUE_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const VALUE_BYTES_MAX: usize = VALUE_BODY_BYTES_MAX + OUTCOMES_MAX * (IDEMPOTENCY_ID_BYTES_MAX + 16) + 64;
 /// Bytes of an idempotency id.
 pub const IDEMPOTENCY_ID_BYTES_MAX: usize = 128;
+/// Questions of other peers that are answered at the same time.
+pub const QUESTIONS_AT_ONCE_MAX: usize = 64;
+/// Bytes of the name of who asked for a write.
+pub const AUTHOR_BYTES_MAX: usize = 64;
+/// Revisions whose change is remembered, each with what users wanted then.
+pub const HISTORY_MAX: usize = 20;
 /// Bytes of a catalog message: a value and its envelope.
 pub const CATALOG_BYTES_MAX: usize = VALUE_BYTES_MAX + 4 * 1024;
 /// Bytes of a speed-test message.

@@ -15,8 +15,8 @@ const BODY_BYTES_MAX: usize = QUERY_BYTES_MAX - 2;
 pub enum Query {
     /// The bytes of the value of this hash.
     Value(ValueHash),
-    /// What users wanted in an earlier revision, by its hash.
-    Desired(ValueHash),
+    /// What users wanted in an earlier revision, by its ETag.
+    Desired([u8; 16]),
     /// A write to the catalog, as JSON: for the leader, which passes it on to nobody.
     Write(Vec<u8>),
     /// One elector more or less: for the leader, which passes it on to nobody.
@@ -74,7 +74,7 @@ pub(super) mod samples {
         let peer: PeerId = "ams-1".parse().expect("a legal sample");
         vec![
             Query::Value(hash),
-            Query::Desired(hash),
+            Query::Desired([7; 16]),
             Query::Write(b"{}".to_vec()),
             Query::Electors(ElectorsChange::Add(peer.clone())),
             Query::Electors(ElectorsChange::Remove(peer)),

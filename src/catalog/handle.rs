@@ -1,0 +1,299 @@
+//! The catalog as the rest of a peer asks for it: what is served by now, and writes, which go to whoever leads.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::spawn_blocking;
+use tokio::time::{sleep, timeout};
+
+use super::actor::Asked;
+use super::applied::{Applied, Source};
+use super::body::Record;
+use super::json::{self, Etag, Object};
+use super::versions::Versions;
+use super::write::{Outcome, Write, WriteRefused, Written};
+use crate::election::{self, Change, Request, Standing, Store};
+use crate::host;
+use crate::link::{Answer, Link, LinkState};
+use crate::model::{Electors, PeerId, Revision};
+use crate::wire::{ElectorsChange, Query, QueryAnswer};
+
+/// How long a write may take in all.
+const WRITE_LIMIT: Duration = Duration::from_secs(5);
+/// How long a write waits for somebody to lead. An election takes less.
+const LEADER_WAIT: Duration = Duration::from_millis(1_500);
+/// How long a write waits until the peer that was asked serves by it.
+const APPLY_WAIT: Duration = Duration::from_secs(1);
+/// Until a leader that could not take a write is asked again, or another one.
+const AGAIN_AFTER: Duration = Duration::from_millis(50);
+/// How long a change of electors may take: the newcomer has to hear of all that is accepted first.
+const ELECTORS_LIMIT: Duration = Duration::from_secs(10);
+
+/// The way to a peer's catalog.
+#[derive(Clone, Debug)]
+pub struct CatalogHandle {
+    own: PeerId,
+    link: Option<Arc<dyn Link>>,
+    standing: watch::Receiver<Arc<Standing>>,
+    applied: watch::Receiver<Arc<Applied>>,
+    asked: mpsc::Sender<Asked>,
+    elector: mpsc::Sender<Request>,
+    store: Arc<Store>,
+    versions: Versions,
+}
+
+/// What a handle is made of.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// This peer.
+    pub own: PeerId,
+    /// The way to others; a cluster of one has none.
+    pub link: Option<Arc<dyn Link>>,
+    /// How its elector stands.
+    pub standing: watch::Receiver<Arc<Standing>>,
+    /// What it serves by.
+    pub applied: watch::Receiver<Arc<Applied>>,
+    /// The way to its catalog actor.
+    pub asked: mpsc::Sender<Asked>,
+    /// The way to its elector.
+    pub elector: mpsc::Sender<Request>,
+    /// Its elector's disk.
+    pub store: Arc<Store>,
+    /// What users wanted in the last revisions.
+    pub versions: Versions,
+}
+
+/// Why the electors are not changed.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ElectorsRefused {
+    /// What was asked for cannot be done as things stand.
+    #[error("{0}")]
+    Declined(String),
+    /// Nobody leads. Nothing was done.
+    #[error("nobody leads; ask again in a second, and see /api/v1/leader for who is missing")]
+    NoLeader,
+    /// It may yet be done.
+    #[error("whether it is done is not known yet; look at the electors")]
+    OutcomeUnknown,
+}
+
+type ElectorsOutcome = Result<Electors, ElectorsRefused>;
+
+impl CatalogHandle {
+    /// The handle.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { own, link, standing, applied, asked, elector, store, versions } = parts;
+        Self { own, link, standing, applied, asked, elector, store, versions }
+    }
+
+    /// What this peer serves by.
+    pub fn applied(&self) -> Arc<Applied> {
+        Arc::clone(&self.applied.borrow())
+    }
+
+    /// How this peer's elector stands.
+    pub fn standing(&self) -> Arc<Standing> {
+        Arc::clone(&self.standing.borrow())
+    }
+
+    /// Does a write, at whoever leads. It is done once, however often it is sent under its id.
+    pub async fn write(&self, write: Write) -> Result<Written, WriteRefused> {
+        let deadline = host::now() + WRITE_LIMIT;
+        let id = write.id.clone();
+        let mut perhaps_done = false;
+        let written = loop {
+            if host::now() >= deadline {
+                return Err(if perhaps_done { WriteRefused::OutcomeUnknown { id } } else { no_leader() });
+            }
+            let Some(leader) = self.leader(deadline).await else {
+                return Err(if perhaps_done { WriteRefused::OutcomeUnknown { id } } else { no_leader() });
+            };
+            let asked = timeout(deadline.saturating_duration_since(host::now()), self.ask(&leader, &write)).await;
+            match asked.unwrap_or(Err(WriteRefused::OutcomeUnknown { id: id.clone() })) {
+                Ok(written) => break written,
+                Err(WriteRefused::OutcomeUnknown { .. }) => perhaps_done = true,
+                Err(refused) if refused.may_pass() => {}
+                Err(refused) => return Err(refused),
+            }
+            sleep(AGAIN_AFTER).await;
+        };
+        let applied = self.applies(written.revision).await;
+        Ok(Written { applied, ..written })
+    }
+
+    /// One elector more or less, decided by whoever leads.
+    pub async fn change_electors(&self, change: ElectorsChange) -> ElectorsOutcome {
+        let deadline = host::now() + LEADER_WAIT;
+        let leader = self.leader(deadline).await.ok_or(ElectorsRefused::NoLeader)?;
+        if leader == self.own {
+            return self.change_here(change).await;
+        }
+        let question = Query::Electors(change).encode();
+        let (Some(link), Ok(question)) = (&self.link, question) else { return Err(ElectorsRefused::NoLeader) };
+        match link.ask(leader, Bytes::from(question), ELECTORS_LIMIT).await {
+            Ok(answer) => match QueryAnswer::decode(&answer) {
+                Ok(QueryAnswer::Outcome(outcome)) => {
+                    let outcome: Result<Vec<PeerId>, ElectorsRefused> =
+                        serde_json::from_slice(&outcome).map_err(|_| ElectorsRefused::OutcomeUnknown)?;
+                    Electors::new(outcome?).map_err(|_| ElectorsRefused::OutcomeUnknown)
+                }
+                _ => Err(ElectorsRefused::OutcomeUnknown),
+            },
+            Err(error) if is_untouched(error) => Err(ElectorsRefused::NoLeader),
+            Err(_) => Err(ElectorsRefused::OutcomeUnknown),
+        }
+    }
+
+    /// Forgets an elector that is gone for good, at this peer and nowhere else.
+    pub async fn forget_elector(&self, peer: PeerId) -> Result<(), ElectorsRefused> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.elector.send(Request::Forget { peer, reply }).await;
+        sent.map_err(|_| ElectorsRefused::NoLeader)?;
+        match answer.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(refused)) => Err(ElectorsRefused::Declined(refused.to_string())),
+            Err(_) => Err(ElectorsRefused::OutcomeUnknown),
+        }
+    }
+
+    /// The last changes, the oldest first.
+    pub fn history(&self) -> Vec<Record> {
+        match &self.applied().source {
+            Source::File { .. } => Vec::new(),
+            Source::Committed { body, .. } => body.history.clone(),
+        }
+    }
+
+    /// What users wanted in a revision of the history: from this peer's disk, or from whoever has it. `None` where nobody
+    /// has.
+    pub async fn desired_of(&self, etag: Etag) -> Option<Object> {
+        let versions = self.versions.clone();
+        if let Ok(Some(desired)) = spawn_blocking(move || versions.get(etag)).await {
+            return Some(desired);
+        }
+        let link = self.link.as_ref()?;
+        let question = Bytes::from(Query::Desired(etag.bytes()).encode().ok()?);
+        for peer in link.known().peers.into_iter().filter(|peer| peer.state == LinkState::Up) {
+            let Ok(answer) = link.ask(peer.id, question.clone(), APPLY_WAIT).await else { continue };
+            if let Ok(QueryAnswer::Bytes(Some(bytes))) = QueryAnswer::decode(&answer)
+                && let Ok(desired) = json::parse(&bytes)
+                && Etag::of(&desired) == etag
+            {
+                return Some(desired);
+            }
+        }
+        None
+    }
+
+    /// Answers another peer's question. What cannot be read, or is not for the catalog, is left without an answer.
+    pub async fn answer(&self, question: Query, answer: Answer) {
+        let answered = match question {
+            Query::Value(hash) => {
+                let store = Arc::clone(&self.store);
+                let bytes = spawn_blocking(move || store.bytes(hash)).await;
+                QueryAnswer::Bytes(bytes.ok().and_then(Result::ok).flatten())
+            }
+            Query::Desired(etag) => {
+                let (versions, etag) = (self.versions.clone(), Etag::new(etag));
+                let desired = spawn_blocking(move || versions.get(etag)).await.ok().flatten();
+                QueryAnswer::Bytes(desired.map(|desired| json::canonical(&desired)))
+            }
+            Query::Write(bytes) => {
+                let outcome = match serde_json::from_slice(&bytes) {
+                    Ok(write) => self.write_here(write).await,
+                    Err(error) => Err(WriteRefused::Unavailable {
+                        message: format!("the leader cannot read the write: {error}; does it run an older version?"),
+                    }),
+                };
+                QueryAnswer::Outcome(Outcome::from(outcome).encode())
+            }
+            Query::Electors(change) => {
+                let outcome: Result<Vec<PeerId>, ElectorsRefused> =
+                    self.change_here(change).await.map(|electors| electors.iter().cloned().collect());
+                QueryAnswer::Outcome(serde_json::to_vec(&outcome).unwrap_or_default())
+            }
+        };
+        match answered.encode() {
+            Ok(bytes) => answer.send(Bytes::from(bytes)),
+            Err(error) => tracing::error!(%error, "an answer to a peer cannot be written"),
+        }
+    }
+
+    /// The leader that this peer knows; one is waited for a little.
+    async fn leader(&self, deadline: Instant) -> Option<PeerId> {
+        let mut standing = self.standing.clone();
+        let wait = LEADER_WAIT.min(deadline.saturating_duration_since(host::now()));
+        let known = timeout(wait, standing.wait_for(|standing| standing.leader(&self.own).is_some())).await;
+        known.ok()?.ok()?.leader(&self.own).cloned()
+    }
+
+    async fn ask(&self, leader: &PeerId, write: &Write) -> Result<Written, WriteRefused> {
+        if *leader == self.own {
+            return self.write_here(write.clone()).await;
+        }
+        let unknown = || WriteRefused::OutcomeUnknown { id: write.id.clone() };
+        let link = self.link.as_ref().ok_or(WriteRefused::NotLeading)?;
+        // A write has no map whose keys are no texts, so it has a text.
+        let bytes = serde_json::to_vec(write).unwrap_or_default();
+        let length = bytes.len();
+        let question = Query::Write(bytes).encode().map_err(|_| WriteRefused::TooLarge { length })?;
+        match link.ask(leader.clone(), Bytes::from(question), WRITE_LIMIT).await {
+            Ok(answer) => match QueryAnswer::decode(&answer) {
+                Ok(QueryAnswer::Outcome(outcome)) => {
+                    serde_json::from_slice::<Outcome>(&outcome).map_err(|_| unknown())?.into()
+                }
+                _ => Err(unknown()),
+            },
+            Err(error) if is_untouched(error) => Err(WriteRefused::NotLeading),
+            Err(_) => Err(unknown()),
+        }
+    }
+
+    async fn write_here(&self, write: Write) -> Result<Written, WriteRefused> {
+        let id = write.id.clone();
+        let (reply, outcome) = oneshot::channel();
+        self.asked.send(Asked { write, reply }).await.map_err(|_| WriteRefused::NotLeading)?;
+        // Whoever had it is gone, and may have proposed it.
+        timeout(WRITE_LIMIT, outcome)
+            .await
+            .ok()
+            .and_then(Result::ok)
+            .unwrap_or(Err(WriteRefused::OutcomeUnknown { id }))
+    }
+
+    async fn change_here(&self, change: ElectorsChange) -> ElectorsOutcome {
+        let change = match change {
+            ElectorsChange::Add(peer) => Change::Add(peer),
+            ElectorsChange::Remove(peer) => Change::Remove(peer),
+        };
+        let (reply, answer) = oneshot::channel();
+        let sent = self.elector.send(Request::Change { change, reply }).await;
+        sent.map_err(|_| ElectorsRefused::NoLeader)?;
+        match timeout(ELECTORS_LIMIT, answer).await {
+            Ok(Ok(Ok(electors))) => Ok(electors),
+            Ok(Ok(Err(election::Refused::Unknown))) | Ok(Err(_)) | Err(_) => Err(ElectorsRefused::OutcomeUnknown),
+            Ok(Ok(Err(refused))) => Err(ElectorsRefused::Declined(refused.to_string())),
+        }
+    }
+
+    /// Whether this peer serves by that revision, or does within [`APPLY_WAIT`].
+    async fn applies(&self, revision: u64) -> bool {
+        let mut applied = self.applied.clone();
+        let is_there = |applied: &Arc<Applied>| applied.revision().map(Revision::get) >= Some(revision);
+        timeout(APPLY_WAIT, applied.wait_for(is_there)).await.is_ok_and(|seen| seen.is_ok())
+    }
+}
+
+fn no_leader() -> WriteRefused {
+    let message = "nobody leads, so nothing can be changed; traffic goes on. See /api/v1/leader for who is missing";
+    WriteRefused::Unavailable { message: message.to_owned() }
+}
+
+/// Whether a question had no effect.
+fn is_untouched(error: crate::link::AskError) -> bool {
+    use crate::link::AskError;
+    matches!(error, AskError::NotLinked | AskError::NotTaken | AskError::TooLong)
+}

@@ -1,0 +1,265 @@
+//! A write to the catalog, what becomes of it, and why it may be refused. They travel between peers as JSON.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::json::{Etag, Object};
+use super::resource::{Mode, Name};
+use crate::document::Faults;
+use crate::election::IdempotencyId;
+use crate::model::limits::AUTHOR_BYTES_MAX;
+use crate::model::{NodeId, PeerId};
+
+/// What is to be changed.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// All that users write, anew. What the cluster manages stays.
+    Apply {
+        /// What they write.
+        desired: Object,
+    },
+    /// One resource.
+    Put {
+        /// Which.
+        name: Name,
+        /// The pool of a node that is new or moves.
+        #[serde(default)]
+        pool: Option<String>,
+        /// What it is to be.
+        content: Object,
+        /// What if it is there already, or is not.
+        mode: Mode,
+    },
+    /// One resource goes; a pool with its nodes.
+    Delete {
+        /// Which.
+        name: Name,
+    },
+    /// A node takes no new work and finishes the old.
+    Drain {
+        /// Which.
+        node: NodeId,
+        /// How long the old work may take, in milliseconds; `None`: as long as it takes.
+        #[serde(default)]
+        timeout_ms: Option<u64>,
+    },
+    /// It takes work again.
+    Undrain {
+        /// Which.
+        node: NodeId,
+    },
+    /// What users wrote is as it was in an earlier revision.
+    Rollback {
+        /// Which revision.
+        revision: u64,
+        /// What users wanted then.
+        desired: Object,
+    },
+}
+
+impl Change {
+    /// What it did, in a few words, for the history.
+    pub fn summary(&self) -> String {
+        match self {
+            Self::Apply { .. } => "apply".to_owned(),
+            Self::Put { name, mode: Mode::Create, .. } => format!("create {name}"),
+            Self::Put { name, .. } => format!("put {name}"),
+            Self::Delete { name } => format!("delete {name}"),
+            Self::Drain { node, timeout_ms: None } => format!("drain node \"{node}\""),
+            Self::Drain { node, timeout_ms: Some(ms) } => {
+                format!("drain node \"{node}\" within {} s", Duration::from_millis(*ms).as_secs_f64())
+            }
+            Self::Undrain { node } => format!("undrain node \"{node}\""),
+            Self::Rollback { revision, .. } => format!("rollback to revision {revision}"),
+        }
+    }
+}
+
+/// A write.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Write {
+    /// What is to be changed.
+    pub change: Change,
+    /// It is done only while what it is about is still this: the catalog, or the one resource that it names.
+    #[serde(default)]
+    pub if_match: Option<Etag>,
+    /// By this a write that is sent again is known.
+    pub id: IdempotencyId,
+    /// Who asked, as they said.
+    pub by: Author,
+    /// The peer that was asked.
+    pub via: PeerId,
+    /// When, in milliseconds since 1970, as that peer's clock had it.
+    pub at_ms: u64,
+}
+
+/// Who asked for a write, as they said: at most [`AUTHOR_BYTES_MAX`] bytes, on one line.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Author(String);
+
+impl Author {
+    /// This name, cut where it is too long and with nothing in it that would not show on one line.
+    pub fn new(name: &str) -> Self {
+        let mut shown = String::new();
+        for c in name.trim().chars().map(|c| if c.is_control() { '?' } else { c }) {
+            if shown.len() + c.len_utf8() > AUTHOR_BYTES_MAX {
+                break;
+            }
+            shown.push(c);
+        }
+        Self(shown)
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Author {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self::new(&String::deserialize(deserializer)?))
+    }
+}
+
+/// A write that is done.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Written {
+    /// The revision that has it.
+    pub revision: u64,
+    /// The ETag of what users want now.
+    pub etag: Etag,
+    /// Whether it changed anything; else the revision is the one that was there.
+    pub changed: bool,
+    /// Whether the peer that was asked serves by it already.
+    #[serde(default)]
+    pub applied: bool,
+    /// The id that it was done under.
+    pub id: IdempotencyId,
+    /// What is allowed and probably not meant.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// A write that is not done, and why.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case", tag = "refused")]
+pub enum WriteRefused {
+    /// What it is about is not there.
+    #[error("{message}")]
+    NotFound {
+        /// What is not there.
+        message: String,
+    },
+    /// What it would create is there.
+    #[error("{message}")]
+    Conflict {
+        /// What is in the way.
+        message: String,
+    },
+    /// What it is about has changed since it was read.
+    #[error("it has changed in between: its ETag is \"{etag}\" now")]
+    Changed {
+        /// What it is now; of what is gone the ETag of nothing.
+        etag: String,
+    },
+    /// What it would make is no catalog.
+    #[error("{} faults", faults.len())]
+    Invalid {
+        /// All that is wrong.
+        faults: Vec<Wrong>,
+    },
+    /// What it would make is larger than a catalog may be.
+    #[error("the catalog would have {length} bytes, more than a catalog may have")]
+    TooLarge {
+        /// Bytes that it would have.
+        length: usize,
+    },
+    /// Nobody leads, or too many writes wait. Nothing was done.
+    #[error("{message}")]
+    Unavailable {
+        /// Why.
+        message: String,
+    },
+    /// It reached no majority in time, and may yet be done. Sent again under the same id it is done once.
+    #[error("the write reached no majority in time; whether it is done is not known yet")]
+    OutcomeUnknown {
+        /// The id to send it again under.
+        id: IdempotencyId,
+    },
+    /// The peer that was asked does not lead; for peers among themselves.
+    #[error("this peer does not lead")]
+    NotLeading,
+}
+
+/// One thing that is wrong with a document.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Wrong {
+    /// The key: `pool "web" node "web-1" weight`.
+    pub key: String,
+    /// What stands there; a secret is not shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<String>,
+    /// What is wrong with it.
+    pub wrong: String,
+    /// What may stand there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed: Option<String>,
+    /// What to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl WriteRefused {
+    /// Everything that is wrong with a document.
+    pub fn invalid(faults: Faults) -> Self {
+        let wrong = |fault: crate::document::Fault| Wrong {
+            key: fault.key,
+            found: fault.found,
+            wrong: fault.wrong,
+            allowed: fault.allowed,
+            hint: fault.hint,
+        };
+        Self::Invalid { faults: faults.faults.into_iter().map(wrong).collect() }
+    }
+
+    /// Whether the same write may be done if it is asked for again.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::OutcomeUnknown { .. } | Self::NotLeading)
+    }
+}
+
+/// What a leader answers another peer.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It is done.
+    Written(Written),
+    /// It is not.
+    Refused(WriteRefused),
+}
+
+impl Outcome {
+    /// As it travels.
+    pub fn encode(&self) -> Vec<u8> {
+        // It has no map whose keys are no texts, so it has a text.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+impl From<Result<Written, WriteRefused>> for Outcome {
+    fn from(result: Result<Written, WriteRefused>) -> Self {
+        result.map_or_else(Self::Refused, Self::Written)
+    }
+}
+
+impl From<Outcome> for Result<Written, WriteRefused> {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Written(written) => Ok(written),
+            Outcome::Refused(refused) => Err(refused),
+        }
+    }
+}
