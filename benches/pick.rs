@@ -17,8 +17,8 @@ use std::time::Duration;
 use evenkeel::balance::hash;
 use evenkeel::host::{Dice, now};
 use evenkeel::model::{
-    Catalog, Check, CheckKind, Health, Member, Members, Node, NodeAddress, Observation, Pool, RegionName, Strategy,
-    Weight,
+    Catalog, Check, CheckKind, Health, Member, Members, Node, NodeAddress, NodeKey, Observation, Pool, RegionName,
+    Strategy, Weight,
 };
 use evenkeel::view::{Ask, Changes, Event, PoolView, Taken, Tried, View, first};
 
@@ -54,7 +54,7 @@ fn main() {
 /// The median time of ten changes of one verdict.
 fn build_cost(strategy: Strategy) -> Duration {
     let mut view = view(strategy, false, 10_000);
-    let node = view.pools().next().expect("the pool").nodes[7].node.id.clone();
+    let node = view.pools().next().expect("the pool").nodes[7].key;
     let mut times: Vec<Duration> = [Health::Down, Health::Up]
         .into_iter()
         .cycle()
@@ -63,7 +63,7 @@ fn build_cost(strategy: Strategy) -> Duration {
             let observation = Observation { vote: Some(health), ..Observation::default() };
             let before = now();
             let mut changes = Changes::default();
-            changes.add(&view, Event::Observed { node: node.clone(), observation });
+            changes.add(&view, Event::Observed { node, observation });
             view = view.after(changes, before);
             now().duration_since(before)
         })
@@ -92,7 +92,7 @@ fn view(strategy: Strategy, exact: bool, size: u16) -> View {
     for (i, node) in pool.nodes.iter().enumerate() {
         let latency = Some(Duration::from_millis(i as u64 % 100));
         let observation = Observation { vote: Some(Health::Up), latency, ..Observation::default() };
-        changes.add(&view, Event::Observed { node: node.id.clone(), observation });
+        changes.add(&view, Event::Observed { node: NodeKey::of(&node.id, &node.address), observation });
     }
     view.after(changes, now())
 }

@@ -18,7 +18,8 @@ use crate::host::Dice;
 use crate::link::{AskError, Channel, Counts, Events, Link, LinkState, Links, PeerLink, SeenRefusal, To, Waiting};
 use crate::model::limits::API_CONNECTIONS_MAX;
 use crate::model::{
-    Catalog, Health, Member, Members, Node, NodeId, Observation, PeerId, PeerState, Pool, PoolName, RegionName, Weight,
+    Catalog, Health, Member, Members, Node, NodeId, NodeKey, Observation, PeerId, PeerState, Pool, PoolName,
+    RegionName, Weight,
 };
 use crate::peer::supervise::{Board, ChildState, ChildStatus, Supervisor};
 use crate::peer::{BoundListener, ClusterHandles, Handles, Readiness};
@@ -39,7 +40,7 @@ fn pool(name: &str, nodes: Vec<Node>) -> Pool {
     pool
 }
 
-fn observed(id: &str, vote: Health) -> Event {
+fn observed(node: &Node, vote: Health) -> Event {
     let observation = Observation {
         vote: Some(vote),
         reached_before: vote == Health::Up,
@@ -48,7 +49,7 @@ fn observed(id: &str, vote: Health) -> Event {
         checks_total: 7,
         streak: 4,
     };
-    Event::Observed { node: id.parse().unwrap(), observation }
+    Event::Observed { node: NodeKey::of(&node.id, &node.address), observation }
 }
 
 /// The view of these pools after these observations.
@@ -72,7 +73,11 @@ fn handles() -> Handles {
     let web = pool("web", vec![first, node("web-2", 8_002), node("web-3", 8_003)]);
     let view = view_of(
         vec![web, pool("api", vec![node("api-1", 9_001)])],
-        vec![observed("web-1", Health::Up), observed("web-2", Health::Down), observed("api-1", Health::Up)],
+        vec![
+            observed(&node("web-1", 8_001), Health::Up),
+            observed(&node("web-2", 8_002), Health::Down),
+            observed(&node("api-1", 9_001), Health::Up),
+        ],
     );
     let counts = |id: &str| view.node(&id.parse().unwrap()).map(|(_, node)| Arc::clone(&node.live)).unwrap();
     let first = counts("web-1");
@@ -325,7 +330,7 @@ async fn all_is_well_until_a_pool_or_a_child_is_not() {
     let dead = || pool("dead", vec![node("dead-1", 1), node("dead-2", 2)]);
     handles.view.store(view_of(
         vec![pool("web", vec![node("web-1", 3)]), dead()],
-        vec![observed("web-1", Health::Degraded), observed("dead-1", Health::Down)],
+        vec![observed(&node("web-1", 3), Health::Degraded), observed(&node("dead-1", 1), Health::Down)],
     ));
     let (status, health) = json_of(&handles, "/api/health").await;
     assert_eq!((status, &health["status"]), (StatusCode::OK, &json!("degraded")));
@@ -333,7 +338,7 @@ async fn all_is_well_until_a_pool_or_a_child_is_not() {
     let reason = json!([{"code": "pool_without_usable_nodes", "message": "no node of pool dead is usable"}]);
     assert_eq!(health["reasons"], reason);
 
-    handles.view.store(view_of(vec![dead()], vec![observed("dead-1", Health::Down)]));
+    handles.view.store(view_of(vec![dead()], vec![observed(&node("dead-1", 1), Health::Down)]));
     let (status, health) = json_of(&handles, "/api/health").await;
     assert_eq!((status, &health["status"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unhealthy")));
 }

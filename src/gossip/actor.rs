@@ -52,6 +52,9 @@ pub enum Input {
     Swept,
     /// What is in flight, at every node that has something.
     Load(Vec<(NodeKey, u32)>),
+    /// What others say of nodes and their load is to be heard once more: some of it was about nodes that this peer did not know
+    /// when it heard it.
+    TellAgain,
     /// It stops.
     Leaving,
 }
@@ -308,11 +311,12 @@ impl<T: From<Output> + Send + 'static> State<T> {
     }
 
     fn take(&mut self, input: Input) {
-        let publisher = &mut self.remembered.publisher;
+        let Remembered { publisher, reader, .. } = &mut *self.remembered;
         match input {
             Input::Observed { node, heard } => publisher.observe(node, heard.as_ref()),
             Input::Swept => publisher.sweep(),
             Input::Load(loads) => publisher.load(loads),
+            Input::TellAgain => reader.tell_again(),
             Input::Leaving => publisher.leave(),
         }
         self.read_at = self.read_at.or(Some(self.not_before));

@@ -61,6 +61,8 @@ pub(super) struct Reader {
 struct Read {
     id: ChitchatId,
     max_version: u64,
+    /// Whether keys that were read before are to be read although none changed since.
+    is_to_tell_again: bool,
     /// The version of each key as it was read last.
     versions: BTreeMap<String, u64>,
     api: Option<String>,
@@ -91,6 +93,15 @@ impl Reader {
     pub(super) fn begin(&mut self) -> Vec<News> {
         self.order.clear();
         std::mem::take(&mut self.peers).into_keys().map(News::Forget).collect()
+    }
+
+    /// What is said of nodes and their load is read once more.
+    pub(super) fn tell_again(&mut self) {
+        for read in self.peers.values_mut() {
+            read.is_to_tell_again = true;
+            // That somebody sweeps is news only where the counter rose since.
+            read.versions.retain(|key, _| topic::page_of(key).is_none() && key != topic::LOAD);
+        }
     }
 
     /// Reads the state. `live`: who lives by phi.
@@ -153,9 +164,10 @@ impl Reader {
             *read = Read::of(id.clone());
             news.push(News::Forget(peer.clone()));
         }
-        if state.max_version() == read.max_version {
+        if state.max_version() == read.max_version && !std::mem::take(&mut read.is_to_tell_again) {
             return;
         }
+        read.is_to_tell_again = false;
         read.max_version = state.max_version();
         for (key, value) in state.key_values_including_deleted() {
             let known = read.versions.get(key).copied();
@@ -215,7 +227,7 @@ impl Reader {
 
 impl Read {
     fn of(id: ChitchatId) -> Self {
-        Self { id, max_version: 0, versions: BTreeMap::new(), api: None, software: None }
+        Self { id, max_version: 0, is_to_tell_again: false, versions: BTreeMap::new(), api: None, software: None }
     }
 }
 

@@ -18,7 +18,7 @@ use super::hints::Hint;
 use super::machine::Suspicion;
 use super::watch::{Known, Output, Watch};
 use crate::host::{self, Dice, NameError, Names, Resolved};
-use crate::model::{Catalog, Evidence, Members, NodeId, Verdict};
+use crate::model::{Catalog, Evidence, Members, NodeId, NodeKey, Verdict};
 use crate::view::ViewCell;
 
 /// How long a turn lasts at most. A request to stop is heard between two turns, and a peer that is late is noticed by it.
@@ -33,8 +33,8 @@ const YOUNG: Duration = Duration::from_secs(5);
 
 /// What the actor is given, again at each start.
 pub struct Arguments<T> {
-    /// The nodes, and how they are checked.
-    pub catalog: Arc<Catalog>,
+    /// The nodes, and how they are checked; the newest counts.
+    pub catalog: watch_channel::Receiver<Arc<Catalog>>,
     /// What routing knows: read for what was known before a restart, and for the suspicions of workers.
     pub view: ViewCell,
     /// Where what was found goes. While it is full the latest of each node is kept and nothing waits.
@@ -62,7 +62,7 @@ pub struct Arguments<T> {
 impl<T> Clone for Arguments<T> {
     fn clone(&self) -> Self {
         Self {
-            catalog: Arc::clone(&self.catalog),
+            catalog: self.catalog.clone(),
             view: self.view.clone(),
             outputs: self.outputs.clone(),
             suspects: Arc::clone(&self.suspects),
@@ -99,6 +99,10 @@ pub struct State<T> {
     hints: mpsc::Sender<Hint>,
     members: watch_channel::Receiver<Arc<Members>>,
     members_open: bool,
+    catalog: watch_channel::Receiver<Arc<Catalog>>,
+    catalog_open: bool,
+    /// Changes with the catalog of the view, which may know a node before this actor or after.
+    viewed: watch_channel::Receiver<()>,
     outputs: mpsc::Sender<T>,
     first_round: watch_channel::Sender<bool>,
     view: ViewCell,
@@ -126,6 +130,8 @@ enum Event<T> {
     Suspect(Option<Evidence>),
     Hinted(Option<NodeId>),
     Members(bool),
+    Catalog(bool),
+    Viewed,
     Room(Result<mpsc::OwnedPermit<T>, mpsc::error::SendError<()>>),
     Time,
 }
@@ -147,8 +153,11 @@ impl<T: From<Output> + Send + 'static> Actor for Health<T> {
         let suspects = given.suspects.lock_owned().await;
         let hinted = given.hinted.lock_owned().await;
         let members = Arc::clone(&given.members.borrow_and_update());
+        let catalog = Arc::clone(&given.catalog.borrow_and_update());
+        // Before the view is read: what changes from here on is told.
+        let viewed = given.view.catalogs();
         let state = State {
-            watch: Watch::new(&given.catalog, known(&given.view), members, given.company_by, given.dice, now),
+            watch: Watch::new(&catalog, known(&given.view), members, given.company_by, given.dice, now),
             tasks: JoinSet::new(),
             about: HashMap::new(),
             suspects,
@@ -158,6 +167,9 @@ impl<T: From<Output> + Send + 'static> Actor for Health<T> {
             hints: given.hints,
             members: given.members,
             members_open: true,
+            catalog: given.catalog,
+            catalog_open: true,
+            viewed,
             outputs: given.outputs,
             first_round: given.first_round,
             view: given.view,
@@ -231,6 +243,9 @@ impl<T: From<Output> + Send + 'static> State<T> {
             suspect = self.suspects.recv(), if self.suspects_open => Event::Suspect(suspect),
             hinted = self.hinted.recv(), if self.hinted_open => Event::Hinted(hinted),
             changed = self.members.changed(), if self.members_open => Event::Members(changed.is_ok()),
+            changed = self.catalog.changed(), if self.catalog_open => Event::Catalog(changed.is_ok()),
+            // The cell is held here, so its sender lives.
+            Ok(()) = self.viewed.changed() => Event::Viewed,
             room = self.outputs.clone().reserve_owned(), if self.watch.has_output() => Event::Room(room),
             () = tokio::time::sleep_until(until.into()) => Event::Time,
         }
@@ -249,6 +264,9 @@ impl<T: From<Output> + Send + 'static> State<T> {
             Event::Hinted(None) => self.hinted_open = false,
             Event::Members(true) => self.meet(),
             Event::Members(false) => self.members_open = false,
+            Event::Catalog(true) => self.change(),
+            Event::Catalog(false) => self.catalog_open = false,
+            Event::Viewed => self.watch.tell_again(&known(&self.view)),
             Event::Room(room) => self.say(room?),
             Event::Time if self.outputs.is_closed() => return Err(mpsc::error::SendError(())),
             Event::Time => {}
@@ -292,6 +310,14 @@ impl<T: From<Output> + Send + 'static> State<T> {
         self.watch.meet(members, is_known, self.now);
     }
 
+    /// Other nodes are to be asked, or otherwise.
+    fn change(&mut self) {
+        let catalog = Arc::clone(&self.catalog.borrow_and_update());
+        let view = self.view.load();
+        let is_known = |id: &NodeId| view.node(id).is_some_and(|(_, node)| node.state.verdict != Verdict::Unknown);
+        self.watch.change(&catalog, is_known, self.now);
+    }
+
     fn done(&mut self, done: Result<(Id, Done), JoinError>) {
         match done {
             Ok((id, done)) => {
@@ -319,7 +345,9 @@ impl<T: From<Output> + Send + 'static> State<T> {
 
     fn suspicion(&self, node: &NodeId, suspicion: Suspicion) {
         let view = self.view.load();
-        let Some((pool, node)) = view.node(node) else { return };
+        // The view may have it at another address still, or already.
+        let known = view.node(node).filter(|(_, known)| self.watch.key_of(node) == Some(known.key));
+        let Some((pool, node)) = known else { return };
         match suspicion {
             // Whoever waits for a place may have one here now.
             Suspicion::Disproved if node.live.clear_suspicion() => pool.live.queue.wake_all(),
@@ -349,13 +377,13 @@ impl<T: From<Output> + Send + 'static> State<T> {
 }
 
 /// What the view remembers of each node.
-fn known(view: &ViewCell) -> HashMap<NodeId, Known> {
+fn known(view: &ViewCell) -> HashMap<NodeKey, Known> {
     let view = view.load();
     let nodes = view.pools().flat_map(|pool| &pool.nodes);
     nodes
         .map(|node| {
             let known = Known { observation: node.observation.clone(), addresses: node.addresses.clone() };
-            (node.node.id.clone(), known)
+            (node.key, known)
         })
         .collect()
 }

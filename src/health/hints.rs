@@ -44,6 +44,12 @@ impl Hints {
         true
     }
 
+    /// Says nothing of a node that is gone.
+    pub(super) fn forget(&mut self, node: usize) {
+        self.gathered.retain(|gathered| *gathered != node);
+        self.last.remove(&node);
+    }
+
     /// When [`Hints::take`] has something.
     pub(super) fn next(&self) -> Option<Instant> {
         self.send_at

@@ -132,6 +132,18 @@ impl Machine {
         }
     }
 
+    /// Its pool is checked in another way now. What was found stays, but where it began or ceased to be checked at all.
+    pub(super) fn adjust(&mut self, check: &Check) {
+        let periodic = check.kind != CheckKind::None;
+        if periodic == self.periodic {
+            (self.interval, self.rise, self.fall) = (check.interval, check.rise, check.fall);
+            return;
+        }
+        let new = Self { observing: self.observing, suspected: self.suspected, ..Self::new(check) };
+        let vote = new.vote.filter(|_| self.observing);
+        *self = Self { vote, reached_before: self.reached_before, checks_total: self.checks_total, ..new };
+    }
+
     /// Traffic met hard evidence: the next bad result is enough. True where a check is to find out at once; a node that
     /// is down already is being asked anyway.
     pub(super) fn suspect(&mut self) -> bool {

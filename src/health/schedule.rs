@@ -29,6 +29,13 @@ impl Schedule {
         Self { queue: BTreeSet::new(), slots: vec![Slot::default(); count], under_way: 0, under_way_max }
     }
 
+    /// Makes room for `0..count`; what is new is not due.
+    pub(super) fn grow(&mut self, count: usize) {
+        if self.slots.len() < count {
+            self.slots.resize_with(count, Slot::default);
+        }
+    }
+
     /// Makes it due at `at` instead of whenever it was. What is under way waits for its end.
     pub(super) fn set(&mut self, index: usize, at: Instant) {
         self.take_from_queue(index);

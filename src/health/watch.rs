@@ -4,7 +4,9 @@
 //! nodes changed, and a node that changed twice meanwhile is told once, as it is now. So nothing here grows without bound,
 //! however slowly it is emptied.
 
-use std::collections::{HashMap, VecDeque};
+mod change;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +19,7 @@ use super::schedule::{Punctuality, Schedule};
 use crate::host::{Dice, NameError, Resolved};
 use crate::model::limits::CHECKS_IN_FLIGHT_MAX;
 use crate::model::{
-    Admin, Catalog, Check, CheckKind, CheckTarget, Host, Members, NodeAddress, NodeId, Observation, PeerId,
+    Catalog, Check, CheckKind, CheckTarget, Members, NodeAddress, NodeId, NodeKey, Observation, PeerId,
 };
 use crate::view::observers::{ALL_MAX, Observed};
 
@@ -34,6 +36,8 @@ pub enum Output {
     Observed {
         /// The node.
         node: NodeId,
+        /// It, at the address that was asked.
+        key: NodeKey,
         /// All of what is known.
         observation: Observation,
     },
@@ -42,6 +46,8 @@ pub enum Output {
     Resolved {
         /// The node.
         node: NodeId,
+        /// It, with the name that was resolved.
+        key: NodeKey,
         /// Its addresses.
         addresses: Vec<SocketAddr>,
     },
@@ -63,8 +69,14 @@ pub(super) struct Known {
 /// All nodes that are checked, or may have to be.
 #[derive(Debug)]
 pub(super) struct Watch {
+    /// By number. One that is gone keeps its number until no question for it is under way any more.
     nodes: Vec<Watched>,
+    /// Those that are not gone.
     numbers: HashMap<NodeId, usize>,
+    /// Numbers that may be given to other nodes.
+    free: Vec<usize>,
+    /// Nodes that are not watched because an operator said so.
+    disabled: HashMap<NodeKey, NodeId>,
     schedule: Schedule,
     names: Names,
     /// Which nodes share each name.
@@ -80,8 +92,8 @@ pub(super) struct Watch {
     hints: Hints,
     /// Nodes with something untold, each once.
     untold: VecDeque<usize>,
-    /// What is said once, of nodes that are not watched.
-    said_once: VecDeque<Output>,
+    /// Disabled nodes of which that was not told yet.
+    said_once: BTreeMap<NodeKey, NodeId>,
     /// A sweep that was not told yet.
     swept: Option<Instant>,
     /// Nodes of the first round of which nothing was told yet.
@@ -91,7 +103,11 @@ pub(super) struct Watch {
 #[derive(Debug)]
 struct Watched {
     id: NodeId,
+    /// It is in the catalog no more.
+    is_gone: bool,
     observed: Observed,
+    /// The number of its name; `None`: its address is literal.
+    name: Option<usize>,
     address: NodeAddress,
     authority: Arc<str>,
     check: Arc<Check>,
@@ -130,7 +146,7 @@ impl Watch {
     /// it is alone until then: whoever will share its nodes with others need not ask them all first.
     pub(super) fn new(
         catalog: &Catalog,
-        mut known: HashMap<NodeId, Known>,
+        known: HashMap<NodeKey, Known>,
         members: Arc<Members>,
         company_by: Instant,
         dice: Dice,
@@ -139,8 +155,10 @@ impl Watch {
         let mut watch = Self {
             nodes: Vec::new(),
             numbers: HashMap::new(),
+            free: Vec::new(),
+            disabled: HashMap::new(),
             schedule: Schedule::new(0, CHECKS_IN_FLIGHT_MAX),
-            names: Names::new(Vec::new(), now),
+            names: Names::new(),
             named: Vec::new(),
             punctuality: Punctuality::default(),
             dice,
@@ -149,75 +167,11 @@ impl Watch {
             members,
             hints: Hints::default(),
             untold: VecDeque::new(),
-            said_once: VecDeque::new(),
+            said_once: BTreeMap::new(),
             swept: None,
             round_left: 0,
         };
-        let mut names: Vec<(Arc<str>, Vec<IpAddr>)> = Vec::new();
-        let mut name_numbers: HashMap<Arc<str>, usize> = HashMap::new();
-        for pool in catalog.pools() {
-            let check = Arc::new(pool.check.clone());
-            for node in &pool.nodes {
-                if node.admin == Admin::Disabled {
-                    let last_result = "not checked: the node is disabled".to_owned();
-                    let observation = Observation { last_result, ..Observation::default() };
-                    watch.said_once.push_back(Output::Observed { node: node.id.clone(), observation });
-                    continue;
-                }
-                let index = watch.nodes.len();
-                let known = known.remove(&node.id).unwrap_or_default();
-                let addresses = match &node.address.host {
-                    Host::Ip(_) => node.address.literal().into_iter().collect(),
-                    Host::Name(name) => {
-                        let number = *name_numbers.entry(Arc::clone(name)).or_insert_with(|| {
-                            names.push((Arc::clone(name), Vec::new()));
-                            watch.named.push(Vec::new());
-                            names.len() - 1
-                        });
-                        watch.named[number].push(index);
-                        if names[number].1.is_empty() {
-                            names[number].1 = known.addresses.iter().map(SocketAddr::ip).collect();
-                            names[number].1.sort_unstable();
-                        }
-                        known.addresses
-                    }
-                };
-                let observed = Observed::of(node, pool.observe);
-                let mut machine = Machine::resume(&check, &known.observation, now);
-                machine.observe(observed.is_observed_here(&watch.members));
-                let is_asked = check.kind != CheckKind::None && machine.is_observing();
-                // Whoever checks it, traffic from here needs its address.
-                let round = if is_asked || addresses.is_empty() { Round::Open } else { Round::Done };
-                watch.round_left += usize::from(round == Round::Open);
-                watch.numbers.insert(node.id.clone(), index);
-                watch.nodes.push(Watched {
-                    id: node.id.clone(),
-                    observed,
-                    authority: node.address.authority().into(),
-                    address: node.address.clone(),
-                    machine,
-                    check: Arc::clone(&check),
-                    addresses,
-                    round,
-                    suspected_meanwhile: false,
-                    broke_off: false,
-                    hinted: false,
-                    asked_for_hint: false,
-                    finished: None,
-                    asked: Vec::new(),
-                    tell_addresses: false,
-                    tell_observation: false,
-                });
-                watch.tell_observation(index);
-            }
-        }
-        watch.schedule = Schedule::new(watch.nodes.len(), CHECKS_IN_FLIGHT_MAX);
-        watch.names = Names::new(names, now);
-        for index in 0..watch.nodes.len() {
-            if watch.nodes[index].machine.needs_checks(now) {
-                watch.due(index, now);
-            }
-        }
+        watch.begin_with(catalog, known, now);
         watch
     }
 
@@ -240,28 +194,35 @@ impl Watch {
             self.begin = self.company_by.min(now + COMPANY_SETTLES);
         }
         for index in 0..self.nodes.len() {
-            let node = &mut self.nodes[index];
-            let observing = node.observed.is_observed_here(&self.members);
-            if !node.machine.observe(observing) {
-                continue;
+            if !self.nodes[index].is_gone {
+                self.take_part(index, &is_known, now);
             }
-            if observing && node.machine.needs_checks(now) {
-                let spread = if is_known(&node.id) { self.dice.fraction() } else { 0.0 };
-                let at = now + node.check.interval.mul_f64(spread);
-                if !node.addresses.is_empty() {
-                    self.schedule.bring_forward(index, at);
-                }
-            } else if !observing {
-                if node.round != Round::Done && !node.addresses.is_empty() {
-                    node.round = Round::Done;
-                    self.round_left -= 1;
-                }
-                if !node.machine.is_suspected() && !node.hinted && !node.broke_off {
-                    self.schedule.clear(index);
-                }
-            }
-            self.tell_observation(index);
         }
+    }
+
+    /// Begins to observe a node, or leaves it to others, as members and settings now say.
+    fn take_part(&mut self, index: usize, is_known: impl Fn(&NodeId) -> bool, now: Instant) {
+        let node = &mut self.nodes[index];
+        let observing = node.observed.is_observed_here(&self.members);
+        if !node.machine.observe(observing) {
+            return;
+        }
+        if observing && node.machine.needs_checks(now) {
+            let spread = if is_known(&node.id) { self.dice.fraction() } else { 0.0 };
+            let at = now + node.check.interval.mul_f64(spread);
+            if !node.addresses.is_empty() {
+                self.schedule.bring_forward(index, at);
+            }
+        } else if !observing {
+            if node.round != Round::Done && !node.addresses.is_empty() {
+                node.round = Round::Done;
+                self.round_left -= 1;
+            }
+            if !node.machine.is_suspected() && !node.hinted && !node.broke_off {
+                self.schedule.clear(index);
+            }
+        }
+        self.tell_observation(index);
     }
 
     /// Another peer saw a node fail: this one looks for itself. The hint alone says nothing; if nobody is there, that is the
@@ -351,9 +312,13 @@ impl Watch {
         }
         self.schedule.finished(index);
         let node = &mut self.nodes[index];
+        if node.is_gone {
+            self.free.push(index);
+            return None;
+        }
         node.finished = Some(now);
         if !node.asked.iter().any(|asked| node.addresses.contains(asked)) {
-            // It has moved meanwhile, and is asked there as soon as there is an address.
+            // It has moved meanwhile, or is asked otherwise: that is done as soon as there is an address.
             return None;
         }
         let reason = Reason { suspicion: !node.suspected_meanwhile, hint: node.asked_for_hint };
@@ -458,8 +423,8 @@ impl Watch {
 
     /// What others must hear next.
     pub(super) fn next_output(&mut self) -> Option<Output> {
-        if let Some(output) = self.said_once.pop_front() {
-            return Some(output);
+        if let Some((key, node)) = self.said_once.pop_first() {
+            return Some(Output::Observed { node, key, observation: disabled() });
         }
         let Some(&index) = self.untold.front() else {
             // After all that it vouches for.
@@ -468,7 +433,8 @@ impl Watch {
         let node = &mut self.nodes[index];
         // Where it is comes before how it is, so that nobody is sent to an address that is not known to be good.
         if std::mem::take(&mut node.tell_addresses) {
-            return Some(Output::Resolved { node: node.id.clone(), addresses: node.addresses.clone() });
+            let (key, addresses) = (node.observed.key, node.addresses.clone());
+            return Some(Output::Resolved { node: node.id.clone(), key, addresses });
         }
         self.untold.pop_front();
         node.tell_observation = false;
@@ -476,7 +442,8 @@ impl Watch {
             node.round = Round::Done;
             self.round_left -= 1;
         }
-        Some(Output::Observed { node: node.id.clone(), observation: node.machine.observation() })
+        let (key, observation) = (node.observed.key, node.machine.observation());
+        Some(Output::Observed { node: node.id.clone(), key, observation })
     }
 
     fn moved(&mut self, index: usize, ips: &[IpAddr], now: Instant) {
@@ -543,6 +510,11 @@ impl Watched {
             self.round = Round::Untold;
         }
     }
+}
+
+/// What is said of a node that nobody asks.
+fn disabled() -> Observation {
+    Observation { last_result: "not checked: the node is disabled".to_owned(), ..Observation::default() }
 }
 
 #[cfg(test)]

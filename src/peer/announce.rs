@@ -3,7 +3,7 @@
 //! The view is looked at, and not each observation on its way to it: gossip sends once an interval, and of what changed in
 //! between only the last word counts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -41,6 +41,11 @@ impl Announcer {
             self.look_at_all = now + LOOK_AT_ALL_EVERY;
         }
         let seen = self.seen.replace(Arc::clone(view));
+        let is_of_another = seen.as_ref().is_some_and(|seen| !view.is_of_the_catalog_of(seen));
+        let all = all || is_of_another;
+        if is_of_another {
+            self.forget_those_gone_from(view, &mut inputs);
+        }
         let before = seen.iter().flat_map(|seen| seen.pools()).map(Some).chain(std::iter::repeat(None));
         for (pool, before) in view.pools().zip(before) {
             if !all && before.is_some_and(|before| Arc::ptr_eq(pool, before)) {
@@ -53,6 +58,9 @@ impl Announcer {
                 }
             }
         }
+        if is_of_another {
+            inputs.push(Input::TellAgain);
+        }
         if view.own_swept() != self.swept {
             self.swept = view.own_swept();
             inputs.push(Input::Swept);
@@ -62,6 +70,18 @@ impl Announcer {
             inputs.push(Input::Load(loads(view)));
         }
         inputs
+    }
+
+    /// Takes back what was said of nodes that the catalog does not have any more.
+    fn forget_those_gone_from(&mut self, view: &View, inputs: &mut Vec<Input>) {
+        let stay: HashSet<NodeKey> = view.pools().flat_map(|pool| &pool.nodes).map(|node| node.key).collect();
+        let mut gone: Vec<NodeKey> = self.said.keys().filter(|node| !stay.contains(node)).copied().collect();
+        // What is told goes by nothing but the views, or a simulation would not tell the same story twice.
+        gone.sort_unstable();
+        for node in gone {
+            self.said.remove(&node);
+            inputs.push(Input::Observed { node, heard: None });
+        }
     }
 }
 
@@ -116,10 +136,40 @@ mod tests {
 
         let observation = Observation { vote: Some(Health::Up), ..Observation::default() };
         let mut changes = Changes::default();
-        changes.add(&view, Event::Observed { node: "q1".parse().unwrap(), observation });
+        changes.add(&view, Event::Observed { node: view.node(&"q1".parse().unwrap()).unwrap().1.key, observation });
         let view = Arc::new(view.after(changes, at(50)));
         assert_eq!(observed(&announcer.look(&view, at(50))), [Some(Health::Up)]);
         assert_eq!(observed(&announcer.look(&view, at(75))), []);
+    }
+
+    #[test]
+    fn another_catalog_is_followed_at_once_and_what_others_say_is_asked_for_again() {
+        let start = host::now();
+        let own = Member { id: "me".parse().unwrap(), region: RegionName::default() };
+        let view = Arc::new(view::first(&catalog(), Arc::new(Members::alone(own)), start));
+        let mut announcer = Announcer::new(start);
+        announcer.look(&view, start);
+        let mut pools = catalog().pools().to_vec();
+        let removed = pools[0].nodes.remove(0);
+        pools[1].nodes.push(Node::new("q9".parse().unwrap(), "192.0.2.9:80".parse().unwrap()));
+        pools.reverse();
+        let mut changes = Changes::default();
+        changes.add(&view, Event::Catalog(Arc::new(Catalog::new(pools).unwrap())));
+        let view = Arc::new(view.after(changes, start));
+        let told = announcer.look(&view, start + Duration::from_millis(25));
+        let gone = NodeKey::of(&removed.id, &removed.address);
+        let added = view.node(&"q9".parse().unwrap()).unwrap().1.key;
+        let nodes: Vec<_> = told
+            .iter()
+            .filter_map(|input| match input {
+                Input::Observed { node, heard } => Some((*node, heard.is_some())),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(nodes, [(gone, false), (added, true)], "of those that stay nothing is said again");
+        assert!(matches!(told.last(), Some(Input::TellAgain)));
+        let told = announcer.look(&view, start + Duration::from_millis(50));
+        assert!(told.is_empty(), "{told:?}");
     }
 
     #[test]

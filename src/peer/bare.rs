@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 
 use super::cluster::{ClusterHandles, Group, Joined, Own, join};
-use super::start::{SUSPECTS_MAX, StartError, Ways, health_child, view_child};
+use super::start::{SUSPECTS_MAX, StartError, Ways, catalog_child, health_child, view_child};
 use super::supervise::{Board, Supervisor};
 use crate::gossip::{Input, Seed};
 use crate::health::{Asker, World};
@@ -55,6 +55,8 @@ pub struct Surroundings {
 #[derive(Debug)]
 pub struct BarePeer {
     view: ViewCell,
+    /// What is to be observed: whoever has a newer one sends it here.
+    pub(super) catalog: watch::Sender<Arc<Catalog>>,
     children: Board,
     cluster: ClusterHandles,
     inputs: mpsc::Sender<Input>,
@@ -74,7 +76,9 @@ impl BarePeer {
         let members = Arc::new(Members::alone(own.clone()));
         let view = ViewCell::new(view::first(&catalog, members, host::now()));
         let (events, inbox) = view::channel();
+        let (catalogs, newest) = watch::channel(catalog);
         supervisor.add(view_child(view.clone(), inbox)).await?;
+        supervisor.add(catalog_child(newest.clone(), events.clone())).await?;
 
         let incarnation = incarnations.next();
         let own = Own { id: own.id, region: own.region, api: String::new(), incarnations };
@@ -84,16 +88,21 @@ impl BarePeer {
         let (suspects, suspect_inbox) = mpsc::channel(SUSPECTS_MAX);
         let (first_round, is_checked) = watch::channel(false);
         let ways = Ways { outputs: events, suspects: suspect_inbox, ends, first_round };
-        supervisor.add(health_child(catalog, view.clone(), ways, Asker::World(world), dice)).await?;
+        supervisor.add(health_child(newest, view.clone(), ways, Asker::World(world), dice)).await?;
         for part in parts {
             supervisor.add(part).await?;
         }
-        Ok(Self { view, children, cluster: handles, inputs, suspects, is_checked, supervisor })
+        Ok(Self { view, catalog: catalogs, children, cluster: handles, inputs, suspects, is_checked, supervisor })
     }
 
     /// Its picture of all nodes.
     pub fn view(&self) -> &ViewCell {
         &self.view
+    }
+
+    /// Observes the nodes of this catalog from now on.
+    pub fn set_catalog(&self, catalog: Arc<Catalog>) {
+        self.catalog.send_replace(catalog);
     }
 
     /// Its cluster side.

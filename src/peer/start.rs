@@ -58,6 +58,8 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Peer {
     handles: Handles,
+    /// What is to be served: whoever has a newer one sends it here.
+    pub(super) catalog: watch::Sender<Arc<Catalog>>,
     supervisor: Supervisor,
     listeners: Arc<[Bound]>,
     phase: watch::Sender<Phase>,
@@ -87,6 +89,7 @@ impl Peer {
         let listeners: Arc<[Bound]> = proxy::bind(&settings.proxy)?.into();
         let tls = tls::client_configs()?;
         let catalog = Arc::new(settings.catalog);
+        let (catalogs, newest) = watch::channel(Arc::clone(&catalog));
         let own = Member { id: settings.id.clone(), region: settings.region.clone() };
         let members = Arc::new(Members::alone(own));
         let view = ViewCell::new(view::first(&catalog, Arc::clone(&members), started));
@@ -99,6 +102,7 @@ impl Peer {
         let running = Arc::new(watch::channel(0).0);
 
         supervisor.add(view_child(view.clone(), inbox)).await?;
+        supervisor.add(catalog_child(newest.clone(), events.clone())).await?;
         let joined = match &settings.cluster {
             None => None,
             Some(cluster_settings) => {
@@ -118,7 +122,7 @@ impl Peer {
             None => (None, Ends::of_one(members, started), Vec::new(), None),
         };
         let ways = Ways { outputs: events, suspects: suspect_inbox, ends, first_round };
-        supervisor.add(health_child(catalog, view.clone(), ways, Asker::Nodes(tls.clone()), Dice::new())).await?;
+        supervisor.add(health_child(newest, view.clone(), ways, Asker::Nodes(tls.clone()), Dice::new())).await?;
         for part in parts {
             supervisor.add(part).await?;
         }
@@ -150,6 +154,7 @@ impl Peer {
                 cluster: handles,
             },
             gossip,
+            catalog: catalogs,
             supervisor,
             listeners,
             announce: shared.settings.announce,
@@ -168,6 +173,12 @@ impl Peer {
     /// From now on new peers are taken by this trust; links that stand are left alone. A peer without a cluster takes none.
     pub fn rekey(&self, trust: &TrustSource) -> Result<(), TrustError> {
         self.gossip.as_ref().map_or(Ok(()), |(_, link)| link.rekey(trust))
+    }
+
+    /// Serves this catalog from now on. Whatever is under way goes on.
+    #[doc(hidden)]
+    pub fn set_catalog(&self, catalog: Arc<Catalog>) {
+        self.catalog.send_replace(catalog);
     }
 
     /// Adds a part to those that are looked after; it stops before the others.
@@ -266,6 +277,27 @@ pub(super) fn view_child(cell: ViewCell, inbox: view::Inbox) -> ChildSpec {
     ChildSpec::new("view", move || (ViewActor, view::Arguments { cell: cell.clone(), inbox: inbox.clone() })).critical()
 }
 
+/// Tells the view which catalog is the newest.
+pub(super) fn catalog_child(newest: watch::Receiver<Arc<Catalog>>, events: mpsc::Sender<view::Event>) -> ChildSpec {
+    ChildSpec::task("catalog-to-view", move || {
+        let (mut newest, events) = (newest.clone(), events.clone());
+        async move {
+            loop {
+                let catalog = Arc::clone(&newest.borrow_and_update());
+                // The one that the view has already changes nothing.
+                if events.send(view::Event::Catalog(catalog)).await.is_err() {
+                    return;
+                }
+                if newest.changed().await.is_err() {
+                    // The peer is ending: there will be no other.
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
+    })
+    .critical()
+}
+
 /// How the health actor is joined with the rest.
 pub(super) struct Ways {
     pub(super) outputs: mpsc::Sender<view::Event>,
@@ -274,13 +306,19 @@ pub(super) struct Ways {
     pub(super) first_round: watch::Sender<bool>,
 }
 
-pub(super) fn health_child(catalog: Arc<Catalog>, view: ViewCell, ways: Ways, asker: Asker, dice: Dice) -> ChildSpec {
+pub(super) fn health_child(
+    catalog: watch::Receiver<Arc<Catalog>>,
+    view: ViewCell,
+    ways: Ways,
+    asker: Asker,
+    dice: Dice,
+) -> ChildSpec {
     let Ways { outputs, suspects, ends: Ends { members, company_by, hinted, hints }, first_round } = ways;
     let (suspects, hinted) = (Arc::new(Mutex::new(suspects)), Arc::new(Mutex::new(hinted)));
     let names = Names::of_system();
     ChildSpec::new("health", move || {
         let arguments = health::Arguments {
-            catalog: Arc::clone(&catalog),
+            catalog: catalog.clone(),
             view: view.clone(),
             outputs: outputs.clone(),
             suspects: Arc::clone(&suspects),
@@ -301,8 +339,8 @@ pub(super) fn health_child(catalog: Arc<Catalog>, view: ViewCell, ways: Ways, as
 impl From<health::Output> for view::Event {
     fn from(output: health::Output) -> Self {
         match output {
-            health::Output::Observed { node, observation } => Self::Observed { node, observation },
-            health::Output::Resolved { node, addresses } => Self::Resolved { node, addresses },
+            health::Output::Observed { key, observation, .. } => Self::Observed { node: key, observation },
+            health::Output::Resolved { key, addresses, .. } => Self::Resolved { node: key, addresses },
             health::Output::Swept { at } => Self::OwnSwept { at },
         }
     }

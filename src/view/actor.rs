@@ -1,17 +1,19 @@
 //! The one writer of the view: takes what was observed, builds the next view, publishes it.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, mpsc, watch};
 
 use super::build::Event;
 use super::changes::Changes;
-use super::picture::{View, ViewCell};
+use super::picture::{NodeView, PoolView, View};
 use crate::host;
-use crate::model::Verdict;
 use crate::model::limits::VIEW_EVENTS_MAX;
+use crate::model::{NodeKey, Verdict};
 
 /// Between two views while much changes. A view that comes after a quiet time is published at once.
 const PACE_MIN: Duration = Duration::from_millis(10);
@@ -28,6 +30,56 @@ const LOAD_STEP: Duration = Duration::from_millis(250);
 const TURN_MAX: Duration = Duration::from_millis(200);
 /// Events that one turn takes.
 const EVENTS_PER_TURN_MAX: usize = 1_024;
+
+/// Where the one writer puts a new view and everybody reads it.
+#[derive(Clone, Debug)]
+pub struct ViewCell {
+    view: Arc<ArcSwap<View>>,
+    catalogs: watch::Sender<()>,
+}
+
+impl ViewCell {
+    /// A cell with its first view in it.
+    pub fn new(view: View) -> Self {
+        Self { view: Arc::new(ArcSwap::from_pointee(view)), catalogs: watch::channel(()).0 }
+    }
+
+    /// The view of this moment.
+    pub fn load(&self) -> Arc<View> {
+        self.view.load_full()
+    }
+
+    /// A reader for one thread, which costs one relaxed load while nothing changed.
+    pub fn cache(&self) -> Cache {
+        Cache(arc_swap::Cache::new(Arc::clone(&self.view)))
+    }
+
+    /// Changes whenever the view is of another catalog than before. What it is then is asked of the view: of many changes only
+    /// the last may be seen.
+    pub fn catalogs(&self) -> watch::Receiver<()> {
+        self.catalogs.subscribe()
+    }
+
+    /// Only the view's own actor, and whoever starts a peer, may.
+    pub(crate) fn store(&self, view: Arc<View>) {
+        let is_of_another = !view.is_of_the_catalog_of(&self.load());
+        self.view.store(view);
+        if is_of_another {
+            self.catalogs.send_replace(());
+        }
+    }
+}
+
+/// One thread's reader of the view.
+#[derive(Debug)]
+pub struct Cache(arc_swap::Cache<Arc<ArcSwap<View>>, Arc<View>>);
+
+impl Cache {
+    /// The view of this moment.
+    pub fn load(&mut self) -> &Arc<View> {
+        self.0.load()
+    }
+}
 
 /// A bounded way to the view for all that is observed.
 pub fn channel() -> (mpsc::Sender<Event>, Inbox) {
@@ -163,8 +215,11 @@ fn tell(old: &View, new: &View) {
     for peer in were.iter().filter(|peer| !are.contains(peer)) {
         tracing::info!(%peer, "the votes of a peer that disagreed with everybody count again");
     }
-    for (old, new) in old.pools().zip(new.pools()).filter(|(old, new)| !Arc::ptr_eq(old, new)) {
-        for (before, after) in old.nodes.iter().zip(&new.nodes) {
+    if !new.is_of_the_catalog_of(old) {
+        tell_of_catalog(old, new);
+    }
+    for (old, new) in pairs(old, new).filter(|(old, new)| !Arc::ptr_eq(old, new)) {
+        for (before, after) in nodes_of(old, new) {
             let (was, is) = (before.state.verdict, after.state.verdict);
             if was == is {
                 continue;
@@ -185,6 +240,35 @@ fn tell(old: &View, new: &View) {
     }
 }
 
+/// Those who wait at a pool that is gone are told so, and whoever reads the log what came and went.
+fn tell_of_catalog(old: &View, new: &View) {
+    for gone in old.pools().filter(|old| new.pool(&old.pool.name).is_none()) {
+        gone.live.queue.wake_all();
+    }
+    let nodes = |view: &View| view.pools().map(|pool| pool.nodes.len()).sum::<usize>();
+    let keys = |view: &View| view.pools().flat_map(|pool| &pool.nodes).map(|node| node.key).collect::<HashSet<_>>();
+    let (were, are) = (keys(old), keys(new));
+    let (added, removed) = (are.difference(&were).count(), were.difference(&are).count());
+    tracing::info!(pools = new.pools().count(), nodes = nodes(new), added, removed, "another catalog is served now");
+}
+
+/// Pools of both views.
+fn pairs<'v>(old: &'v View, new: &'v View) -> impl Iterator<Item = (&'v Arc<PoolView>, &'v Arc<PoolView>)> {
+    new.pools().filter_map(|new| Some((old.pool(&new.pool.name)?, new)))
+}
+
+/// Nodes of both.
+fn nodes_of<'v>(old: &'v PoolView, new: &'v PoolView) -> impl Iterator<Item = (&'v Arc<NodeView>, &'v Arc<NodeView>)> {
+    // Only a change of the catalog moves nodes, and then they are looked for.
+    let moved = old.nodes.len() != new.nodes.len() || old.nodes.iter().zip(&new.nodes).any(|(a, b)| a.key != b.key);
+    let by_key: HashMap<NodeKey, &Arc<NodeView>> =
+        if moved { old.nodes.iter().map(|node| (node.key, node)).collect() } else { HashMap::new() };
+    new.nodes.iter().enumerate().filter_map(move |(at, after)| {
+        let before = if moved { by_key.get(&after.key).copied() } else { old.nodes.get(at) };
+        Some((before?, after))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,7 +285,8 @@ mod tests {
 
     fn observed(id: &str, vote: Health) -> Event {
         let observation = Observation { vote: Some(vote), ..Observation::default() };
-        Event::Observed { node: id.parse().unwrap(), observation }
+        let node = NodeKey::of(&id.parse().unwrap(), &"192.0.2.1:80".parse().unwrap());
+        Event::Observed { node, observation }
     }
 
     async fn until(cell: &ViewCell, what: &str, holds: impl Fn(&View) -> bool) {

@@ -9,16 +9,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::carry::carried;
 use super::changes::{Changes, FromPeer};
 use super::choose::Tiers;
 use super::heard::{Near, OWN, Observers, Place, Said, Slots};
-use super::picture::{Index, NodeState, NodeView, PoolView, Run, Standing, View};
+use super::picture::{NodeView, PoolView, Standing, View};
 use super::verdict::{HOLD, Held, Tally, Vote, verdict};
+use crate::balance::PoolLive;
 use crate::balance::weight;
-use crate::balance::{NodeLive, PoolLive};
-use crate::model::{
-    Catalog, CheckKind, Health, Heard, Members, Node, NodeId, NodeKey, Observation, PeerId, Pool, Verdict,
-};
+use crate::model::{Catalog, CheckKind, Health, Heard, Members, NodeKey, Observation, PeerId, Pool, Verdict};
 
 /// How often a node in slow start gets a new weight.
 const RAMP_STEP: Duration = Duration::from_secs(1);
@@ -26,17 +25,20 @@ const RAMP_STEP: Duration = Duration::from_secs(1);
 /// Something that changes the view. Times are of this peer's own monotonic clock.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
+    /// What is to be served now. What is said of nodes that it does not have is dropped; what was said of its new nodes
+    /// before the view knew them was dropped too and is to be said again, once [`super::ViewCell::catalogs`] tells.
+    Catalog(Arc<Catalog>),
     /// This peer's checks say this of a node now.
     Observed {
-        /// The node.
-        node: NodeId,
+        /// The node, at the address that was asked.
+        node: NodeKey,
         /// All that is known of it.
         observation: Observation,
     },
     /// A node's name leads here now.
     Resolved {
         /// The node.
-        node: NodeId,
+        node: NodeKey,
         /// Every address; none: the name does not resolve.
         addresses: Vec<SocketAddr>,
     },
@@ -86,35 +88,28 @@ pub enum Event {
 /// The view of a peer that has just started: literal addresses are known and nothing else.
 pub fn first(catalog: &Catalog, members: Arc<Members>, now: Instant) -> View {
     let observers = Observers::alone(members.own().id.clone(), now);
-    let own = Slots::default().with(OWN);
-    let near = Near::of(&observers, &members);
-    let mut index = Index::default();
-    let mut pools = Vec::with_capacity(catalog.pools().len());
-    for (at, pool) in catalog.pools().iter().enumerate() {
-        index.pools.insert(pool.name.clone(), at);
-        let nodes: Vec<_> = pool.nodes.iter().map(|node| Arc::new(first_node(node, pool, now))).collect();
-        for (node_at, node) in nodes.iter().enumerate() {
-            let place = Place { pool: at, node: node_at };
-            index.nodes.insert(node.node.id.clone(), place);
-            index.keys.insert(node.key, place);
-        }
-        let standing = Standing { fresh: own, counting: own };
-        let tally = Arc::new(tally(&nodes, own));
-        let live = Arc::new(PoolLive::default());
-        let seen = Seen { standing, tally, near: &near, judged: None };
-        pools.push(Arc::new(build_pool(Arc::new(pool.clone()), live, None, nodes, seen, now)));
-    }
-    View { pools, index: Arc::new(index), members, observers, doubtful: Slots::default(), stale_at: None, dropped: 0 }
+    carried(&View::empty(members, observers), catalog, now)
 }
 
 impl View {
     /// The view after these changes, or after time alone.
     #[must_use]
-    pub fn after(&self, changes: Changes, now: Instant) -> Self {
+    pub fn after(&self, mut changes: Changes, now: Instant) -> Self {
+        // What is gathered here was said of the nodes as they stand in this view.
+        let catalog = changes.catalog.take();
+        let view = self.after_words(changes, now);
+        match catalog {
+            Some(catalog) => carried(&view, &catalog, now),
+            None => view,
+        }
+    }
+
+    /// The view after what was said and seen.
+    fn after_words(&self, changes: Changes, now: Instant) -> Self {
         let members = changes.members.unwrap_or_else(|| Arc::clone(&self.members));
         let mut draft = Draft { view: self, pools: BTreeMap::new() };
-        for (id, change) in changes.nodes {
-            let Some(&place) = self.index.nodes.get(&id) else { continue };
+        for (key, change) in changes.nodes {
+            let Some(&place) = self.index.keys.get(&key) else { continue };
             let node = draft.node(place);
             if let Some(observation) = change.observation {
                 node.observation = observation;
@@ -262,26 +257,6 @@ impl Draft<'_> {
     }
 }
 
-fn first_node(node: &Node, pool: &Pool, now: Instant) -> NodeView {
-    NodeView {
-        node: node.clone(),
-        key: NodeKey::of(&node.id, &node.address),
-        live: Arc::new(NodeLive::default()),
-        addresses: node.address.literal().into_iter().collect(),
-        state: NodeState { admin: node.admin, run: Run::Running, verdict: Verdict::Unknown },
-        observation: Observation {
-            // Nobody ever asks such a node, so it counts as up until traffic says otherwise.
-            vote: (pool.check.kind == CheckKind::None).then_some(Health::Up),
-            ..Observation::default()
-        },
-        said: Vec::new(),
-        effective_weight: f64::from(node.weight.get()),
-        latency: None,
-        usable_since: None,
-        silent_since: Some(now),
-    }
-}
-
 /// How the votes of those who are `fresh` stand to one another.
 pub(super) fn tally(nodes: &[Arc<NodeView>], fresh: Slots) -> Tally {
     let mut tally = Tally::default();
@@ -321,16 +296,16 @@ impl NodeView {
 }
 
 /// By whom a pool is judged.
-struct Seen<'n> {
-    standing: Standing,
-    tally: Arc<Tally>,
-    near: &'n Near,
+pub(super) struct Seen<'n> {
+    pub(super) standing: Standing,
+    pub(super) tally: Arc<Tally>,
+    pub(super) near: &'n Near,
     /// The nodes as they were, where nothing has happened that concerns them all: what is still the same was judged rightly.
-    judged: Option<&'n [Arc<NodeView>]>,
+    pub(super) judged: Option<&'n [Arc<NodeView>]>,
 }
 
 /// Judges nodes, weighs each it beside its siblings and prepares the picking.
-fn build_pool(
+pub(super) fn build_pool(
     pool: Arc<Pool>,
     live: Arc<PoolLive>,
     previous: Option<&Tiers>,

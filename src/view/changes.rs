@@ -10,12 +10,14 @@ use super::build::Event;
 use super::heard::{FRESH_MIN, Load, OWN, Place};
 use super::picture::View;
 use crate::model::limits::{ADDRESSES_PER_NODE_MAX, HEARD_PAGES_MAX, NODES_MAX, OBSERVATIONS_PER_PAGE_MAX, PEERS_MAX};
-use crate::model::{Heard, Members, NodeId, NodeKey, Observation, PeerId};
+use crate::model::{Catalog, Heard, Members, NodeKey, Observation, PeerId};
 
-/// What happened since the last view: of each kind and node, peer or page the latest.
+/// What happened since the last view: of each kind and node, peer or page the latest. What was said is about nodes of the view
+/// to which it was added, also where a catalog came before it.
 #[derive(Debug, Default)]
 pub struct Changes {
-    pub(super) nodes: HashMap<NodeId, Change>,
+    pub(super) catalog: Option<Arc<Catalog>>,
+    pub(super) nodes: HashMap<NodeKey, Change>,
     pub(super) peers: BTreeMap<PeerId, FromPeer>,
     pub(super) own_swept: Option<Instant>,
     pub(super) members: Option<Arc<Members>>,
@@ -44,10 +46,11 @@ impl Changes {
     /// Adds one. What is about nodes that `view` does not know, or beyond what may be told, changes nothing and is counted.
     pub fn add(&mut self, view: &View, event: Event) {
         match event {
-            Event::Observed { node, observation } if view.node(&node).is_some() => {
+            Event::Catalog(catalog) => self.catalog = Some(catalog),
+            Event::Observed { node, observation } if view.index.keys.contains_key(&node) => {
                 self.nodes.entry(node).or_default().observation = Some(observation);
             }
-            Event::Resolved { node, mut addresses } if view.node(&node).is_some() => {
+            Event::Resolved { node, mut addresses } if view.index.keys.contains_key(&node) => {
                 addresses.truncate(ADDRESSES_PER_NODE_MAX);
                 self.nodes.entry(node).or_default().addresses = Some(addresses);
             }
@@ -84,7 +87,11 @@ impl Changes {
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty() && self.peers.is_empty() && self.own_swept.is_none() && self.members.is_none()
+        self.catalog.is_none()
+            && self.nodes.is_empty()
+            && self.peers.is_empty()
+            && self.own_swept.is_none()
+            && self.members.is_none()
     }
 
     /// What is told of nodes that this peer knows, by place, each once, of the first `most`.
@@ -112,8 +119,9 @@ impl Changes {
 impl View {
     /// Whether an event changes who gets requests, and not only what is shown or how shares stand.
     pub fn is_news(&self, event: &Event) -> bool {
-        let known = |id: &NodeId| self.node(id).map(|(_, node)| node);
+        let known = |key: &NodeKey| self.index.keys.get(key).map(|place| &self.pools[place.pool].nodes[place.node]);
         match event {
+            Event::Catalog(_) => true,
             Event::Observed { node, observation } => {
                 known(node).is_some_and(|known| observation.vote != known.observation.vote)
             }

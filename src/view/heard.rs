@@ -28,6 +28,25 @@ pub(super) struct Place {
     pub(super) node: usize,
 }
 
+/// Where nodes that stay stood before, and where they stand now.
+#[derive(Debug, Default)]
+pub(super) struct Moves {
+    to: HashMap<Place, Place>,
+}
+
+impl Moves {
+    pub(super) fn insert(&mut self, was: Place, is: Place) {
+        self.to.insert(was, is);
+    }
+
+    /// What is said of places, at the places where their nodes stand now; sorted. Without those that are gone.
+    fn apply<T>(&self, said: impl Iterator<Item = (Place, T)>) -> Vec<(Place, T)> {
+        let mut moved: Vec<(Place, T)> = said.filter_map(|(was, said)| Some((*self.to.get(&was)?, said))).collect();
+        moved.sort_unstable_by_key(|(place, _)| *place);
+        moved
+    }
+}
+
 /// A set of observers, by slot.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Slots(u128);
@@ -212,6 +231,23 @@ impl Observers {
     /// Notes what it has in flight.
     pub(super) fn load(&mut self, slot: usize, load: Load) {
         self.change(slot, |observer| observer.load = (!load.in_flight.is_empty()).then(|| Arc::new(load)));
+    }
+
+    /// The same, after a change of the catalog.
+    pub(super) fn moved(&self, moves: &Moves) -> Self {
+        let moved = |observer: &Observer| {
+            let page = |(page, places): (&u16, &Arc<[Place]>)| {
+                let places = moves.apply(places.iter().map(|place| (*place, ())));
+                (!places.is_empty()).then(|| (*page, places.into_iter().map(|(place, ())| place).collect()))
+            };
+            let load = observer.load.as_ref().and_then(|load| {
+                let in_flight = moves.apply(load.in_flight.iter().copied());
+                (!in_flight.is_empty()).then(|| Arc::new(Load { heard_at: load.heard_at, in_flight }))
+            });
+            let pages = observer.pages.iter().filter_map(page).collect();
+            Arc::new(Observer { id: observer.id.clone(), swept: observer.swept, pages, load })
+        };
+        Self(self.0.iter().map(|observer| observer.as_deref().map(moved)).collect())
     }
 
     /// Those who live.

@@ -3,6 +3,7 @@
 
 mod actor;
 mod build;
+mod carry;
 mod changes;
 mod choose;
 mod heard;
@@ -11,11 +12,11 @@ pub mod observers;
 mod picture;
 pub mod verdict;
 
-pub use actor::{Arguments, Inbox, Turn, ViewActor, channel};
+pub use actor::{Arguments, Cache, Inbox, Turn, ViewActor, ViewCell, channel};
 pub use build::{Event, first};
 pub use changes::Changes;
 pub use choose::{Ask, Taken, Tried, Unavailable};
-pub use picture::{Cache, Local, NodeState, NodeView, Opinion, PoolView, Run, View, ViewCell};
+pub use picture::{Local, NodeState, NodeView, Opinion, PoolView, Run, View};
 
 #[cfg(test)]
 mod tests;

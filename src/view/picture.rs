@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use serde::Serialize;
 
 use super::choose::Tiers;
@@ -194,6 +193,8 @@ pub struct NodeView {
     pub usable_since: Option<Instant>,
     /// Since when no vote on it has counted; `None`: one does.
     pub(super) silent_since: Option<Instant>,
+    /// Since when this peer has known that it drains; `None`: it does not.
+    pub(super) draining_since: Option<Instant>,
 }
 
 impl NodeView {
@@ -205,6 +206,14 @@ impl NodeView {
     /// Whether it may be sent traffic when nothing better is left: enabled, and with an address.
     pub(super) fn is_allowed(&self) -> bool {
         self.state.admin == Admin::Enabled && !self.addresses.is_empty()
+    }
+
+    /// When what it still has at this peer is cut; `None`: never, or it does not drain.
+    pub fn cut_at(&self) -> Option<Instant> {
+        match self.node.admin {
+            Admin::Draining { timeout: Some(timeout) } => self.draining_since?.checked_add(timeout),
+            _ => None,
+        }
     }
 
     /// Whether this peer's own checks fail, whatever the cluster says: the path from here may be the fault. Such a node is
@@ -264,41 +273,4 @@ pub enum Local {
     Admitted,
     /// Hard evidence: a connection was refused or reset, or the checks of this peer fail.
     Ejected,
-}
-
-/// Where the one writer puts a new view and everybody reads it.
-#[derive(Clone, Debug)]
-pub struct ViewCell(Arc<ArcSwap<View>>);
-
-impl ViewCell {
-    /// A cell with its first view in it.
-    pub fn new(view: View) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(view)))
-    }
-
-    /// The view of this moment.
-    pub fn load(&self) -> Arc<View> {
-        self.0.load_full()
-    }
-
-    /// A reader for one thread, which costs one relaxed load while nothing changed.
-    pub fn cache(&self) -> Cache {
-        Cache(arc_swap::Cache::new(Arc::clone(&self.0)))
-    }
-
-    /// Only the view's own actor, and whoever starts a peer, may.
-    pub(crate) fn store(&self, view: Arc<View>) {
-        self.0.store(view);
-    }
-}
-
-/// One thread's reader of the view.
-#[derive(Debug)]
-pub struct Cache(arc_swap::Cache<Arc<ArcSwap<View>>, Arc<View>>);
-
-impl Cache {
-    /// The view of this moment.
-    pub fn load(&mut self) -> &Arc<View> {
-        self.0.load()
-    }
 }

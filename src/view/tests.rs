@@ -10,8 +10,8 @@ use super::*;
 use crate::balance::hash;
 use crate::host::{self, Dice};
 use crate::model::{
-    Admin, Catalog, Check, CheckKind, Health, Member, Members, Node, NodeId, Observation, Panic, Pool, PoolName,
-    RegionName, Strategy, Verdict, Weight,
+    Admin, Catalog, Check, CheckKind, Health, Member, Members, Node, NodeId, NodeKey, Observation, Panic, Pool,
+    PoolName, RegionName, Strategy, Verdict, Weight,
 };
 
 /// A pool `p` of nodes written as `id[*weight][/places][+backup]`, observed as given: `U` up, `G` degraded, `D` down,
@@ -68,7 +68,8 @@ fn named(strategy: Strategy) -> Pool {
 
 fn observed(node: &NodeId, vote: Option<Health>) -> Event {
     let reached_before = vote == Some(Health::Up);
-    Event::Observed { node: node.clone(), observation: Observation { vote, reached_before, ..Observation::default() } }
+    let observation = Observation { vote, reached_before, ..Observation::default() };
+    Event::Observed { node: key(node.as_str()), observation }
 }
 
 fn with(view: &View, event: Event, now: Instant) -> View {
@@ -79,6 +80,15 @@ fn with(view: &View, event: Event, now: Instant) -> View {
 
 fn id(text: &str) -> NodeId {
     text.parse().unwrap()
+}
+
+/// Of a node with the address that all have here.
+fn key(id: &str) -> NodeKey {
+    at(id, "192.0.2.1:80")
+}
+
+fn at(text: &str, address: &str) -> NodeKey {
+    NodeKey::of(&id(text), &address.parse().unwrap())
 }
 
 fn client(number: u32) -> Ask {
@@ -212,7 +222,7 @@ fn with_latencies(settings: Pool, latencies_ms: &[u64]) -> View {
     for (text, &ms) in texts.iter().zip(latencies_ms) {
         let latency = Some(Duration::from_millis(ms));
         let observation = Observation { vote: Some(Health::Up), latency, ..Observation::default() };
-        changes.add(&view, Event::Observed { node: id(text), observation });
+        changes.add(&view, Event::Observed { node: key(text), observation });
     }
     view.after(changes, host::now())
 }
@@ -350,7 +360,7 @@ fn the_first_view_knows_literal_addresses_and_nothing_else() {
     assert_eq!(picked(&view, &Tried::default()).as_deref(), Ok("a"), "nothing better is left");
 
     let address: SocketAddr = "192.0.2.9:80".parse().unwrap();
-    let resolved = Event::Resolved { node: id("b"), addresses: vec![address; 99] };
+    let resolved = Event::Resolved { node: at("b", "no.such.name:80"), addresses: vec![address; 99] };
     assert!(view.is_news(&resolved));
     let view = with(&view, resolved, now);
     assert_eq!(view.node(&id("b")).unwrap().1.addresses, [address; 16]);
@@ -389,13 +399,13 @@ fn what_did_not_change_is_taken_over() {
     let now = host::now();
     let view = first(&Catalog::new(pools.to_vec()).unwrap(), alone(), now);
     let mut observation = Observation { vote: Some(Health::Up), ..Observation::default() };
-    let up = with(&view, Event::Observed { node: id("a"), observation: observation.clone() }, now);
+    let up = with(&view, Event::Observed { node: key("a"), observation: observation.clone() }, now);
     assert!(Arc::ptr_eq(&view.pools[1], &up.pools[1]) && !Arc::ptr_eq(&view.pools[0], &up.pools[0]));
     assert!(!up.pools[0].picks_like(&view.pools[0]));
 
     // A latency is shown; it does not move a hash table.
     observation.latency = Some(Duration::from_millis(3));
-    let event = Event::Observed { node: id("a"), observation };
+    let event = Event::Observed { node: key("a"), observation };
     assert!(!up.is_news(&event));
     let shown = with(&up, event, now);
     assert_eq!(shown.node(&id("a")).unwrap().1.latency, Some(Duration::from_millis(3)));

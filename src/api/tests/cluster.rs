@@ -191,7 +191,7 @@ async fn a_node_on_which_peers_disagree_is_named_with_who_says_what() {
     let heard = crate::model::Heard { vote: Some(Health::Down), reached_before: true, latency: None, ejected: true };
     let mut changes = Changes::default();
     for event in [
-        observed("web-1", Health::Up),
+        observed(&node("web-1", 8_001), Health::Up),
         Event::OwnSwept { at: now },
         Event::Heard { observer: fra.clone(), page: 0, nodes: vec![(key, heard)] },
         Event::Swept { observer: fra, at: now },
@@ -212,7 +212,7 @@ async fn a_node_that_this_peer_cannot_reach_is_ejected_here_whatever_traffic_met
     let handles = handles();
     handles.view.store(view_of(
         vec![pool("web", vec![node("web-1", 8_001), node("web-2", 8_002)])],
-        vec![observed("web-1", Health::Down), observed("web-2", Health::Up)],
+        vec![observed(&node("web-1", 8_001), Health::Down), observed(&node("web-2", 8_002), Health::Up)],
     ));
     for (node, local) in [("web-1", "ejected"), ("web-2", "admitted")] {
         let (_, shown) = json_of(&handles, &format!("/api/v1/nodes/{node}")).await;

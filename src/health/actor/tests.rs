@@ -28,8 +28,8 @@ struct Told(ViewEvent);
 impl From<Output> for Told {
     fn from(output: Output) -> Self {
         Self(match output {
-            Output::Observed { node, observation } => ViewEvent::Observed { node, observation },
-            Output::Resolved { node, addresses } => ViewEvent::Resolved { node, addresses },
+            Output::Observed { key, observation, .. } => ViewEvent::Observed { node: key, observation },
+            Output::Resolved { key, addresses, .. } => ViewEvent::Resolved { node: key, addresses },
             Output::Swept { at } => ViewEvent::OwnSwept { at },
         })
     }
@@ -45,6 +45,7 @@ struct Stage {
     hinted: mpsc::Sender<NodeId>,
     hints: mpsc::Receiver<Hint>,
     members: watch_channel::Sender<Arc<Members>>,
+    catalogs: watch_channel::Sender<Arc<Catalog>>,
     first_round: watch_channel::Receiver<bool>,
 }
 
@@ -63,6 +64,7 @@ impl Stage {
         let (hints_out, hints) = mpsc::channel(64);
         let (members, members_now) = watch_channel::channel(cluster(peers));
         let view = ViewCell::new(view::first(&catalog, cluster(peers), host::now()));
+        let (catalogs, catalog) = watch_channel::channel(catalog);
         let arguments = Arguments {
             view,
             catalog,
@@ -78,7 +80,7 @@ impl Stage {
             asker,
         };
         let (actor, ended) = Actor::spawn(None, Health::default(), arguments.clone()).await.unwrap();
-        Self { actor, ended: Some(ended), arguments, outputs, suspects, hinted, hints, members, first_round }
+        Self { actor, ended: Some(ended), arguments, outputs, suspects, hinted, hints, members, catalogs, first_round }
     }
 
     fn view(&self) -> Arc<View> {
@@ -416,5 +418,51 @@ async fn a_running_actor_follows_the_members() {
     stage.until("a vote on every node", |view| voted(view) == 40).await;
     stage.members.send(cluster(&many)).unwrap();
     stage.until("votes taken back", |view| voted(view) < 30).await;
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_changed_catalog_is_followed_whether_the_view_knows_it_first_or_last() {
+    let mut listeners = Vec::new();
+    for _ in 0..4 {
+        // A connection that the kernel completes is answer enough.
+        listeners.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
+    }
+    let addresses: Vec<String> = listeners.iter().map(|of| of.local_addr().unwrap().to_string()).collect();
+    let pools = |names: &[&str]| {
+        let nodes = names.iter().zip(&addresses).map(|(name, address)| (*name, address.clone()));
+        vec![pool("web", tcp(), &nodes.collect::<Vec<_>>())]
+    };
+    let catalog = |names: &[&str]| Arc::new(Catalog::new(pools(names)).unwrap());
+    let mut stage = Stage::new(pools(&["a"])).await;
+    stage.until_vote("a", Vote::Up).await;
+    let view_knows = |stage: &Stage, names: &[&str]| {
+        let (view, mut changes) = (stage.view(), Changes::default());
+        changes.add(&view, ViewEvent::Catalog(catalog(names)));
+        stage.arguments.view.store(Arc::new(view.after(changes, host::now())));
+    };
+
+    // First here: what is said of the new node is lost on the view, and said again once that knows it.
+    stage.catalogs.send_replace(catalog(&["a", "b"]));
+    stage.until("an answer of b that nobody takes", |view| view.heard_dropped() >= 2).await;
+    view_knows(&stage, &["a", "b"]);
+    stage.until_vote("b", Vote::Up).await;
+
+    // First there.
+    view_knows(&stage, &["a", "b", "c"]);
+    stage.catalogs.send_replace(catalog(&["a", "b", "c"]));
+    stage.until_vote("c", Vote::Up).await;
+    assert_eq!(stage.observation("a").vote, Some(Vote::Up));
+    assert!(*stage.first_round.borrow());
+
+    // An actor that is started again goes by the newest.
+    stage.actor.kill();
+    timeout(PATIENCE, stage.ended.take().unwrap()).await.unwrap().unwrap();
+    stage.catalogs.send_replace(catalog(&["a", "b", "c", "d"]));
+    view_knows(&stage, &["a", "b", "c", "d"]);
+    let (actor, ended) = Actor::spawn(None, Health::default(), stage.arguments.clone()).await.unwrap();
+    (stage.actor, stage.ended) = (actor, Some(ended));
+    stage.until_vote("d", Vote::Up).await;
+    assert!(*stage.first_round.borrow());
     stage.stop().await;
 }

@@ -152,8 +152,8 @@ impl Cluster {
         let mut changes = Changes::default();
         while let Some(output) = peer.watch.next_output() {
             let event = match output {
-                Output::Observed { node, observation } => Event::Observed { node, observation },
-                Output::Resolved { node, addresses } => Event::Resolved { node, addresses },
+                Output::Observed { key, observation, .. } => Event::Observed { node: key, observation },
+                Output::Resolved { key, addresses, .. } => Event::Resolved { node: key, addresses },
                 Output::Swept { at } => Event::OwnSwept { at },
             };
             changes.add(&peer.view, event);

@@ -88,7 +88,7 @@ impl Stage {
         let mut events: Vec<Event> = lines[0]
             .chars()
             .enumerate()
-            .map(|(number, letter)| Event::Observed { node: id(number), observation: observation(letter) })
+            .map(|(number, letter)| Event::Observed { node: key_of(number), observation: observation(letter) })
             .collect();
         for (observer, line) in self.peers.iter().zip(&lines[1..]) {
             let nodes = line.chars().enumerate().map(|(number, letter)| (self.key(number), heard(letter))).collect();
@@ -137,6 +137,11 @@ impl Stage {
 
 fn id(number: usize) -> NodeId {
     format!("n{number}").parse().unwrap()
+}
+
+/// Of a node of [`pool`].
+fn key_of(number: usize) -> NodeKey {
+    NodeKey::of(&id(number), &"192.0.2.1:80".parse().unwrap())
 }
 
 fn observation(letter: char) -> Observation {
@@ -362,7 +367,7 @@ fn the_latency_of_a_node_is_the_median_over_observers() {
     let mut stage = Stage::new(&["U", "U", "U", "U"]);
     let ms = |ms| Some(Duration::from_millis(ms));
     let own = Observation { latency: ms(40), ..observation('U') };
-    let mut events = vec![Event::Observed { node: id(0), observation: own }];
+    let mut events = vec![Event::Observed { node: key_of(0), observation: own }];
     for (name, latency) in [("b", ms(10)), ("c", ms(900)), ("d", None)] {
         let nodes = vec![(stage.key(0), Heard { latency, ..heard('U') })];
         events.push(Event::Heard { observer: peer(name), page: 0, nodes });
@@ -476,7 +481,7 @@ fn a_peer_that_does_not_observe_a_node_knows_it_from_those_who_do() {
     checked.pass(FRESH_MIN, &["own"]);
     assert!(!checked.view.is_checked());
     let observation = Observation { checks_total: 1, ..observation('D') };
-    checked.tell([Event::Observed { node: id(0), observation }]);
+    checked.tell([Event::Observed { node: key_of(0), observation }]);
     assert!(!checked.view.is_checked(), "of the others nothing is known");
     let nodes = (0..3).map(|number| (checked.key(number), heard('U'))).collect();
     checked.tell([Event::Heard { observer: peer("b"), page: 0, nodes }]);
@@ -526,7 +531,7 @@ fn what_is_built_step_by_step_is_what_would_be_built_at_once() {
         let letter = ['U', 'U', 'U', 'G', 'D', 'D', '-'][dice.below(7)];
         let observer = everybody[dice.below(5)].clone();
         let event = match dice.below(8) {
-            0 | 1 => Event::Observed { node: id(number), observation: observation(letter) },
+            0 | 1 => Event::Observed { node: key_of(number), observation: observation(letter) },
             2..=4 => {
                 let page = u16::try_from(number).unwrap();
                 Event::Heard { observer, page, nodes: vec![(stage.key(number), heard(letter))] }
