@@ -59,6 +59,8 @@ pub struct Cluster {
     shape: Shape,
     special: Special,
     key: TempDir,
+    /// What each peer remembers, across its restarts.
+    memory: TempDir,
     network: Network,
 }
 
@@ -77,9 +79,11 @@ impl Cluster {
         binary::test_node();
         let network = Network::of(shape.peers + shape.nodes + 1)?;
         let key = tempfile::tempdir().expect("a temporary folder");
+        let memory = tempfile::tempdir().expect("a temporary folder");
         let text = ClusterKey::generate().expect("a machine has random numbers").to_text();
         std::fs::write(key.path().join("cluster.key"), text.as_bytes()).expect("a temporary folder takes a file");
-        let mut cluster = Self { peers: Vec::new(), nodes: Vec::new(), crowd: None, shape, special, key, network };
+        let mut cluster =
+            Self { peers: Vec::new(), nodes: Vec::new(), crowd: None, shape, special, key, memory, network };
         for node in 0..usize::from(cluster.shape.nodes) {
             cluster.nodes.push(None);
             cluster.start_node(node);
@@ -179,7 +183,10 @@ impl Cluster {
         if let Some(health) = self.shape.health {
             pool = pool.checked(health);
         }
-        let mut settings = Settings::default().peer_line(format!("id = \"{}\"", self.id(peer))).serve("http", pool);
+        let mut settings = Settings::default()
+            .peer_line(format!("id = \"{}\"", self.id(peer)))
+            .remembering_in(&self.memory.path().join(self.id(peer)))
+            .serve("http", pool);
         settings.listeners[0].listen = (IpAddr::from([0, 0, 0, 0]), TRAFFIC_PORT).into();
         let seeds: Vec<String> = (0..usize::from(self.shape.peers))
             .map(|peer| format!("\"{}:{CLUSTER_PORT}\"", self.address(peer)))

@@ -101,6 +101,8 @@ impl Spawn {
 
     /// Starts it; `folder` is its own and goes with it.
     pub fn start(mut self, folder: TempDir) -> Process {
+        // What it is to remember, as a supervisor names the folder for that.
+        self.command.env("STATE_DIRECTORY", folder.path().join("state"));
         let log = folder.path().join("log");
         let out = File::create(&log).expect("a log in a temporary folder");
         let err = out.try_clone().expect("a second handle of the log");

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::path::Path;
 
 /// A settings file in the making.
 #[derive(Clone, Debug, Default)]
@@ -73,6 +74,11 @@ impl Settings {
     pub fn peer_line(mut self, line: impl Into<String>) -> Self {
         self.peer.push(line.into());
         self
+    }
+
+    /// Lets the peer remember in this folder what it must, so that it does so across a restart.
+    pub fn remembering_in(self, folder: &Path) -> Self {
+        self.peer_line(format!("data_dir = {:?}", folder.join("state")))
     }
 
     /// Adds a line to the last listener.

@@ -44,7 +44,8 @@ fn expect_clean(peer: &mut Peer) {
 fn a_killed_peer_starts_clean_and_serves_at_once() {
     let nodes = TestNode::start_many(3);
     let pool = Pool::new("web").checked_fast().nodes(nodes.iter().map(TestNode::address));
-    let settings = Settings::default().serve("http", pool).with_lasting_ports();
+    let memory = tempfile::tempdir().unwrap();
+    let settings = Settings::default().remembering_in(memory.path()).serve("http", pool).with_lasting_ports();
     let mut peer = Peer::start(&settings);
     let mut ready = host::now();
     let address = peer.listener("web");

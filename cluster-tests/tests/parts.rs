@@ -18,6 +18,7 @@ use evenkeel::Running;
 use evenkeel::config::{self, Sources};
 use evenkeel::host;
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 /// How long a part may take to be at work again: its first pause is a tenth of a second, its second twice that.
@@ -28,12 +29,14 @@ struct Embedded {
     running: Option<Running>,
     /// Where its program waits for it.
     runtime: Runtime,
+    /// What it remembers.
+    _folder: TempDir,
 }
 
 impl Embedded {
     fn start(settings: &Settings) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let file = write_settings(folder.path(), &settings.evenkeel_toml());
+        let file = write_settings(folder.path(), &settings.clone().remembering_in(folder.path()).evenkeel_toml());
         let loaded = config::load(&Sources { file: Some(file), ..Sources::default() }).expect("settings of a test");
         let runtime = Runtime::new().expect("a runtime starts");
         let running = runtime.block_on(async {
@@ -41,7 +44,7 @@ impl Embedded {
             running.handles().readiness.settled().await;
             running
         });
-        Self { running: Some(running), runtime }
+        Self { running: Some(running), runtime, _folder: folder }
     }
 
     fn running(&self) -> &Running {

@@ -27,7 +27,8 @@ pub(super) fn check(args: &Check, colour: bool) -> Result<(), Failure> {
     }
     let (peer, nodes) = (&loaded.settings.peer, loaded.settings.peer.catalog.nodes().count());
     let (listeners, pools) = (peer.proxy.listeners.len(), peer.catalog.pools().len());
-    Ok(writeln!(out, "{file} is fine: listeners {listeners}, pools {pools}, nodes {nodes}")?)
+    writeln!(out, "{file} is fine: listeners {listeners}, pools {pools}, nodes {nodes}")?;
+    Ok(writeln!(out, "data folder {}", printable(&peer.data_dir.display().to_string()))?)
 }
 
 /// The one shape that programs are told, whatever was found.
@@ -46,6 +47,7 @@ fn report(file: &str, checked: &Result<Loaded, Refused>, values: bool) -> Value 
         "shape_only": faults.shape_only,
         "warnings": warnings,
         "values": values,
+        "data_dir": checked.as_ref().ok().map(|loaded| &loaded.settings.peer.data_dir),
     })
 }
 
@@ -78,7 +80,8 @@ mod tests {
     fn programs_are_told_the_same_shape_whatever_was_found() {
         let fine = report("a.toml", &checked(&[REGION]), false);
         let expected = json!({
-            "ok": true, "file": "a.toml", "faults": [], "unlisted": 0, "shape_only": false, "warnings": [], "values": null
+            "ok": true, "file": "a.toml", "faults": [], "unlisted": 0, "shape_only": false, "warnings": [], "values": null,
+            "data_dir": "evenkeel-ams-1"
         });
         assert_eq!(fine, expected);
 

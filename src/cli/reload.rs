@@ -93,13 +93,16 @@ fn tell(refused: &Refused) {
 /// The sections that differ and that only a start reads.
 fn restart_needed(now: &Settings, read: &Settings) -> Vec<&'static str> {
     let (proxy, new_proxy) = (&now.peer.proxy, &read.peer.proxy);
+    let (catalog, new_catalog) = (&now.peer.catalog, &read.peer.catalog);
     let of_peer = |settings: &Settings| {
         let proxy = &settings.peer.proxy;
-        (settings.peer.id.clone(), settings.peer.region.clone(), proxy.workers, proxy.announce, proxy.drain)
+        let peer = &settings.peer;
+        let own = (peer.id.clone(), peer.region.clone(), peer.data_dir.clone());
+        (own, proxy.workers, proxy.announce, proxy.drain)
     };
     // Its keys are taken without a restart.
     let of_cluster = |settings: &Settings| {
-        settings.peer.cluster.clone().map(|of| (of.name, of.listen, of.advertise, of.seeds, of.preset))
+        settings.peer.cluster.clone().map(|of| (of.name, of.listen, of.advertise, of.seeds, of.preset, of.founders))
     };
     let sections = [
         ("[peer]", of_peer(now) != of_peer(read)),
@@ -108,7 +111,11 @@ fn restart_needed(now: &Settings, read: &Settings) -> Vec<&'static str> {
         ("[upstream]", proxy.idle != new_proxy.idle),
         ("[cluster]", of_cluster(now) != of_cluster(read)),
         ("[[listener]]", proxy.listeners != new_proxy.listeners),
-        ("[[pool]]", now.peer.catalog != read.peer.catalog),
+        ("[catalog]", now.peer.follow_file != read.peer.follow_file),
+        ("[[pool]]", catalog.pools() != new_catalog.pools()),
+        ("[[region]]", catalog.regions() != new_catalog.regions()),
+        ("[[server]]", catalog.servers() != new_catalog.servers()),
+        ("[[route]]", catalog.routes() != new_catalog.routes()),
     ];
     sections.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()
 }
@@ -136,11 +143,14 @@ mod tests {
             (("EVENKEEL_LOG_LEVEL", "debug"), "[log]"),
             (("EVENKEEL_UPSTREAM_IDLE_CONNECTIONS", "1"), "[upstream]"),
             (("EVENKEEL_CLUSTER_PRESET", "wan"), "[cluster]"),
+            (("EVENKEEL_CLUSTER_EXPECT", "3"), "[cluster]"),
+            (("EVENKEEL_PEER_DATA_DIR", "/elsewhere"), "[peer]"),
+            (("EVENKEEL_CATALOG_FOLLOW_FILE", "true"), "[catalog]"),
             (("LOAD_BALANCER_STRATEGY", "random"), "[[pool]]"),
         ] {
             assert_eq!(restart_needed(&now, &settings(&[cluster, variable])), [section]);
         }
-        assert_eq!(restart_needed(&now, &settings(&[])), ["[cluster]"]);
+        assert_eq!(restart_needed(&now, &settings(&[])), ["[cluster]", "[catalog]"], "who is alone follows the file");
         let mut fewer = now.clone();
         fewer.peer.proxy.listeners.clear();
         assert_eq!(restart_needed(&now, &fewer), ["[[listener]]"]);

@@ -1,15 +1,17 @@
 //! `[cluster]`: with whom this peer shares what it knows.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU8;
 use std::path::PathBuf;
 
 use super::key_file;
 use super::peer::ADDRESS;
-use crate::document::{Choice, Fault, ListOf, Section, Words, Wrong, name, quoted};
+use crate::document::{Choice, Content, Fault, Form, ListOf, Section, Words, Wrong, name, quoted, whole};
+use crate::election::Founders;
 use crate::gossip::Seed;
 use crate::link::{KeyRing, TrustSource};
-use crate::model::limits::SEEDS_MAX;
-use crate::model::{ClusterName, Preset};
+use crate::model::limits::{ELECTORS_MAX, SEEDS_MAX};
+use crate::model::{ClusterName, Electors, PeerId, Preset};
 use crate::peer::ClusterSettings;
 use crate::wire::Advertised;
 
@@ -42,6 +44,29 @@ const FILE: Words<PathBuf> = Words::of(
     |text| if text.is_empty() { Err(Wrong::new("it is empty")) } else { Ok(PathBuf::from(text)) },
     |path| quoted(&path.display()),
 );
+
+/// Peers that vote.
+struct ElectorList;
+
+impl ElectorList {
+    const IDS: ListOf<Words<PeerId>> = ListOf(name::<PeerId>(), ELECTORS_MAX);
+}
+
+impl Form for ElectorList {
+    type Out = Electors;
+
+    fn allowed(&self) -> String {
+        format!("a list of 1 to {ELECTORS_MAX} ids of peers: [\"ams-1\", \"fra-1\", \"waw-1\"]")
+    }
+
+    fn read(&self, content: &Content) -> Result<Electors, Wrong> {
+        Electors::new(Self::IDS.read(content)?).map_err(|error| Wrong::new(error.to_string()))
+    }
+
+    fn show(&self, electors: &Electors) -> String {
+        Self::IDS.show(&electors.iter().cloned().collect())
+    }
+}
 
 fn seed(text: &str) -> Result<Seed, Wrong> {
     if let Ok(address) = text.parse::<SocketAddr>() {
@@ -135,12 +160,26 @@ pub(super) fn cluster(s: &mut Section<'_, '_, '_>) -> Option<ClusterSettings> {
                  `<cluster>.cluster.evenkeel`.",
             );
             let certificate_key_file = s.optional("certificate_key_file", &FILE, "none", "Its private key, PEM.");
-            s.later(&["electors", "expect"]);
+            let electors = s.optional(
+                "electors",
+                &ElectorList,
+                "the peers at the seeds",
+                "Who votes first in a new cluster. Needed where a seed's name leads to several peers. The same at every peer; \
+                 once the cluster has a catalog it is of no effect, and `evenkeel electors` changes who votes.",
+            );
+            let expect: Option<NonZeroU8> = s.optional(
+                "expect",
+                &whole(1, ELECTORS_MAX as u64),
+                "the peers at the seeds",
+                "Instead of `electors`: all peers vote first that are known once they are so many. The same at every peer.",
+            );
             let is_said = listen.is_some()
                 || advertise.is_some()
                 || !seeds.is_empty()
                 || key_file.is_some()
-                || authority_file.is_some();
+                || authority_file.is_some()
+                || electors.is_some()
+                || expect.is_some();
             if s.reader().is_describing() || !(is_written || is_said) {
                 return None;
             }
@@ -153,6 +192,7 @@ pub(super) fn cluster(s: &mut Section<'_, '_, '_>) -> Option<ClusterSettings> {
                 }
                 return None;
             };
+            let founders = founders(s, electors, expect)?;
             let files = key_file::Named { key_file, authority_file, certificate_file, certificate_key_file };
             let reached = [("listen", Some(listen)), ("advertise", advertise.map(Advertised::get))];
             let trust = trust(s, &name, reached, &files)?;
@@ -163,9 +203,32 @@ pub(super) fn cluster(s: &mut Section<'_, '_, '_>) -> Option<ClusterSettings> {
                 s.reader().fault(fault);
                 return None;
             }
-            Some(ClusterSettings { name, listen, advertise, seeds, preset, trust })
+            Some(ClusterSettings { name, listen, advertise, seeds, preset, trust, founders })
         },
     )
+}
+
+/// Who votes first. `None` where two answers are given.
+fn founders(s: &mut Section<'_, '_, '_>, electors: Option<Electors>, expect: Option<NonZeroU8>) -> Option<Founders> {
+    match (electors, expect) {
+        (None, None) => Some(Founders::Seeds),
+        (None, Some(expect)) => Some(Founders::Expect(expect)),
+        (Some(electors), None) => {
+            if let Some(warning) = electors.warning() {
+                let (origin, path) = (s.origin_of("electors"), s.path_of("electors"));
+                s.reader().warn(origin, path, warning.to_string());
+            }
+            Some(Founders::Named(electors))
+        }
+        (Some(_), Some(expect)) => {
+            let wrong = "electors says who votes first, and so does this";
+            let fault = Fault::new(s.origin_of("expect"), s.path_of("expect"), wrong)
+                .found(expect.to_string())
+                .hint("remove expect, or electors");
+            s.reader().fault(fault);
+            None
+        }
+    }
 }
 
 /// Whom this peer takes. Without any file: on loopback whoever is on this machine, elsewhere nobody.
@@ -376,6 +439,49 @@ mod tests {
             assert!(fault.wrong.contains(why), "{refused}");
             assert!(fault.hint.as_deref().is_some_and(|said| said.contains(hint)), "{refused}");
         }
+    }
+
+    #[test]
+    fn who_votes_first_is_named_or_counted_or_told_by_the_seeds() {
+        let with =
+            |lines: &str| settings(&format!("[cluster]\nlisten = \"127.0.0.1:0\"\n{lines}"), &Sources::default());
+        let ids = |names: &[&str]| Electors::new(names.iter().map(|name| name.parse().unwrap())).unwrap();
+        assert_eq!(with("").founders, Founders::Seeds);
+        assert_eq!(with("electors = [\"b\", \"a\", \"c\"]").founders, Founders::Named(ids(&["a", "b", "c"])));
+        assert_eq!(with("expect = 3").founders, Founders::Expect(NonZeroU8::new(3).unwrap()));
+        let environment = [("EVENKEEL_CLUSTER_LISTEN", "127.0.0.1:0"), ("EVENKEEL_CLUSTER_ELECTORS", "a, b,c")];
+        let sources = Sources { environment: environment.into_iter().collect(), ..Sources::default() };
+        assert_eq!(settings("", &sources).founders, Founders::Named(ids(&["a", "b", "c"])));
+
+        let loaded = of("[cluster]\nlisten = \"127.0.0.1:0\"\nelectors = [\"a\", \"b\"]", &Sources::default()).unwrap();
+        assert!(loaded.warnings.iter().any(|of| of.message.starts_with("two electors")), "{:?}", loaded.warnings);
+        for (lines, key, wrong) in [
+            ("electors = []", "electors", "at least one elector"),
+            ("electors = [\"a\", \"a\"]", "electors", "elector a stands there twice"),
+            ("electors = [\"A\"]", "electors", "not allowed in a name"),
+            ("expect = 0", "expect", "less than 1"),
+            ("expect = 32", "expect", "more than 31"),
+            ("electors = [\"a\"]\nexpect = 1", "expect", "electors says who votes first"),
+        ] {
+            let refused =
+                of(&format!("[cluster]\nlisten = \"127.0.0.1:0\"\n{lines}"), &Sources::default()).expect_err(lines);
+            let fault = &refused.faults.faults[0];
+            assert_eq!((refused.faults.count(), fault.key.clone()), (1, format!("cluster.{key}")), "{refused}");
+            assert!(fault.wrong.contains(wrong), "{refused}");
+        }
+    }
+
+    #[test]
+    fn only_a_peer_that_is_alone_follows_its_file_unless_it_is_told_to() {
+        let follows = |text: &str, variables: &[(&str, &str)]| {
+            let sources = Sources { environment: variables.iter().copied().collect(), ..Sources::default() };
+            of(text, &sources).unwrap_or_else(|refused| panic!("{refused}")).settings.peer.follow_file
+        };
+        let cluster = "[cluster]\nlisten = \"127.0.0.1:0\"\n";
+        assert!(follows("", &[]) && !follows(cluster, &[]));
+        assert!(!follows("", &[("EVENKEEL_CLUSTER_LISTEN", "127.0.0.1:0")]));
+        assert!(follows(cluster, &[("EVENKEEL_CATALOG_FOLLOW_FILE", "true")]));
+        assert!(!follows("[catalog]\nfollow_file = false\n", &[]));
     }
 
     #[test]

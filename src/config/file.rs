@@ -1,9 +1,11 @@
 //! The settings as a whole: every section in turn, then what they say of each other.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::addresses::{self, Listening, NodeAt};
 use super::cluster;
+use super::desired::desired;
 use super::inherited;
 use super::listener;
 use super::peer as sections;
@@ -33,7 +35,7 @@ pub(super) const LEAST_FILE: &str = "the least file is:\n
 /// Reads everything. `None` where faults were found.
 pub(super) fn read(reader: &mut Reader<'_>, root: &Table, sources: &Sources) -> Option<Settings> {
     let inherited = inherited::read(reader);
-    let settings = reader.root(root, |s| whole(s, &sources.machine, inherited));
+    let settings = reader.root(root, |s| whole(s, root, &sources.machine, &inherited));
     inherited::refuse_unknown(reader, &sources.environment);
     settings
 }
@@ -46,15 +48,17 @@ pub(super) fn describe() -> Description {
     reader.into_description()
 }
 
-fn whole(s: &mut Section<'_, '_, '_>, machine: &Machine, over: Over) -> Option<Settings> {
+fn whole(s: &mut Section<'_, '_, '_>, root: &Table, machine: &Machine, over: &Over) -> Option<Settings> {
     let peer = sections::peer(s, machine);
     let api = sections::api(s);
     let log = sections::log(s);
     let idle = sections::upstream(s);
     let cluster = cluster::cluster(s);
+    let is_alone = cluster.is_none() && !s.is_set("cluster");
+    let follow_file = sections::catalog(s, is_alone);
     let listeners = listener::listeners(s);
-    let written = rules::written(s, &over);
-    s.later(&["tls", "catalog", "driver", "webhook", "history"]);
+    let written = rules::written(s, over);
+    s.later(&["tls", "driver", "webhook", "history"]);
 
     if s.reader().is_describing() {
         return None;
@@ -67,17 +71,17 @@ fn whole(s: &mut Section<'_, '_, '_>, machine: &Machine, over: Over) -> Option<S
         s.reader().fault(fault);
     }
     refuse_twice(s, &listeners);
-    written.refuse(s, &over);
+    written.refuse(s, over);
     if listeners.len() > LISTENERS_MAX {
         let wrong = format!("{} listeners are more than the {LISTENERS_MAX} allowed", listeners.len());
         let fault = Fault::new(s.origin(), "listener", wrong);
         s.reader().fault(fault);
     } else {
-        refuse_addresses(s, &listeners, &written, &over, &api);
-        refuse_unknown_pools(s, &listeners, &written, &over);
+        refuse_addresses(s, &listeners, &written, over, &api);
+        refuse_unknown_pools(s, &listeners, &written, over);
     }
 
-    warn_of_unused_pools(s, &listeners, &written, &over);
+    warn_of_unused_pools(s, &listeners, &written, over);
     warn_of_requests_of_relays(s, &listeners, &written.pools);
 
     let mut built: Vec<proxy::Listener> = listeners.iter().filter_map(|read| read.listener.clone()).collect();
@@ -87,10 +91,21 @@ fn whole(s: &mut Section<'_, '_, '_>, machine: &Machine, over: Over) -> Option<S
     } else if listeners.is_empty() && !written.pools.is_empty() && !s.reader().is_damaged() {
         s.reader().warn(Origin::Default, "", "there is no listener; this peer takes no traffic");
     }
-    let catalog = written.build(s, &over)?;
+    let catalog = written.build(s, over)?;
     let proxy =
         proxy::Settings { workers: peer.workers, listeners: built, announce: peer.announce, drain: peer.drain, idle };
-    Some(Settings { peer: peer::Settings { id: peer.id, region: peer.region, proxy, catalog, cluster }, api, log })
+    let desired = Arc::new(desired(root, over));
+    let peer = peer::Settings {
+        id: peer.id,
+        region: peer.region,
+        data_dir: peer.data_dir,
+        proxy,
+        catalog,
+        desired,
+        follow_file,
+        cluster,
+    };
+    Some(Settings { peer, api, log })
 }
 
 /// Pools that no listener leads to. Where a listener's pool is wrong, one of these may be the one that is meant.

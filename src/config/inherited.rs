@@ -208,8 +208,9 @@ pub(super) fn refuse_unknown(reader: &mut Reader<'_>, environment: &Environment)
             reader.fault(fault);
         } else if is_ours(name) && !is_known(reader, name) {
             let mut fault = Fault { wrong: "there is no such setting".to_owned(), hint: None, ..fault };
-            if name.starts_with("EVENKEEL_POOL") || name.starts_with("EVENKEEL_LISTENER") {
-                fault = fault.hint("pools and listeners are lists, which only the file can hold");
+            if ["LISTENER", "POOL", "REGION", "SERVER", "ROUTE"].iter().any(|list| rest(name).starts_with(list)) {
+                fault =
+                    fault.hint("listeners, pools, regions, servers and routes are lists, which only the file can hold");
             } else if let Some(meant) = nearest(name, reader.known_variables().iter().map(String::as_str)) {
                 fault = fault.hint(format!("did you mean {meant}?"));
             } else {
@@ -224,6 +225,11 @@ pub(super) fn refuse_unknown(reader: &mut Reader<'_>, environment: &Environment)
             reader.fault(fault);
         }
     }
+}
+
+/// What follows our own beginning.
+fn rest(name: &str) -> &str {
+    name.strip_prefix("EVENKEEL_").unwrap_or_default()
 }
 
 fn is_known(reader: &Reader<'_>, name: &str) -> bool {

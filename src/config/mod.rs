@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 mod addresses;
 mod cluster;
+mod desired;
 mod file;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -23,6 +24,7 @@ mod peer;
 mod reference;
 mod settings;
 mod sources;
+mod state_folder;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +33,7 @@ pub use loaded::{Loaded, Refused};
 pub use reference::reference;
 pub use settings::Settings;
 pub use sources::{Environment, Flags, Machine, Sources};
+pub use state_folder::StateFolder;
 
 use crate::document::{Document, Lines, Reader, Table, nearest, shorten};
 use crate::model::limits::SETTINGS_FILE_BYTES_MAX;

@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::sources::Machine;
 use crate::api;
-use crate::document::{Choice, NOT_AVAILABLE, Section, Span, Words, Wrong, name, quoted, whole};
+use crate::document::{Choice, NOT_AVAILABLE, Section, Span, Words, Wrong, YesNo, name, quoted, whole};
 use crate::model::{PeerId, RegionName};
 use crate::proxy::Idle;
 use crate::telemetry::log;
@@ -41,6 +42,12 @@ fn address(text: &str) -> Result<SocketAddr, Wrong> {
     })
 }
 
+const FOLDER: Words<PathBuf> = Words::of(
+    "the path of a folder",
+    |text| if text.is_empty() { Err(Wrong::new("it is empty")) } else { Ok(PathBuf::from(text)) },
+    |path| quoted(&path.display()),
+);
+
 const API_ADDRESS: Words<api::Settings> = Words::of(
     "a loopback address and a port, \"127.0.0.1:8080\"; port 0 takes a free one",
     |text| {
@@ -70,6 +77,7 @@ const FORMAT: Choice<log::Format> = Choice::of(&[("text", log::Format::Text), ("
 pub(super) struct Peer {
     pub id: PeerId,
     pub region: RegionName,
+    pub data_dir: PathBuf,
     pub workers: NonZeroUsize,
     pub announce: Duration,
     pub drain: Duration,
@@ -77,9 +85,20 @@ pub(super) struct Peer {
 
 pub(super) fn peer(s: &mut Section<'_, '_, '_>, machine: &Machine) -> Peer {
     s.section("peer", "Who this peer is, how much of the machine it takes, how it stops.", |s| {
-        let peer = Peer {
-            id: s.key_of_machine("id", &name(), machine.peer_id.clone(), "the host name", "Its name, unique in the cluster."),
+        let id = s.key_of_machine("id", &name(), machine.peer_id.clone(), "the host name", "Its name, unique in the cluster.");
+        let state = machine.state.of(&id);
+        Peer {
+            id,
             region: s.key("region", &name(), RegionName::default(), "Where it is: a country code (`us`) or a cloud region (`eu-west`)."),
+            data_dir: s.key_of_machine(
+                "data_dir",
+                &FOLDER,
+                state,
+                "`$STATE_DIRECTORY`; else `/var/lib/evenkeel/<id>`, where that can be written; else `<id>` in \
+                 `$XDG_STATE_HOME/evenkeel` or `~/.local/state/evenkeel`",
+                "The folder of what it must remember across a restart: its vote and the catalog. It is made where it is \
+                 missing. No two peers have the same, and none is given that of another.",
+            ),
             workers: s.key_of_machine(
                 "workers",
                 &whole(1, 1_024),
@@ -101,9 +120,21 @@ pub(super) fn peer(s: &mut Section<'_, '_, '_>, machine: &Machine) -> Peer {
                 Duration::from_secs(30),
                 "How long requests and connections may then take to finish. What is open after that is cut.",
             ),
-        };
-        s.later(&["data_dir"]);
-        peer
+        }
+    })
+}
+
+/// `[catalog]`: whether the cluster's catalog follows the file. `is_alone`: there is no `[cluster]`.
+pub(super) fn catalog(s: &mut Section<'_, '_, '_>, is_alone: bool) -> bool {
+    s.section("catalog", "What the catalog of the file, which is all of it from `[[pool]]` on, is to the cluster.", |s| {
+        s.key_that_follows(
+            "follow_file",
+            &YesNo,
+            is_alone,
+            "true without a `[cluster]`, else false",
+            "Whether the cluster's catalog becomes that of the file whenever the file is read. Where not, the file only \
+             starts a new cluster, and later changes go through the API.",
+        )
     })
 }
 

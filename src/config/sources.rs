@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::file;
+use super::state_folder::StateFolder;
 use crate::document::{Description, Outside};
 use crate::model::PeerId;
 
@@ -26,7 +27,9 @@ pub struct Sources {
 impl Sources {
     /// This file and these flags, with the environment and the machine of this process.
     pub fn of_process(file: Option<PathBuf>, flags: Flags) -> Self {
-        Self { file, environment: Environment::of_process(), flags, machine: Machine::of_process() }
+        let environment = Environment::of_process();
+        let machine = Machine::of_process(&environment);
+        Self { file, environment, flags, machine }
     }
 }
 
@@ -133,31 +136,42 @@ impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Environment {
     }
 }
 
-/// What a machine says of itself. The default is a machine that says nothing: id `peer`, one core.
+/// What a machine says of itself. The default is a machine that says nothing: id `peer`, one core, no
+/// folder of state.
 #[derive(Clone, Debug)]
 pub struct Machine {
     /// Its host name made into a peer id.
     pub peer_id: PeerId,
     /// Its cores, as far as this process may use them.
     pub cores: NonZeroUsize,
+    /// Where it keeps what peers remember.
+    pub state: StateFolder,
 }
 
 impl Machine {
-    /// The machine that this process runs on.
-    pub fn of_process() -> Self {
+    /// The machine that this process runs on, with this environment.
+    pub fn of_process(environment: &Environment) -> Self {
         // Where there is no such file the id is "peer", and settings say another.
         let host_name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         Self {
             peer_id: peer_id_of(&host_name),
             cores: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            state: StateFolder::told(environment, is_writable),
         }
     }
 }
 
 impl Default for Machine {
     fn default() -> Self {
-        Self { peer_id: peer_id_of(""), cores: NonZeroUsize::MIN }
+        Self { peer_id: peer_id_of(""), cores: NonZeroUsize::MIN, state: StateFolder::Beside }
     }
+}
+
+/// Whether this user can write into this folder, or make it.
+fn is_writable(folder: &Path) -> bool {
+    use rustix::fs::{Access, access};
+    let place = if folder.exists() { Some(folder) } else { folder.parent() };
+    place.is_some_and(|place| access(place, Access::WRITE_OK | Access::EXEC_OK).is_ok())
 }
 
 /// The peer id that a host name makes: in lower case, up to its first dot, other characters as `-`.

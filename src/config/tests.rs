@@ -6,6 +6,7 @@ use crate::model::{CheckKind, HashKey, HostSent, Observe, Panic, Strategy};
 use crate::proxy::Protocol;
 use crate::telemetry::log;
 
+mod desired;
 mod environment;
 mod faults;
 mod hostile;
@@ -51,6 +52,7 @@ fn the_least_file_gives_everything_as_it_ships() {
     assert_eq!(loaded.warnings, []);
     let Settings { peer, api, log } = loaded.settings;
     assert_eq!((peer.id.as_str(), peer.region.as_str()), ("peer", "default"));
+    assert_eq!((peer.data_dir.to_str(), peer.follow_file), (Some("evenkeel-peer"), true));
     assert_eq!(api, api::Settings::default());
     assert_eq!(log, log::Settings::default());
     assert_eq!(peer.proxy.idle, crate::proxy::Idle::default());
@@ -64,10 +66,11 @@ fn the_least_file_gives_everything_as_it_ships() {
 #[test]
 fn every_key_reaches_its_setting() {
     let text = r#"
-peer = { id = "ams-1", region = "eu-west", workers = 3, announce = "2s", drain = "1m" }
+peer = { id = "ams-1", region = "eu-west", data_dir = "/srv/ek", workers = 3, announce = "2s", drain = "1m" }
 api.listen = "[::1]:9090"
 log = { level = "debug", format = "json" }
 upstream = { idle_connections = 7, idle_timeout = "9s", age_max = "10m" }
+catalog.follow_file = false
 
 [[listener]]
 name = "web"
@@ -121,6 +124,7 @@ health = { send = "PING\r\n", expect = "PONG" }
 "#;
     let Settings { peer, api, log } = of_text(text).unwrap().settings;
     assert_eq!((peer.id.as_str(), peer.region.as_str()), ("ams-1", "eu-west"));
+    assert_eq!((peer.data_dir, peer.follow_file), ("/srv/ek".into(), false));
     assert_eq!(api.listen().to_string(), "[::1]:9090");
     assert_eq!(log, log::Settings { level: log::Level::Debug, format: log::Format::Json });
     let proxy = &peer.proxy;

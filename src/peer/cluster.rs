@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, mpsc, watch};
 
 use super::announce::Announcer;
 use super::supervise::ChildSpec;
+use crate::election::Founders;
 use crate::gossip::{self, Gossip, Input, Memory, News, Output, Pace, PeerRow, Seed};
 use crate::health;
 use crate::host::{self, Incarnations, Names};
@@ -41,6 +42,8 @@ pub struct ClusterSettings {
     pub preset: Preset,
     /// Whom it takes.
     pub trust: TrustSource,
+    /// Who votes first, where the cluster is new.
+    pub founders: Founders,
 }
 
 /// What may be asked of the cluster side.

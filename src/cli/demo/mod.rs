@@ -1,6 +1,7 @@
 //! `evenkeel demo`: three peers and three sample nodes in one process, to see traffic go around what dies.
 
 mod changes;
+mod folder;
 mod keys;
 mod node;
 mod peer;
@@ -19,6 +20,7 @@ use crate::host;
 use crate::model::Verdict;
 use crate::telemetry::log;
 use changes::Changes;
+use folder::Folder;
 use keys::{Key, Keys};
 use node::SampleNode;
 use peer::DemoPeer;
@@ -45,15 +47,21 @@ fn log_settings() -> log::Settings {
 async fn show(args: &Demo, program: &str) -> Result<(), Failure> {
     let mut signals = Signals::take()?;
     let cannot = |error: &dyn std::fmt::Display| {
-        Failure::new(format_args!("the demo did not start: {error}"), "is the loopback interface up?")
+        Failure::new(
+            format_args!("the demo did not start: {error}"),
+            "is the loopback interface up, and can the folder for temporary files be written?",
+        )
     };
+    // Made before the peers, and so removed after them.
+    let folder = Folder::new().map_err(|error| cannot(&error))?;
     let mut nodes = Vec::new();
     for name in NODES {
         nodes.push(SampleNode::start_new(name).await.map_err(|error| cannot(&error))?);
     }
     let mut peers: Vec<DemoPeer> = Vec::new();
     for number in 0..PEERS {
-        let peer = DemoPeer::start_new(number, &nodes, seeds(&peers)).await.map_err(|error| cannot(&error))?;
+        let peer =
+            DemoPeer::start_new(number, &nodes, seeds(&peers), folder.path()).await.map_err(|error| cannot(&error))?;
         peers.push(peer);
     }
     let all = seeds(&peers);

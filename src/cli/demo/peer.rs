@@ -1,18 +1,20 @@
 //! A peer of the demo, which can be ended and started again at the addresses that it had.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::num::{NonZeroU8, NonZeroUsize};
+use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::log_settings;
+use serde_json::{Value, json};
+
 use super::node::SampleNode;
+use super::{PEERS, log_settings};
+use crate::catalog::rules::{self, Unknown};
+use crate::election::Founders;
 use crate::gossip::Seed;
 use crate::link::{KeyRing, TrustSource};
-use crate::model::{
-    Catalog, Check, CheckKind, HttpCheck, ListenerName, Node, NodeId, PeerId, Pool, PoolName, Preset, RegionName,
-    StatusRange, Strategy,
-};
+use crate::model::{Electors, ListenerName, PeerId, PoolName, Preset, RegionName};
 use crate::proxy::{Http, Idle, Listener, Protocol};
 use crate::{Running, StartError, api, config, peer, proxy};
 
@@ -28,8 +30,9 @@ impl DemoPeer {
         number: u16,
         nodes: &[SampleNode],
         seeds: Vec<Seed>,
+        folder: &Path,
     ) -> Result<Self, Box<dyn std::error::Error>> {
-        let mut settings = settings(number, nodes)?;
+        let mut settings = settings(number, nodes, folder)?;
         if let Some(cluster) = &mut settings.peer.cluster {
             cluster.seeds = seeds;
         }
@@ -92,35 +95,31 @@ impl DemoPeer {
 }
 
 /// One listener, one pool of the sample nodes, checked often so that there is something to see.
-fn settings(number: u16, nodes: &[SampleNode]) -> Result<config::Settings, Box<dyn std::error::Error>> {
-    let mut pool = Pool::new("web".parse::<PoolName>()?);
-    pool.strategy = Strategy::RoundRobin;
-    pool.slow_start = Duration::from_secs(5);
-    pool.check = Check {
-        interval: Duration::from_secs(1),
-        timeout: Duration::from_secs(1),
-        rise: NonZeroU8::MIN,
-        fall: NonZeroU8::MIN.saturating_add(1),
-        ..Check::of(CheckKind::Http(HttpCheck {
-            path: Arc::from("/health"),
-            host: None,
-            statuses: StatusRange::SUCCESS,
-        }))
-    };
-    for node in nodes {
-        pool.nodes.push(Node::new(node.name().parse::<NodeId>()?, node.address().into()));
-    }
+fn settings(number: u16, nodes: &[SampleNode], folder: &Path) -> Result<config::Settings, Box<dyn std::error::Error>> {
+    let nodes: Vec<Value> =
+        nodes.iter().map(|node| json!({"id": node.name(), "address": node.address().to_string()})).collect();
+    let desired = json!({"pool": [{
+        "name": "web",
+        "strategy": "round_robin",
+        "slow_start": "5s",
+        "health": {"type": "http", "path": "/health", "interval": "1s", "timeout": "1s", "rise": 1, "fall": 2},
+        "node": nodes,
+    }]});
+    let desired = desired.as_object().cloned().unwrap_or_default();
+    let catalog = rules::read(&desired, Unknown::Refused)?.catalog;
     let web = Listener {
         name: "web".parse::<ListenerName>()?,
         address: free(8000 + number),
-        pool: pool.name.clone(),
+        pool: "web".parse::<PoolName>()?,
         connections_max: 1_024,
         protocol: Protocol::Http(Http::default()),
     };
     let name = "demo".parse()?;
+    let id: PeerId = format!("demo-{}", number + 1).parse()?;
     Ok(config::Settings {
         peer: peer::Settings {
-            id: format!("demo-{}", number + 1).parse::<PeerId>()?,
+            data_dir: folder.join(id.as_str()),
+            id,
             region: RegionName::default(),
             proxy: proxy::Settings {
                 workers: NonZeroUsize::MIN,
@@ -129,7 +128,9 @@ fn settings(number: u16, nodes: &[SampleNode]) -> Result<config::Settings, Box<d
                 drain: Duration::from_secs(2),
                 idle: Idle::default(),
             },
-            catalog: Catalog::new(vec![pool])?,
+            catalog,
+            desired: Arc::new(desired),
+            follow_file: false,
             cluster: Some(peer::ClusterSettings {
                 trust: TrustSource::Keys(KeyRing::of_loopback(&name)),
                 name,
@@ -137,11 +138,18 @@ fn settings(number: u16, nodes: &[SampleNode]) -> Result<config::Settings, Box<d
                 advertise: None,
                 seeds: Vec::new(),
                 preset: Preset::Local,
+                founders: Founders::Named(founders()?),
             }),
         },
         api: api::Settings::new(free(api::Settings::default().listen().port() + number))?,
         log: log_settings(),
     })
+}
+
+/// All peers of the demo. They start one after another, so that the first of them has no seeds.
+fn founders() -> Result<Electors, Box<dyn std::error::Error>> {
+    let ids: Result<Vec<PeerId>, _> = (1..=PEERS).map(|number| format!("demo-{number}").parse()).collect();
+    Ok(Electors::new(ids?)?)
 }
 
 /// This port of loopback, or any free one where it is taken.
@@ -167,10 +175,11 @@ mod tests {
     #[tokio::test]
     async fn a_peer_of_the_demo_has_one_pool_of_its_sample_nodes() {
         let node = SampleNode::start_new("web-1").await.unwrap();
-        let settings = settings(0, std::slice::from_ref(&node)).unwrap();
+        let settings = settings(0, std::slice::from_ref(&node), Path::new("/nowhere")).unwrap();
         let pool = &settings.peer.catalog.pools()[0];
         assert_eq!(pool.nodes[0].address.literal(), Some(node.address()));
         assert_eq!(settings.peer.proxy.listeners[0].pool, pool.name);
+        assert_eq!((pool.check.kind.name(), pool.check.interval), ("http", Duration::from_secs(1)));
         assert!(settings.api.listen().ip().is_loopback());
         assert_eq!(settings.log.level, log::Level::Error, "its screen stays readable");
     }

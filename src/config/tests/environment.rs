@@ -198,7 +198,7 @@ fn an_unknown_variable_of_ours_is_refused_and_other_peoples_are_left_alone() {
 environment EVENKEEL_POOL_WEB
     found:   x
     wrong:   there is no such setting
-    hint:    pools and listeners are lists, which only the file can hold
+    hint:    listeners, pools, regions, servers and routes are lists, which only the file can hold
 
 2 faults"#
     );

@@ -131,7 +131,7 @@ evenkeel.toml line 18: listener "web" via
             r#"evenkeel.toml line 14: peer.interval
     found:   interval = "5s"
     wrong:   there is no such key
-    allowed: announce, drain, id, region, workers
+    allowed: announce, data_dir, drain, id, region, workers
     hint:    interval is a key of [pool.health]
 
 evenkeel.toml line 15
@@ -183,7 +183,7 @@ evenkeel.toml line 16: pool "b" retries
             r#"evenkeel.toml line 13: peer.tls
     found:   [peer.tls]
     wrong:   there is no such key
-    allowed: announce, drain, id, region, workers
+    allowed: announce, data_dir, drain, id, region, workers
 
 1 fault"#,
         ),
@@ -393,7 +393,7 @@ fn a_path_that_a_hint_proposes_is_one_that_is_taken() {
 
 #[test]
 fn what_may_stand_in_a_section_leaves_out_what_this_version_does_not_have() {
-    for (text, name) in [("[peer]\nx = 1", "data_dir"), ("[api]\nx = 1", "user"), ("[[x]]", "webhook")] {
+    for (text, name) in [("[api]\nx = 1", "user"), ("[[x]]", "webhook")] {
         let found = faults(of_text(&format!("{GOOD}{text}")));
         assert!(!found.to_string().contains(name), "{found}");
     }
@@ -404,14 +404,10 @@ fn what_may_stand_in_a_section_leaves_out_what_this_version_does_not_have() {
 #[test]
 fn every_name_of_a_later_version_is_refused_as_such_and_not_as_unknown() {
     for text in [
-        "[cluster]\nlisten = \"127.0.0.1:0\"\nelectors = [\"a\"]",
-        "[cluster]\nlisten = \"127.0.0.1:0\"\nexpect = 3",
         "[tls]",
         "[[driver]]",
         "[[webhook]]",
         "[history]",
-        "[catalog]\nfollow_file = true",
-        "[peer]\ndata_dir = \"/var\"",
         "[[api.user]]\nname = \"admin\"",
         "[api]\nlisten = \"unix:/run/evenkeel\"",
         "[[route]]\nname = \"r\"\nthen = { pool = \"web\", rate_limit = {} }",
@@ -428,12 +424,7 @@ fn every_name_of_a_later_version_is_refused_as_such_and_not_as_unknown() {
         assert_eq!(found.count(), 1, "{found}");
         assert!(found.faults[0].wrong.ends_with("not available in this version"), "{found}");
     }
-    for name in inherited::LATER.iter().chain(&[
-        "EVENKEEL_CLUSTER_EXPECT",
-        "EVENKEEL_API_USER",
-        "EVENKEEL_PEER_DATA_DIR",
-        "EVENKEEL_CATALOG_FOLLOW_FILE",
-    ]) {
+    for name in inherited::LATER.iter().chain(&["EVENKEEL_HISTORY_KEEP", "EVENKEEL_API_USER"]) {
         let found = faults(with_environment(GOOD, &[(name, "1")]));
         assert_eq!(found.count(), 1, "{found}");
         assert_eq!(found.faults[0].wrong, "not available in this version", "{found}");

@@ -127,9 +127,32 @@ impl<'t, 'a> Section<'_, 't, 'a> {
         default_in_words: &'static str,
         doc: &'static str,
     ) -> F::Out {
+        self.key_in_words(key, form, (default, Origin::Machine), default_in_words, doc)
+    }
+
+    /// A key whose default follows from other keys.
+    pub(crate) fn key_that_follows<F: Form>(
+        &mut self,
+        key: &'static str,
+        form: &F,
+        default: F::Out,
+        default_in_words: &'static str,
+        doc: &'static str,
+    ) -> F::Out {
+        self.key_in_words(key, form, (default, Origin::Default), default_in_words, doc)
+    }
+
+    fn key_in_words<F: Form>(
+        &mut self,
+        key: &'static str,
+        form: &F,
+        default: (F::Out, Origin),
+        default_in_words: &'static str,
+        doc: &'static str,
+    ) -> F::Out {
         self.describe(key, form, default_in_words.to_owned(), doc, None);
         let read = self.read(key, form);
-        self.settle(key, form, read, (default, Origin::Machine))
+        self.settle(key, form, read, default)
     }
 
     /// A key that something stronger than the file may set for all sections of its kind.
