@@ -1,9 +1,9 @@
 //! The one form of every error, and the one place that turns errors into replies.
 
 use axum::Json;
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::model::limits::API_BODY_BYTES_MAX;
 
@@ -17,11 +17,82 @@ pub(super) struct ApiError {
     message: String,
     /// For people: what to do.
     hint: String,
+    /// What else programs may want, beside the rest.
+    more: Option<Box<(&'static str, Value)>>,
+    /// After so many seconds it is worth another try.
+    retry_after_s: Option<u8>,
 }
 
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), hint: hint.into() }
+        Self { status, code, message: message.into(), hint: hint.into(), more: None, retry_after_s: None }
+    }
+
+    /// A write that is not done.
+    pub(super) fn write(
+        status: StatusCode,
+        code: &'static str,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self::new(status, code, message, hint)
+    }
+
+    /// With this beside the rest.
+    pub(super) fn with(mut self, key: &'static str, value: Value) -> Self {
+        self.more = Some(Box::new((key, value)));
+        self
+    }
+
+    /// Worth another try after so many seconds.
+    pub(super) fn retry_after(mut self, seconds: u8) -> Self {
+        self.retry_after_s = Some(seconds);
+        self
+    }
+
+    /// A body that cannot be taken.
+    pub(super) fn bad_body(message: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "bad_body",
+            message,
+            "nothing is changed; the docs show what is taken",
+        )
+    }
+
+    /// A field of the request that cannot be taken.
+    pub(super) fn bad_field(field: &str, message: impl std::fmt::Display, hint: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_field", format!("{field}: {message}"), hint)
+    }
+
+    /// The request is sent by a page of another site in a browser on this machine.
+    pub(super) fn foreign_origin(origin: &str) -> Self {
+        let message = format!("the page of {origin:?} may not change anything here");
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "foreign_origin",
+            message,
+            "ask from a program, or from a page of this machine",
+        )
+    }
+
+    /// A revision that the history does not have.
+    pub(super) fn no_revision(named: &str, known: &[String]) -> Self {
+        let hint = match known {
+            [] => "the cluster has not committed a catalog yet".to_owned(),
+            known => format!("the history has {}", known.join(", ")),
+        };
+        Self::new(StatusCode::NOT_FOUND, "unknown_revision", format!("there is no revision {named:?} in it"), hint)
+    }
+
+    /// A revision of which no reachable peer has kept what users wanted.
+    pub(super) fn revision_not_kept(revision: u64) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "revision_not_kept",
+            format!("no peer that can be reached has kept revision {revision}"),
+            "start the peers that are missing, or choose another revision",
+        )
     }
 
     /// There is no such path.
@@ -38,6 +109,9 @@ impl ApiError {
         let code = match what {
             "pool" => "unknown_pool",
             "peer" => "unknown_peer",
+            "region" => "unknown_region",
+            "server" => "unknown_server",
+            "route" => "unknown_route",
             _ => "unknown_node",
         };
         let hint = match nearest(name, known) {
@@ -117,8 +191,16 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let Self { status, code, message, hint } = self;
-        (status, Json(json!({ "error": { "code": code, "message": message, "hint": hint } }))).into_response()
+        let Self { status, code, message, hint, more, retry_after_s } = self;
+        let mut error = json!({ "code": code, "message": message, "hint": hint });
+        if let Some((key, value)) = more.map(|more| *more) {
+            error[key] = value;
+        }
+        let mut response = (status, Json(json!({ "error": error }))).into_response();
+        if let Some(seconds) = retry_after_s {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(u16::from(seconds)));
+        }
+        response
     }
 }
 

@@ -2,8 +2,10 @@
 //! loopback only, under loopback's names only.
 
 mod actor;
+mod catalog;
 mod cluster;
 mod deadline;
+mod electors;
 mod error;
 mod health;
 mod list;
@@ -11,10 +13,12 @@ mod metrics;
 mod nodes;
 mod peers;
 mod pools;
+mod resources;
 mod router;
 mod serve;
 mod settings;
 mod timestamp;
+mod writing;
 
 pub use actor::child;
 pub use serve::{BoundApi, bind};

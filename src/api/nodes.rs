@@ -5,15 +5,17 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::Uri;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::error::ApiError;
 use super::list::{Page, Params};
+use super::resources::{progress, with_etag};
 use crate::balance::score::Band;
+use crate::catalog::Kind;
 use crate::model::{Admin, Health, NodeAddress, NodeId, Observation, PeerId, PoolName, RegionName, Verdict};
 use crate::peer::Handles;
 use crate::view::{Local, NodeView, Opinion, PoolView, Run, View};
@@ -23,8 +25,11 @@ pub(super) async fn list(State(handles): State<Handles>, uri: Uri) -> Result<Res
     let [limit, after] = Page::PARAMS;
     let params = Params::of(&uri, &["pool", limit, after])?;
     let page = Page::of(&params)?;
+    listed(&handles, page, params.get("pool"))
+}
+
+fn listed(handles: &Handles, page: Page, pool: Option<&str>) -> Result<Response, ApiError> {
     let view = handles.view.load();
-    let pool = params.get("pool");
     if let Some(name) = pool
         && !view.pools().any(|pool| pool.pool.name.as_str() == name)
     {
@@ -35,12 +40,17 @@ pub(super) async fn list(State(handles): State<Handles>, uri: Uri) -> Result<Res
         .filter(|of| pool.is_none_or(|name| of.pool.name.as_str() == name))
         .flat_map(|pool| pool.nodes.iter().map(move |node| (pool, node)))
         .collect();
-    Ok(page.reply(
-        nodes,
-        |(_, node)| node.node.id.as_str(),
-        |(pool, node)| NodeShown::of(pool, node, &handles),
-        &handles,
-    ))
+    Ok(page.reply(nodes, |(_, node)| node.node.id.as_str(), |(pool, node)| NodeShown::of(pool, node, handles), handles))
+}
+
+/// `GET /api/v1/pools/{pool}/nodes`
+pub(super) async fn of_pool(
+    State(handles): State<Handles>,
+    Path(name): Path<String>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let params = Params::of(&uri, &Page::PARAMS)?;
+    listed(&handles, Page::of(&params)?, Some(&name))
 }
 
 /// `GET /api/v1/nodes/{node}`
@@ -52,7 +62,7 @@ pub(super) async fn one(
     Params::of(&uri, &[])?;
     let view = handles.view.load();
     let (pool, node) = find(&view, &id)?;
-    Ok(Json(NodeShown::of(pool, node, &handles)).into_response())
+    Ok(with_etag(&handles, Kind::Node, &id, NodeShown::of(pool, node, &handles)))
 }
 
 /// `GET /api/v1/nodes/{node}/observations`
@@ -107,6 +117,8 @@ struct NodeShown<'a> {
     cpu_percent: Option<f64>,
     memory_mb: Option<f64>,
     labels: BTreeMap<&'a str, &'a str>,
+    /// How far its drain is; `null` where it does not drain.
+    drain: Option<Value>,
     totals: Totals,
 }
 
@@ -167,6 +179,7 @@ impl<'a> NodeShown<'a> {
             cpu_percent: None,
             memory_mb: None,
             labels: BTreeMap::new(),
+            drain: progress(handles, &view.node.id),
             totals: Totals {
                 requests: read(&counts.requests),
                 answers: CLASSES.into_iter().zip(counts.answers.iter().map(read)).collect(),

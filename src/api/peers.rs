@@ -14,7 +14,7 @@ use super::list::{Page, Params};
 use crate::gossip::PeerRow;
 use crate::host;
 use crate::link::{LinkState, PeerLink, SeenRefusal};
-use crate::model::{PeerId, PeerState, RegionName};
+use crate::model::{PeerId, PeerState, RegionName, Revision};
 use crate::peer::{ClusterHandles, Handles};
 
 /// `GET /api/v1/peers`
@@ -58,8 +58,8 @@ pub(super) struct PeerShown {
     leaving: bool,
     /// Its votes do not count, because it disagrees with everybody.
     doubtful: bool,
-    /// The catalog that it serves. Peers of this version serve their own files.
-    catalog_version: Option<u64>,
+    /// The revision of the catalog that it serves by; `null`: its own file, or it is not known.
+    catalog_version: Option<Revision>,
     /// Since it was heard of last; `null` for the peer that answers.
     last_heard_ms: Option<u64>,
     link: Option<LinkShown>,
@@ -109,6 +109,21 @@ pub(super) fn all(handles: &Handles) -> Vec<PeerShown> {
     peers
 }
 
+/// A peer that is known by its id, this one included, and how it is.
+pub(super) struct PeerStanding {
+    pub(super) id: PeerId,
+    pub(super) region: Option<RegionName>,
+    pub(super) state: PeerState,
+}
+
+/// Every peer that is known by its id.
+pub(super) fn states(handles: &Handles) -> Vec<PeerStanding> {
+    let own = PeerStanding { id: handles.id.clone(), region: Some(handles.region.clone()), state: PeerState::Alive };
+    let rows = handles.cluster.iter().flat_map(|cluster| cluster.peers.borrow().to_vec());
+    let others = rows.map(|row| PeerStanding { id: row.id, region: row.region, state: row.state });
+    std::iter::once(own).chain(others).collect()
+}
+
 /// Ids of peers that were known and do not answer now: what they say is missing from every list.
 pub(super) fn missing(handles: &Handles) -> Vec<PeerId> {
     let Some(cluster) = &handles.cluster else { return Vec::new() };
@@ -129,7 +144,7 @@ fn own(handles: &Handles, cluster: Option<&ClusterHandles>, doubtful: bool) -> P
         incarnation: cluster.map(|cluster| cluster.incarnation),
         leaving: handles.readiness.check() == Err(crate::peer::NotReady::Draining),
         doubtful,
-        catalog_version: None,
+        catalog_version: handles.agreed.catalog.applied().revision(),
         last_heard_ms: None,
         link: None,
         refused: None,
@@ -149,7 +164,7 @@ fn known(row: &PeerRow, link: Option<&PeerLink>, doubtful: bool, now: Instant) -
         incarnation: Some(row.incarnation),
         leaving: row.leaving,
         doubtful,
-        catalog_version: None,
+        catalog_version: row.catalog,
         last_heard_ms: Some(whole_ms(now.saturating_duration_since(row.heard))),
         link: link.map(|link| LinkShown::of(link, now)),
         refused: None,

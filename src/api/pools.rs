@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::Uri;
 use axum::response::Response;
 use serde::Serialize;
 
 use super::error::ApiError;
 use super::list::{Page, Params};
+use super::resources::with_etag;
+use crate::catalog::Kind;
 use crate::model::{Admin, ListenerName, PoolName, Strategy, Verdict};
 use crate::peer::Handles;
 use crate::view::{NodeView, PoolView};
@@ -24,6 +26,20 @@ pub(super) async fn list(State(handles): State<Handles>, uri: Uri) -> Result<Res
         |pool| PoolShown::of(pool, &handles),
         &handles,
     ))
+}
+
+/// `GET /api/v1/pools/{pool}`
+pub(super) async fn one(
+    State(handles): State<Handles>,
+    Path(name): Path<String>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    Params::of(&uri, &[])?;
+    let view = handles.view.load();
+    let known = view.pools().find(|pool| pool.pool.name.as_str() == name);
+    let pool =
+        known.ok_or_else(|| ApiError::unknown("pool", &name, view.pools().map(|pool| pool.pool.name.as_str())))?;
+    Ok(with_etag(&handles, Kind::Pool, &name, PoolShown::of(pool, &handles)))
 }
 
 /// A pool.

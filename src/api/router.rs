@@ -8,12 +8,14 @@ use axum::extract::{FromRef, Request};
 use axum::http::{HeaderMap, StatusCode, Uri, header, uri::Authority};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, delete, get, post};
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use super::error::{ApiError, shape};
-use super::{cluster, health, metrics, nodes, peers, pools};
+use super::resources::{add_node, changed, drain, listed, made, one_of, undrain};
+use super::{catalog, cluster, electors, health, metrics, nodes, peers, pools};
+use crate::catalog::Kind;
 use crate::host;
 use crate::model::limits::API_BODY_BYTES_MAX;
 use crate::peer::Handles;
@@ -51,7 +53,7 @@ pub(super) fn router(handles: Handles) -> Router {
     Router::new().fallback_service(router).layer(from_fn(in_one_form))
 }
 
-fn routes() -> [(&'static str, MethodRouter<Asked>); 11] {
+fn routes() -> [(&'static str, MethodRouter<Asked>); 29] {
     [
         ("/health", get(health::ready)),
         ("/api/health", get(health::summary)),
@@ -60,10 +62,28 @@ fn routes() -> [(&'static str, MethodRouter<Asked>); 11] {
         ("/api/v1/cluster", get(cluster::one)),
         ("/api/v1/peers", get(peers::list)),
         ("/api/v1/peers/{id}", get(peers::one)),
-        ("/api/v1/pools", get(pools::list)),
-        ("/api/v1/nodes", get(nodes::list)),
-        ("/api/v1/nodes/{node}", get(nodes::one)),
+        ("/api/v1/leader", get(electors::leader)),
+        ("/api/v1/electors", get(electors::list).post(electors::add)),
+        ("/api/v1/electors/{id}", delete(electors::remove)),
+        ("/api/v1/catalog", get(catalog::one).put(catalog::put)),
+        ("/api/v1/catalog/diff", post(catalog::diff)),
+        ("/api/v1/catalog/history", get(catalog::history)),
+        ("/api/v1/catalog/history/{revision}", get(catalog::version)),
+        ("/api/v1/catalog/rollback", post(catalog::rollback)),
+        ("/api/v1/pools", get(pools::list).merge(made(Kind::Pool))),
+        ("/api/v1/pools/{pool}", get(pools::one).merge(changed(Kind::Pool))),
+        ("/api/v1/pools/{pool}/nodes", get(nodes::of_pool).post(add_node)),
+        ("/api/v1/nodes", get(nodes::list).merge(made(Kind::Node))),
+        ("/api/v1/nodes/{node}", get(nodes::one).merge(changed(Kind::Node))),
+        ("/api/v1/nodes/{node}/drain", post(drain)),
+        ("/api/v1/nodes/{node}/undrain", post(undrain)),
         ("/api/v1/nodes/{node}/observations", get(nodes::observations)),
+        ("/api/v1/regions", listed(Kind::Region)),
+        ("/api/v1/regions/{region}", one_of(Kind::Region)),
+        ("/api/v1/servers", listed(Kind::Server)),
+        ("/api/v1/servers/{server}", one_of(Kind::Server)),
+        ("/api/v1/routes", listed(Kind::Route)),
+        ("/api/v1/routes/{route}", one_of(Kind::Route)),
     ]
 }
 
@@ -80,12 +100,20 @@ async fn in_one_form(request: Request, next: Next) -> Response {
 /// Refuses a request that names another host than this machine. The API has no users and trusts whoever reaches loopback;
 /// but a page in a browser on this machine reaches it too, under a name of its own that it lets resolve to 127.0.0.1 (DNS
 /// rebinding), and that name stands in `Host`.
+///
+/// A page of another site needs no name for a plain write; but the browser says whose page it is in `Origin`.
 async fn own_host_only(request: Request, next: Next) -> Result<Response, ApiError> {
     let host = host_of(request.headers()).ok_or_else(|| ApiError::foreign_host(None))?;
     let target = request.uri().authority().map(Authority::as_str);
     for named in [Some(host), target].into_iter().flatten() {
         if !is_own(named) {
             return Err(ApiError::foreign_host(Some(named)));
+        }
+    }
+    if let Some(origin) = request.headers().get(header::ORIGIN) {
+        let origin = origin.to_str().unwrap_or("?");
+        if !origin.strip_prefix("http://").is_some_and(is_own) {
+            return Err(ApiError::foreign_origin(origin));
         }
     }
     Ok(next.run(request).await)

@@ -7,7 +7,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::middleware::AddExtension;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -15,9 +16,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tower::Layer;
 
 use super::deadline::WriteDeadline;
 use super::settings::Settings;
+use super::writing::Client;
 use crate::model::limits::{API_CONNECTIONS_MAX, HEAD_BYTES_MAX};
 
 /// How long a client may take to send a head; also how long a connection may wait for its next request.
@@ -70,8 +73,9 @@ pub(super) async fn serve(listener: TcpListener, router: Router, mut stop: watch
         };
         tokio::select! {
             (accepted, place) = accepted => match accepted {
-                Ok((stream, _)) => {
-                    let connection = connection(stream, router.clone(), stop.clone());
+                Ok((stream, from)) => {
+                    let asked = Layer::layer(&Extension(Client(from.ip())), router.clone());
+                    let connection = connection(stream, asked, stop.clone());
                     connections.spawn(async move {
                         let _place = place;
                         connection.await;
@@ -91,7 +95,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, mut stop: watch
     let _ = timeout(STOP_TIMEOUT, async { while connections.join_next().await.is_some() {} }).await;
 }
 
-async fn connection(stream: TcpStream, router: Router, mut stop: watch::Receiver<()>) {
+async fn connection(stream: TcpStream, router: AddExtension<Router, Client>, mut stop: watch::Receiver<()>) {
     let stream = WriteDeadline::new(stream, WRITE_TIMEOUT);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

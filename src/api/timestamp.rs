@@ -2,6 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// The last moment of the year 9999; a later one is shown as that.
+const MS_MAX: u64 = 253_402_300_799_999;
+
 /// `2026-11-21T12:07:03.004Z`. A time before 1970 is shown as its beginning.
 pub(super) fn rfc3339(at: SystemTime) -> String {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -14,6 +17,11 @@ pub(super) fn rfc3339(at: SystemTime) -> String {
         second % 60,
         since.subsec_millis()
     )
+}
+
+/// The same of milliseconds since 1970.
+pub(super) fn of_ms(ms: u64) -> String {
+    rfc3339(UNIX_EPOCH + std::time::Duration::from_millis(ms.min(MS_MAX)))
 }
 
 /// Year, month and day of a day counted from 1970-01-01 (Gregorian). The year is taken to begin in March, so that the leap

@@ -133,7 +133,7 @@ pub fn find<'d>(desired: &'d Object, name: &Name) -> Option<(Option<&'d str>, &'
 
 /// Puts a resource. A pool whose content says nothing of nodes keeps those that it has; a node stays in its pool, or goes to
 /// the one that is named.
-pub fn put(
+pub(super) fn put(
     desired: &mut Object,
     name: &Name,
     pool: Option<&str>,
@@ -190,7 +190,7 @@ pub fn put(
 }
 
 /// Deletes a resource; a pool with its nodes.
-pub fn delete(desired: &mut Object, name: &Name) -> Result<(), ResourceError> {
+pub(super) fn delete(desired: &mut Object, name: &Name) -> Result<(), ResourceError> {
     let key = name.kind.key();
     let remove = |home: &mut Object| {
         let list = home.get_mut(key).and_then(Value::as_array_mut)?;

@@ -16,6 +16,16 @@ pub use fault::{Fault, Faults};
 pub use origin::Origin;
 pub use said::{Setting, Warning};
 
+use std::time::Duration;
+
+/// A duration as documents have it, `30s`, of `least` to `most`; why not, where it is none.
+pub(crate) fn duration(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
+    Span(least, most).parse(text).map_err(|wrong| match wrong.hint {
+        Some(hint) => format!("{}; {hint}", wrong.why),
+        None => wrong.why,
+    })
+}
+
 pub(crate) use fault::nearest;
 pub(crate) use form::{
     Choice, Form, ListOf, NOT_AVAILABLE, Number, OneOrMore, Span, WholeOf, Words, Wrong, YesNo, name, parsed, quoted,

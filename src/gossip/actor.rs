@@ -25,7 +25,7 @@ use super::settings::{Seed, Settings};
 use super::transport::LinkTransport;
 use crate::host::{self, Incarnations, NameError, Names, Resolved};
 use crate::link::{Events, Link, LinkEvent, LinkState, Received};
-use crate::model::{Heard, Member, Members, NodeKey, PeerId, PeerState, RegionName};
+use crate::model::{Heard, Member, Members, NodeKey, PeerId, PeerState, RegionName, Revision};
 
 /// A turn ends after this time even if nothing happened, so that a request to stop is heard.
 const TURN_MAX: Duration = Duration::from_millis(200);
@@ -55,6 +55,8 @@ pub enum Input {
     /// What others say of nodes and their load is to be heard once more: some of it was about nodes that this peer did not know
     /// when it heard it.
     TellAgain,
+    /// It serves by this revision of the catalog.
+    ServesBy(Revision),
     /// It stops.
     Leaving,
 }
@@ -83,6 +85,8 @@ pub struct PeerRow {
     pub api: Option<String>,
     /// What it runs.
     pub software: Option<String>,
+    /// The revision of the catalog that it serves by, once it has said one.
+    pub catalog: Option<Revision>,
     /// Which start of it.
     pub incarnation: u64,
     /// When it was heard of last.
@@ -317,6 +321,7 @@ impl<T: From<Output> + Send + 'static> State<T> {
             Input::Swept => publisher.sweep(),
             Input::Load(loads) => publisher.load(loads),
             Input::TellAgain => reader.tell_again(),
+            Input::ServesBy(revision) => publisher.serve_by(revision),
             Input::Leaving => publisher.leave(),
         }
         self.read_at = self.read_at.or(Some(self.not_before));
@@ -420,14 +425,15 @@ impl<T: From<Output> + Send + 'static> State<T> {
             .membership
             .peers()
             .map(|known| {
-                let (api, software) = self.remembered.reader.about(&known.sighting.id);
+                let about = self.remembered.reader.about(&known.sighting.id);
                 PeerRow {
                     id: known.sighting.id.clone(),
                     region: known.sighting.region.clone(),
                     state: known.state,
                     address: known.sighting.address,
-                    api: api.map(str::to_owned),
-                    software: software.map(str::to_owned),
+                    api: about.api.map(str::to_owned),
+                    software: about.software.map(str::to_owned),
+                    catalog: about.catalog,
                     incarnation: known.sighting.incarnation,
                     heard: known.heard,
                     leaving: known.sighting.leaving,

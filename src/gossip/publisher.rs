@@ -8,7 +8,7 @@ use chitchat::NodeState;
 use super::page::Pages;
 use super::settings::Settings;
 use super::{load, topic};
-use crate::model::{Heard, NodeKey};
+use crate::model::{Heard, NodeKey, Revision};
 
 /// What this peer has to say.
 #[derive(Debug, Default)]
@@ -17,6 +17,7 @@ pub(super) struct Publisher {
     sweeps: u64,
     load: Option<String>,
     leaving: bool,
+    catalog: Option<Revision>,
     changed: Changed,
 }
 
@@ -25,6 +26,7 @@ struct Changed {
     sweep: bool,
     load: bool,
     leaving: bool,
+    catalog: bool,
 }
 
 impl Publisher {
@@ -46,6 +48,12 @@ impl Publisher {
         self.load = text;
     }
 
+    /// It serves by this revision of the catalog.
+    pub(super) fn serve_by(&mut self, revision: Revision) {
+        self.changed.catalog |= self.catalog != Some(revision);
+        self.catalog = Some(revision);
+    }
+
     /// The peer stops.
     pub(super) fn leave(&mut self) {
         self.changed.leaving |= !self.leaving;
@@ -55,7 +63,12 @@ impl Publisher {
     /// A new chitchat knows nothing of what was said.
     pub(super) fn begin(&mut self) {
         self.pages.begin();
-        self.changed = Changed { sweep: self.sweeps > 0, load: self.load.is_some(), leaving: self.leaving };
+        self.changed = Changed {
+            sweep: self.sweeps > 0,
+            load: self.load.is_some(),
+            leaving: self.leaving,
+            catalog: self.catalog.is_some(),
+        };
     }
 
     /// What stands there from the start.
@@ -87,6 +100,9 @@ impl Publisher {
                 Some(text) => state.set(topic::LOAD, text),
                 None => state.delete(topic::LOAD),
             }
+        }
+        if let Some(revision) = self.catalog.filter(|_| changed.catalog) {
+            state.set(topic::CATALOG, revision);
         }
         if changed.leaving {
             state.set(topic::LEAVING, true);

@@ -12,7 +12,7 @@ use chitchat::{ChitchatId, NodeState};
 use super::membership::Sighting;
 use super::{load, page, topic};
 use crate::model::limits::{GOSSIP_KEYS_PER_PEER_MAX, PEERS_MAX};
-use crate::model::{Heard, NodeKey, PeerId};
+use crate::model::{Heard, NodeKey, PeerId, Revision};
 
 /// What changed.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +67,15 @@ struct Read {
     versions: BTreeMap<String, u64>,
     api: Option<String>,
     software: Option<String>,
+    catalog: Option<Revision>,
+}
+
+/// What a peer says of itself, for people.
+#[derive(Debug, Default)]
+pub(super) struct About<'r> {
+    pub(super) api: Option<&'r str>,
+    pub(super) software: Option<&'r str>,
+    pub(super) catalog: Option<Revision>,
 }
 
 /// All that gossip says at one moment.
@@ -83,10 +92,14 @@ impl Reader {
         self.unreadable_total
     }
 
-    /// What a peer says of its API and its software.
-    pub(super) fn about(&self, peer: &PeerId) -> (Option<&str>, Option<&str>) {
+    /// What a peer says of itself.
+    pub(super) fn about(&self, peer: &PeerId) -> About<'_> {
         let read = self.peers.get(peer);
-        (read.and_then(|read| read.api.as_deref()), read.and_then(|read| read.software.as_deref()))
+        read.map_or_else(About::default, |read| About {
+            api: read.api.as_deref(),
+            software: read.software.as_deref(),
+            catalog: read.catalog,
+        })
     }
 
     /// A new chitchat begins with nothing: what was read before does not count until it is read again.
@@ -196,6 +209,11 @@ impl Reader {
                     read.api = shown(text);
                     true
                 }
+                topic::CATALOG => {
+                    let revision = text.parse().ok().and_then(Revision::new);
+                    read.catalog = revision.or(read.catalog);
+                    revision.is_some()
+                }
                 topic::SOFTWARE => {
                     read.software = shown(text);
                     true
@@ -227,7 +245,15 @@ impl Reader {
 
 impl Read {
     fn of(id: ChitchatId) -> Self {
-        Self { id, max_version: 0, is_to_tell_again: false, versions: BTreeMap::new(), api: None, software: None }
+        Self {
+            id,
+            max_version: 0,
+            is_to_tell_again: false,
+            versions: BTreeMap::new(),
+            api: None,
+            software: None,
+            catalog: None,
+        }
     }
 }
 

@@ -84,7 +84,7 @@ impl BarePeer {
         let own = Own { id: own.id, region: own.region, api: String::new(), incarnations };
         let group = Group { name: &cluster, seeds: &seeds, preset };
         let joined = join(&group, own, advertise, incarnation, (link, inboxes), &view, events.clone());
-        let Joined { handles, ends, children: parts, inputs } = joined;
+        let Joined { handles, ends, children: parts, inputs, .. } = joined;
         let (suspects, suspect_inbox) = mpsc::channel(SUSPECTS_MAX);
         let (first_round, is_checked) = watch::channel(false);
         let ways = Ways { outputs: events, suspects: suspect_inbox, ends, first_round };

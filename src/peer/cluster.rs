@@ -13,7 +13,7 @@ use crate::election::Founders;
 use crate::gossip::{self, Gossip, Input, Memory, News, Output, Pace, PeerRow, Seed};
 use crate::health;
 use crate::host::{self, Incarnations, Names};
-use crate::link::{self, Channel, Inboxes, Link, Received, Timing, To, TrustSource};
+use crate::link::{self, Channel, Inboxes, Link, Question, Received, Timing, To, TrustSource};
 use crate::model::limits::GOSSIP_INPUTS_MAX;
 use crate::model::{ClusterName, Member, Members, NodeId, PeerId, Preset, RegionName};
 use crate::view::{self, ViewCell};
@@ -131,6 +131,14 @@ pub(super) struct Joined {
     pub(super) children: Vec<ChildSpec>,
     /// What gossip is told beside the view.
     pub(super) inputs: mpsc::Sender<Input>,
+    /// What others say that is not for gossip, nor a hint.
+    pub(super) inboxes: AgreeInboxes,
+}
+
+/// What others say to a peer's elector and to its catalog.
+pub(super) struct AgreeInboxes {
+    pub(super) election: mpsc::Receiver<Received>,
+    pub(super) questions: mpsc::Receiver<Question>,
 }
 
 /// With whom a peer gossips, over whatever link.
@@ -156,7 +164,7 @@ pub(super) fn join(
     view: &ViewCell,
     events: mpsc::Sender<view::Event>,
 ) -> Joined {
-    let Inboxes { gossip: gossip_inbox, hint: hint_inbox, .. } = inboxes;
+    let Inboxes { gossip: gossip_inbox, hint: hint_inbox, election, query: questions, .. } = inboxes;
     let gossip_settings = Arc::new(gossip::Settings {
         cluster: group.name.clone(),
         id: own.id.clone(),
@@ -206,6 +214,7 @@ pub(super) fn join(
         ends: Ends { members: members_seen, company_by: host::now() + COMPANY_WAIT_MAX, hinted, hints },
         children,
         inputs,
+        inboxes: AgreeInboxes { election, questions },
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
+use super::agree::Agreed;
 use super::cluster::ClusterHandles;
 use crate::model::{ListenerName, PeerId, PoolName, RegionName};
 use crate::proxy::{FailureCounts, ListenerCounts};
@@ -28,6 +29,8 @@ pub struct Handles {
     pub children: super::supervise::Board,
     /// Whether it is ready, and if not why.
     pub readiness: Readiness,
+    /// What it agrees on with others: who leads, and the catalog.
+    pub agreed: Agreed,
     /// Its cluster side; `None`: a cluster of one.
     pub cluster: Option<ClusterHandles>,
 }

@@ -1,13 +1,16 @@
 //! What a peer is made of: supervision, start, stop, handles, wiring. No decisions.
 
+mod agree;
 mod announce;
 mod bare;
 mod cluster;
+mod founding;
 mod handles;
 mod settings;
 mod start;
 pub mod supervise;
 
+pub use agree::Agreed;
 pub use bare::{BarePeer, BareSettings, Surroundings};
 pub use cluster::{ClusterHandles, ClusterSettings};
 pub use handles::{BoundListener, Handles, NotReady, Readiness};

@@ -7,17 +7,20 @@ use std::time::Duration;
 
 use tokio::runtime;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::agree::{self, Agreement, Company, Elector, Files, agree};
 use super::cluster::{ClusterSettings, Ends, Joined, Own, join, link_settings};
 use super::handles::{BoundListener, Handles, Readiness};
 use super::settings::Settings;
 use super::supervise::{AddError, Board, ChildSpec, Supervisor};
+use crate::catalog::Applied;
 use crate::gossip::Input;
 use crate::health::{self, Asker};
-use crate::host::{self, Dice, Incarnations, Names};
+use crate::host::{self, Dice, FolderError, Incarnations, Names};
 use crate::link::{self, Link, QuicLink, TrustError, TrustSource};
-use crate::model::{Catalog, Evidence, Member, Members};
+use crate::model::{Catalog, Evidence, Member, Members, Preset};
 use crate::proxy::{self, BindError, Bound, Phase, Protocol, WorkerActor};
 use crate::tls::{self, TlsError};
 use crate::view::{self, ViewActor, ViewCell};
@@ -46,6 +49,9 @@ pub enum StartError {
     /// Links to other peers cannot be had.
     #[error(transparent)]
     Link(#[from] link::StartError),
+    /// Its data folder cannot be had.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// A part did not start.
     #[error(transparent)]
     Child(#[from] AddError),
@@ -60,6 +66,7 @@ pub struct Peer {
     handles: Handles,
     /// What is to be served: whoever has a newer one sends it here.
     pub(super) catalog: watch::Sender<Arc<Catalog>>,
+    elector: Elector,
     supervisor: Supervisor,
     listeners: Arc<[Bound]>,
     phase: watch::Sender<Phase>,
@@ -88,7 +95,8 @@ impl Peer {
         let started = host::now();
         let listeners: Arc<[Bound]> = proxy::bind(&settings.proxy)?.into();
         let tls = tls::client_configs()?;
-        let catalog = Arc::new(settings.catalog);
+        let (files, applied) = agreed_before(&settings).await?;
+        let catalog = Arc::clone(&applied.catalog);
         let (catalogs, newest) = watch::channel(Arc::clone(&catalog));
         let own = Member { id: settings.id.clone(), region: settings.region.clone() };
         let members = Arc::new(Members::alone(own));
@@ -115,15 +123,25 @@ impl Peer {
                 Some(join_cluster(&cluster, cluster_settings, own, &view, events.clone()).await?)
             }
         };
-        let (handles, ends, parts, gossip) = match joined {
-            Some((Joined { handles, ends, children, inputs }, link)) => {
-                (Some(handles), ends, children, Some((inputs, link)))
+        let (handles, ends, parts, gossip, company) = match joined {
+            Some((Joined { handles, ends, children, inputs, inboxes }, link)) => {
+                let company = settings.cluster.as_ref().map(|cluster| Company::of(cluster, &handles, inboxes));
+                (Some(handles), ends, children, Some((inputs, link)), company)
             }
-            None => (None, Ends::of_one(members, started), Vec::new(), None),
+            None => (None, Ends::of_one(members, started), Vec::new(), None, None),
         };
+        let agreement = agree::Settings {
+            own: settings.id.clone(),
+            preset: settings.cluster.as_ref().map_or(Preset::Local, |cluster| cluster.preset),
+            desired: Arc::clone(&settings.desired),
+            follow_file: settings.follow_file,
+        };
+        let inputs = gossip.as_ref().map(|(inputs, _)| inputs.clone());
+        let Agreement { handles: agreed, children: agreeing, elector } =
+            agree(agreement, files, company, applied, catalogs.clone(), inputs, Dice::new());
         let ways = Ways { outputs: events, suspects: suspect_inbox, ends, first_round };
         supervisor.add(health_child(newest, view.clone(), ways, Asker::Nodes(tls.clone()), Dice::new())).await?;
-        for part in parts {
+        for part in parts.into_iter().chain(agreeing) {
             supervisor.add(part).await?;
         }
         let shared = proxy::Shared {
@@ -151,10 +169,12 @@ impl Peer {
                 listeners: bound,
                 children: board,
                 readiness,
+                agreed,
                 cluster: handles,
             },
             gossip,
             catalog: catalogs,
+            elector,
             supervisor,
             listeners,
             announce: shared.settings.announce,
@@ -195,6 +215,7 @@ impl Peer {
     /// True where nothing had to be cut.
     pub async fn stop(mut self) -> bool {
         self.handles.readiness.set_draining();
+        self.elector.resign().await;
         if let Some((gossip, _)) = &self.gossip {
             // Gossip that is down is started again and would tell the others; one that is given up cannot.
             let _ = gossip.try_send(Input::Leaving);
@@ -219,7 +240,7 @@ impl Peer {
         if let Some(Cluster { alive, thread, .. }) = self.cluster.take() {
             drop(alive);
             // It has nothing left to do, and whatever it panicked with was logged.
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+            let _ = spawn_blocking(move || thread.join()).await;
         }
         finished
     }
@@ -253,6 +274,18 @@ async fn cluster_thread() -> Result<(Cluster, Supervisor, Board), StartError> {
     let supervisor = has_started.await.unwrap_or_else(|_| Err("its thread ended".to_owned()));
     let supervisor = supervisor.map_err(StartError::Supervisor)?;
     Ok((Cluster { alive, runtime: handle, thread }, supervisor, board))
+}
+
+/// What this peer has on its disk of what the cluster agreed on, and what it serves by until it hears more.
+async fn agreed_before(settings: &Settings) -> Result<(Files, Applied), StartError> {
+    let (path, desired, catalog) =
+        (settings.data_dir.clone(), Arc::clone(&settings.desired), Arc::new(settings.catalog.clone()));
+    let opened = spawn_blocking(move || {
+        let files = Files::open(&path)?;
+        let applied = files.at_start(&desired, &catalog);
+        Ok((files, applied))
+    });
+    opened.await.map_err(|error| StartError::Thread(io::Error::other(error)))?
 }
 
 /// Opens the link on the cluster thread, whose runtime carries it, and joins it with the rest.

@@ -1,0 +1,173 @@
+//! What every write has in common: who asks, under which condition and id, and how what becomes of it is answered.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::error::ApiError;
+use crate::catalog::{self, Author, Change, Etag, Mode, Object, Write, WriteRefused, Written};
+use crate::election::IdempotencyId;
+use crate::host::{self, Dice};
+use crate::peer::Handles;
+
+/// By this a write that is sent again is known.
+pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Who asks, as they say.
+pub(super) const USER: &str = "evenkeel-user";
+
+/// What the fields of a request say of a write.
+#[derive(Debug)]
+pub(super) struct Asking {
+    by: Author,
+    id: IdempotencyId,
+    if_match: Option<Etag>,
+    /// What a put may do: anything, make what is new, or replace what is there.
+    pub(super) mode: Mode,
+}
+
+impl Asking {
+    /// What they say; `from` is who sent them.
+    fn of(fields: &HeaderMap, from: IpAddr) -> Result<Self, ApiError> {
+        let text = |name: &str| match fields.get(name).map(HeaderValue::to_str) {
+            None => Ok(None),
+            Some(Ok(text)) => Ok(Some(text)),
+            Some(Err(_)) => Err(ApiError::bad_field(name, "it is not plain text", "write printable ASCII")),
+        };
+        let by = text(USER)?.map_or_else(|| Author::new(&from.to_string()), Author::new);
+        let id = match text(IDEMPOTENCY_KEY)? {
+            None => IdempotencyId::random(&mut Dice::new()),
+            Some(id) => id.parse().map_err(|error: crate::election::IdempotencyIdError| {
+                ApiError::bad_field(IDEMPOTENCY_KEY, error.to_string(), "a UUID is a good one")
+            })?,
+        };
+        let none_match = text(header::IF_NONE_MATCH.as_str())?;
+        let (if_match, mode) = match (text(header::IF_MATCH.as_str())?.map(str::trim), none_match.map(str::trim)) {
+            (None, None) => (None, Mode::Put),
+            (None, Some("*")) => (None, Mode::Create),
+            (Some("*"), None) => (None, Mode::Replace),
+            (Some(etag), None) => {
+                let etag = etag.parse().map_err(|error: catalog::EtagError| {
+                    ApiError::bad_field("if-match", error.to_string(), "take it from the ETag of a GET, one of them")
+                })?;
+                (Some(etag), Mode::Replace)
+            }
+            (None, Some(_)) => {
+                return Err(ApiError::bad_field("if-none-match", "only * is taken", "leave it out, or write *"));
+            }
+            (Some(_), Some(_)) => {
+                return Err(ApiError::bad_field("if-match", "it stands beside if-none-match", "leave one of them out"));
+            }
+        };
+        Ok(Self { by, id, if_match, mode })
+    }
+
+    /// Asks whoever leads for this change, and answers what becomes of it.
+    pub(super) async fn write(self, handles: &Handles, change: Change) -> Result<Written, ApiError> {
+        let Self { by, id, if_match, mode: _ } = self;
+        let at = host::wall_now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let at_ms = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+        let write = Write { change, if_match, id, by, via: handles.id.clone(), at_ms };
+        handles.agreed.catalog.write(write).await.map_err(refused)
+    }
+}
+
+/// Who sent a request: put there where the connection is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Client(pub(super) IpAddr);
+
+impl<S: Sync> FromRequestParts<S> for Asking {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let own = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Self::of(&parts.headers, parts.extensions.get::<Client>().map_or(own, |client| client.0))
+    }
+}
+
+/// The answer to a write that is done.
+pub(super) fn done(status: StatusCode, written: Written) -> Response {
+    let etag = HeaderValue::from_str(&format!("\"{}\"", written.etag)).ok();
+    let mut response = (status, Json(written)).into_response();
+    if let Some(etag) = etag {
+        response.headers_mut().insert(header::ETAG, etag);
+    }
+    response
+}
+
+/// Why a write is not done.
+pub(super) fn refused(refused: WriteRefused) -> ApiError {
+    let message = refused.to_string();
+    match refused {
+        WriteRefused::NotFound { message } => ApiError::write(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            message,
+            "GET the list to see what is there; POST makes what is new",
+        ),
+        WriteRefused::Conflict { message } => ApiError::write(
+            StatusCode::CONFLICT,
+            "exists",
+            message,
+            "PUT changes what is there; or choose another name",
+        ),
+        WriteRefused::Changed { .. } => ApiError::write(
+            StatusCode::PRECONDITION_FAILED,
+            "changed",
+            message,
+            "GET it again, look at what has changed, and send the write with the new ETag",
+        ),
+        WriteRefused::Invalid { faults } => {
+            let count = faults.len();
+            let message = format!("{count} {} in it; nothing is changed", if count == 1 { "fault" } else { "faults" });
+            ApiError::write(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid",
+                message,
+                "mend what `faults` names, and send it again",
+            )
+            .with("faults", serde_json::to_value(faults).unwrap_or_default())
+        }
+        WriteRefused::TooLarge { .. } => {
+            ApiError::write(StatusCode::PAYLOAD_TOO_LARGE, "catalog_too_large", message, "a catalog has at most 4 MiB")
+        }
+        WriteRefused::Unavailable { message } => ApiError::write(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no_leader",
+            message,
+            "nothing was done; send it again in a second",
+        )
+        .retry_after(1),
+        WriteRefused::OutcomeUnknown { id } => ApiError::write(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "write_outcome_unknown",
+            message,
+            format!("send it again with the field Idempotency-Key: {id}; so it is done once"),
+        )
+        .with("idempotency_key", Value::String(id.to_string()))
+        .retry_after(1),
+        WriteRefused::NotLeading => ApiError::write(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no_leader",
+            "nobody leads at this moment",
+            "nothing was done; send it again in a second",
+        )
+        .retry_after(1),
+    }
+}
+
+/// The object that a body is.
+pub(super) fn object(body: &Bytes) -> Result<Object, ApiError> {
+    catalog::parse(body).map_err(|error| ApiError::bad_body(error.to_string()))
+}
+
+/// What a small body says; keys that are not known are refused.
+pub(super) fn body<T: DeserializeOwned>(body: &Bytes) -> Result<T, ApiError> {
+    serde_json::from_value(Value::Object(object(body)?)).map_err(|error| ApiError::bad_body(error.to_string()))
+}

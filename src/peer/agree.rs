@@ -1,0 +1,321 @@
+//! The side of a peer that agrees with others: its elector and its catalog, with their files, joined with the rest.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::cluster::{AgreeInboxes, ClusterHandles, ClusterSettings};
+use super::founding::Founding;
+use super::supervise::ChildSpec;
+use crate::catalog::{
+    self, Applied, Author, CatalogActor, CatalogHandle, Change, Object, Parts, Source, Versions, Write, WriteRefused,
+};
+use crate::election::{self, Committed, ElectionActor, Founders, Reach, Request, Standing, Store};
+use crate::gossip::{Input, PeerRow, Seed};
+use crate::host::{self, DataFolder, Dice, Names};
+use crate::link::{Link, Question, Received};
+use crate::model::limits::{QUESTIONS_AT_ONCE_MAX, WRITES_WAITING_MAX};
+use crate::model::{Catalog, Electors, PeerId, Preset};
+use crate::wire::Query;
+
+/// Requests of the rest of a peer to its elector that wait.
+const REQUESTS_MAX: usize = 64;
+/// How long a stopping leader waits until the others were told.
+const RESIGN_LIMIT: Duration = Duration::from_millis(200);
+/// Until a peer that follows its file asks again for it to be applied.
+const FOLLOW_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// What a peer has on disk of the cluster's agreement.
+#[derive(Clone, Debug)]
+pub(super) struct Files {
+    /// Held for as long as anything is written there.
+    folder: DataFolder,
+    store: Arc<Store>,
+    versions: Versions,
+}
+
+impl Files {
+    pub(super) fn open(path: &Path) -> Result<Self, host::FolderError> {
+        let folder = DataFolder::take(path)?;
+        if let Some(failing) = folder.failing() {
+            tracing::error!(
+                failing,
+                "the data folder cannot be written; this peer serves, votes for nobody and keeps nothing"
+            );
+        }
+        let store = Arc::new(Store::new(folder.inner("election")));
+        let versions = Versions::new(folder.inner("catalog"));
+        Ok(Self { folder, store, versions })
+    }
+
+    /// What this peer serves by from its start: what the cluster committed last, as far as it was told, else its own file.
+    /// Blocks.
+    pub(super) fn at_start(&self, desired: &Arc<Object>, catalog: &Arc<Catalog>) -> Applied {
+        let source = Source::File { desired: Arc::clone(desired) };
+        let of_file = Applied { source, catalog: Arc::clone(catalog), warnings: Arc::default(), behind: None };
+        let Some(slot) = self.store.load().ballot.committed else { return of_file };
+        let read = self.store.read(slot.hash).and_then(|value| catalog::at_start(&Committed { slot, value }));
+        read.unwrap_or_else(|why| {
+            tracing::error!(
+                why,
+                "the cluster's catalog on this peer's disk cannot be used; its own file is, until others tell"
+            );
+            of_file
+        })
+    }
+}
+
+/// A cluster of several, as its elector and its catalog see it.
+pub(super) struct Company {
+    pub(super) link: Arc<dyn Link>,
+    pub(super) election_inbox: mpsc::Receiver<Received>,
+    pub(super) questions: mpsc::Receiver<Question>,
+    pub(super) founders: Founders,
+    pub(super) advertise: std::net::SocketAddr,
+    pub(super) seeds: Arc<[Seed]>,
+    pub(super) peers: watch::Receiver<Arc<Vec<PeerRow>>>,
+}
+
+impl Company {
+    pub(super) fn of(settings: &ClusterSettings, handles: &ClusterHandles, inboxes: AgreeInboxes) -> Self {
+        let AgreeInboxes { election, questions } = inboxes;
+        Self {
+            link: Arc::clone(&handles.link),
+            election_inbox: election,
+            questions,
+            founders: settings.founders.clone(),
+            advertise: handles.advertise,
+            seeds: settings.seeds.clone().into(),
+            peers: handles.peers.clone(),
+        }
+    }
+}
+
+/// Who agrees on what.
+pub(super) struct Settings {
+    pub(super) own: PeerId,
+    pub(super) preset: Preset,
+    pub(super) desired: Arc<Object>,
+    /// Whether what the file says is applied at every start.
+    pub(super) follow_file: bool,
+}
+
+/// A peer's elector and its catalog, ready to be supervised.
+pub(super) struct Agreement {
+    pub(super) handles: Agreed,
+    pub(super) children: Vec<ChildSpec>,
+    pub(super) elector: Elector,
+}
+
+/// What the rest of the process may ask of a peer's agreement with others.
+#[derive(Clone, Debug)]
+pub struct Agreed {
+    /// The catalog.
+    pub catalog: CatalogHandle,
+    /// What a new cluster still waits for before it can elect a first leader, for people.
+    pub founding: watch::Receiver<Option<String>>,
+    /// Whether this peer's file is applied at every start.
+    pub follow_file: bool,
+    /// What users want, as this peer's file has it.
+    pub file: Arc<Object>,
+    /// Where this peer keeps what must outlive it.
+    pub data_folder: DataFolder,
+}
+
+/// The way to a peer's elector when it stops.
+#[derive(Clone, Debug)]
+pub(super) struct Elector(mpsc::Sender<Request>);
+
+impl Elector {
+    /// A leader says that it leads no more, so that nobody has to wait for it.
+    pub(super) async fn resign(&self) {
+        let (reply, done) = oneshot::channel();
+        if self.0.try_send(Request::Stop(reply)).is_ok() {
+            let _ = timeout(RESIGN_LIMIT, done).await;
+        }
+    }
+}
+
+pub(super) fn agree(
+    settings: Settings,
+    files: Files,
+    company: Option<Company>,
+    applied: Applied,
+    catalog: watch::Sender<Arc<Catalog>>,
+    gossip: Option<mpsc::Sender<Input>>,
+    dice: Dice,
+) -> Agreement {
+    let Settings { own, preset, desired, follow_file } = settings;
+    let Files { folder, store, versions } = files;
+    let (elector, requests) = mpsc::channel(REQUESTS_MAX);
+    let (asks, asked) = mpsc::channel(WRITES_WAITING_MAX);
+    let ((standing, standing_seen), (committed, committed_seen)) = election::Arguments::channels();
+    let (applied, applied_seen) = watch::channel(Arc::new(applied));
+    let mut children = Vec::new();
+    if let Some(gossip) = gossip {
+        children.push(serves_by_child(applied_seen.clone(), gossip));
+    }
+    let (waits_for, founding_seen) = watch::channel(None);
+    let link = company.as_ref().map(|company| Arc::clone(&company.link));
+    let handle = CatalogHandle::new(Parts {
+        own: own.clone(),
+        link,
+        standing: standing_seen.clone(),
+        applied: applied_seen,
+        asked: asks,
+        elector: elector.clone(),
+        store: Arc::clone(&store),
+        versions: versions.clone(),
+    });
+
+    let (told, founders) = match &company {
+        // Alone it needs nobody's word.
+        None => watch::channel(Some(Electors::alone(own.clone()))),
+        Some(_) => watch::channel(None),
+    };
+    let reach = company.map(|company| {
+        let Company { link, election_inbox, questions, founders, advertise, seeds, peers } = company;
+        let (own, names, standing) = (own.clone(), Names::of_system(), standing_seen.clone());
+        let founding =
+            Founding { founders, own, advertise, seeds, peers, names, standing, told: told.clone(), waits_for };
+        children.push(founding.child());
+        children.push(questions_child(questions, handle.clone()));
+        Reach { link, inbox: Arc::new(Mutex::new(election_inbox)) }
+    });
+    let arguments = election::Arguments {
+        settings: election::Settings { own: own.clone(), pace: election::Pace::of(preset) },
+        store,
+        reach,
+        requests: Arc::new(Mutex::new(requests)),
+        founders,
+        standing,
+        committed,
+        dice,
+    };
+    // The list of founders is told by whoever holds its other end, for as long as the elector may be started again.
+    let keep_told = told;
+    children.push(ChildSpec::new("election", move || {
+        let _ = &keep_told;
+        (ElectionActor, arguments.clone())
+    }));
+    let arguments = catalog::Arguments {
+        own: own.clone(),
+        desired: Arc::clone(&desired),
+        asked: Arc::new(Mutex::new(asked)),
+        standing: standing_seen,
+        committed: committed_seen,
+        elector: elector.clone(),
+        applied,
+        catalog,
+        versions,
+    };
+    children.push(ChildSpec::new("catalog", move || (CatalogActor, arguments.clone())));
+    if follow_file {
+        children.push(follow_child(handle.clone(), own, Arc::clone(&desired)));
+    }
+    let handles = Agreed { catalog: handle, founding: founding_seen, follow_file, file: desired, data_folder: folder };
+    Agreement { handles, children, elector: Elector(elector) }
+}
+
+/// Tells the others by which revision this peer serves.
+fn serves_by_child(applied: watch::Receiver<Arc<Applied>>, gossip: mpsc::Sender<Input>) -> ChildSpec {
+    ChildSpec::task("serves-by", move || {
+        let (mut applied, gossip) = (applied.clone(), gossip.clone());
+        async move {
+            loop {
+                let revision = applied.borrow_and_update().revision();
+                if let Some(revision) = revision
+                    && gossip.send(Input::ServesBy(revision)).await.is_err()
+                {
+                    return;
+                }
+                if applied.changed().await.is_err() {
+                    return;
+                }
+            }
+        }
+    })
+}
+
+/// Answers what other peers ask, a bounded number at once; one more is told at once that it is not taken.
+fn questions_child(questions: mpsc::Receiver<Question>, handle: CatalogHandle) -> ChildSpec {
+    let questions = Arc::new(Mutex::new(questions));
+    ChildSpec::task("questions", move || {
+        let (questions, handle) = (Arc::clone(&questions), handle.clone());
+        async move {
+            let mut questions = questions.lock().await;
+            let mut answering = JoinSet::new();
+            while let Some(Question { from, bytes, answer }) = questions.recv().await {
+                while answering.try_join_next().is_some() {}
+                if answering.len() >= QUESTIONS_AT_ONCE_MAX {
+                    continue;
+                }
+                match Query::decode(&bytes) {
+                    Ok(query) => {
+                        let handle = handle.clone();
+                        answering.spawn(async move { handle.answer(query, answer).await });
+                    }
+                    Err(error) => tracing::debug!(peer = %from, %error, "a question cannot be read"),
+                }
+            }
+        }
+    })
+}
+
+/// Applies what this peer's file says, once after every start, as soon as somebody leads.
+fn follow_child(handle: CatalogHandle, own: PeerId, desired: Arc<Object>) -> ChildSpec {
+    ChildSpec::task("follow-file", move || {
+        let (handle, own, desired) = (handle.clone(), own.clone(), Arc::clone(&desired));
+        async move {
+            follow(&handle, &own, &desired).await;
+            // It is done for good; a child that ends would be started again.
+            std::future::pending::<()>().await;
+        }
+    })
+}
+
+/// Asks for what a file says until it is applied, or refused for good.
+pub(super) async fn follow(handle: &CatalogHandle, own: &PeerId, desired: &Object) {
+    let mut dice = Dice::new();
+    let at_ms = host::wall_now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
+    let write = Write {
+        change: Change::Apply { desired: desired.clone() },
+        if_match: None,
+        id: election::IdempotencyId::random(&mut dice),
+        by: Author::new("settings file"),
+        via: own.clone(),
+        at_ms: u64::try_from(at_ms).unwrap_or(u64::MAX),
+    };
+    loop {
+        match handle.write(write.clone()).await {
+            Ok(written) if written.changed => {
+                tracing::info!(revision = written.revision, "the catalog follows this peer's file");
+                return;
+            }
+            Ok(_) => return,
+            Err(refused) if refused.may_pass() => {
+                tracing::debug!(%refused, "the catalog does not follow this peer's file yet");
+            }
+            Err(WriteRefused::Invalid { faults }) => {
+                tracing::error!(?faults, "the catalog does not follow this peer's file: the leader refuses it");
+                return;
+            }
+            Err(refused) => {
+                tracing::error!(%refused, "the catalog does not follow this peer's file");
+                return;
+            }
+        }
+        sleep(FOLLOW_AGAIN_AFTER).await;
+    }
+}
+
+impl Agreed {
+    /// How this peer's elector stands.
+    pub fn standing(&self) -> Arc<Standing> {
+        self.catalog.standing()
+    }
+}
