@@ -49,6 +49,8 @@ Examples:
   evenkeel status                              how that peer and its cluster are
   evenkeel peers                               who is in the cluster
   evenkeel nodes --pool web                    the nodes of one pool
+  evenkeel apply evenkeel.toml                 make the cluster's catalog what the file says
+  evenkeel drain web-1 --timeout 30s           take a node out of service
   evenkeel nodes --json | jq '.items[].id'     the same for programs
 
 Exit codes: 0 fine, 1 failed, 64 wrong usage or settings.";
@@ -67,6 +69,18 @@ pub(super) enum Command {
     Nodes(Ask),
     /// The peers of a running peer's cluster: who lives, who was refused and why
     Peers(Question),
+    /// Who leads, who votes, and what a cluster without a leader waits for
+    Leader(Question),
+    /// Who votes: the list, or one more or less
+    Electors(Electors),
+    /// Make the catalog what a file says: the difference first, then yes or no
+    Apply(Apply),
+    /// The catalog that the cluster agreed on: shown, compared, its history, back to an earlier revision
+    Catalog(Catalog),
+    /// Give a node no new work, and wait until its old work is done at every peer
+    Drain(Drain),
+    /// Give a drained node work again
+    Undrain(Undrain),
     /// A new cluster key, which makes peers one cluster
     Keygen(Keygen),
     /// Three peers and three sample nodes in this process, to try things out
@@ -174,6 +188,120 @@ pub(super) struct Ask {
     /// Only this pool
     #[arg(long)]
     pub(super) pool: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+An elector that is dead for good is removed while a majority of the others is left, and then another is added. `forget` is for
+where no majority is left: it is said at every peer that is left, and what only the gone ones knew is lost."
+)]
+pub(super) struct Electors {
+    #[command(flatten)]
+    pub(super) question: Question,
+    #[command(subcommand)]
+    pub(super) command: Option<ElectorsCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ElectorsCommand {
+    /// One more, which has to be here
+    Add(Elector),
+    /// One less, by the majority of the rest
+    Remove(Elector),
+    /// One less where no majority is left, at the peer that is asked and nowhere else
+    Forget(Elector),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Elector {
+    /// The peer's id
+    #[arg(value_name = "PEER")]
+    pub(super) peer: String,
+    #[command(flatten)]
+    pub(super) question: Question,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Of the file only [[pool]], [[region]], [[server]] and [[route]] count. What operators did since (drains) stays.
+What is applied is what was shown: if somebody changes the catalog in between, nothing is done.")]
+pub(super) struct Apply {
+    /// The settings file, or one with its catalog part alone
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+    /// Do not ask
+    #[arg(long)]
+    pub(super) yes: bool,
+    /// Show the difference and change nothing
+    #[arg(long, conflicts_with = "yes")]
+    pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) question: Question,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Catalog {
+    #[command(subcommand)]
+    pub(super) command: CatalogCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum CatalogCommand {
+    /// What users want, as JSON
+    Show(Question),
+    /// What `apply` would change
+    Diff(Diff),
+    /// Who changed what, when and through which peer: the last 20 changes
+    History(Question),
+    /// Make what users want what it was in an earlier revision
+    Rollback(Rollback),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Diff {
+    /// The settings file, or one with its catalog part alone
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) question: Question,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Rollback {
+    /// A revision of `evenkeel catalog history`
+    #[arg(value_name = "REVISION")]
+    pub(super) revision: u64,
+    /// Do not ask
+    #[arg(long)]
+    pub(super) yes: bool,
+    #[command(flatten)]
+    pub(super) question: Question,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Drain {
+    /// The node
+    #[arg(value_name = "NODE")]
+    pub(super) node: String,
+    /// How long the old work may take, such as 30s; then what is left is cut. Left out: as long as it takes
+    #[arg(long, value_name = "TIME")]
+    pub(super) timeout: Option<String>,
+    /// Do not wait until nothing is left
+    #[arg(long)]
+    pub(super) no_wait: bool,
+    #[command(flatten)]
+    pub(super) question: Question,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Undrain {
+    /// The node
+    #[arg(value_name = "NODE")]
+    pub(super) node: String,
+    #[command(flatten)]
+    pub(super) question: Question,
 }
 
 #[derive(Debug, Args)]

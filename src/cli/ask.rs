@@ -70,7 +70,7 @@ fn only_pool(pools: &mut Value, name: &str) -> Result<(), Failure> {
 }
 
 /// Runs one question.
-fn wait<T>(question: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+pub(super) fn wait<T>(question: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(error, "the system is short of memory or descriptors"))?;
     runtime.block_on(question)
@@ -96,13 +96,13 @@ async fn list(question: &Question, path: &str, query: &str) -> Result<Value, Fai
 }
 
 /// What the API said that was wrong.
-fn refused(body: &Value) -> Failure {
+pub(super) fn refused(body: &Value) -> Failure {
     let error = &body["error"];
     let what = error["message"].as_str().unwrap_or("the answer is not that of a peer's API");
     Failure::new(what, error["hint"].as_str().unwrap_or("check --api and EVENKEEL_API"))
 }
 
-fn show(question: &Question, said: &Value, text: impl FnOnce() -> String) -> Result<(), Failure> {
+pub(super) fn show(question: &Question, said: &Value, text: impl FnOnce() -> String) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     if question.json {
         writeln!(out, "{said}")?;
@@ -283,12 +283,12 @@ fn nodes_table(nodes: &[Value], colour: bool) -> String {
     table.lines()
 }
 
-fn rows(list: &Value) -> &[Value] {
+pub(super) fn rows(list: &Value) -> &[Value] {
     list.as_array().map_or(&[], Vec::as_slice)
 }
 
 /// A value as people read it; what is not known is a dash.
-fn word(value: &Value) -> String {
+pub(super) fn word(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         // Nothing that came over a wire may move the cursor.
@@ -313,7 +313,7 @@ fn format_duration(time: Duration) -> String {
 }
 
 /// A value for a query (RFC 3986 section 2.3: what is unreserved stands for itself).
-fn escaped(value: &str) -> String {
+pub(super) fn escaped(value: &str) -> String {
     let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     value
         .bytes()

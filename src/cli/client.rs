@@ -4,10 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper::header::HOST;
-use hyper::{Request, StatusCode};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -63,10 +63,31 @@ pub(super) struct Answer {
     pub(super) body: Value,
 }
 
+/// What is sent with a request.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sent {
+    /// Fields, by name.
+    pub(super) fields: Vec<(&'static str, String)>,
+    body: bytes::Bytes,
+}
+
+impl Sent {
+    /// A body of JSON.
+    pub(super) fn json(body: &Value) -> Self {
+        let fields = vec![("content-type", "application/json".to_owned())];
+        Self { fields, body: bytes::Bytes::from(body.to_string()) }
+    }
+}
+
 /// Asks `GET path`.
 pub(super) async fn get(api: &ApiAddress, path: &str) -> Result<Answer, Failure> {
+    send(api, Method::GET, path, &Sent::default()).await
+}
+
+/// Sends a request.
+pub(super) async fn send(api: &ApiAddress, method: Method, path: &str, sent: &Sent) -> Result<Answer, Failure> {
     let failed = |what: String, hint: &str| Failure::new(format_args!("{api} {what}"), hint);
-    let answered = tokio::time::timeout(TIMEOUT, exchange(api, path)).await.unwrap_or(Err(Broken::Slow));
+    let answered = tokio::time::timeout(TIMEOUT, exchange(api, method, path, sent)).await.unwrap_or(Err(Broken::Slow));
     let (status, bytes) = answered.map_err(|broken| match broken {
         Broken::Connect(error) => failed(
             format!("does not answer: {error}"),
@@ -86,13 +107,20 @@ enum Broken {
     Exchange(Box<dyn std::error::Error + Send + Sync>),
 }
 
-async fn exchange(api: &ApiAddress, path: &str) -> Result<(StatusCode, bytes::Bytes), Broken> {
+async fn exchange(
+    api: &ApiAddress,
+    method: Method,
+    path: &str,
+    sent: &Sent,
+) -> Result<(StatusCode, bytes::Bytes), Broken> {
     let host = api.0.host.to_string();
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let stream = TcpStream::connect((host, api.0.port)).await.map_err(Broken::Connect)?;
     let broken = |error: hyper::Error| Broken::Exchange(error.into());
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    let request = Request::get(path).header(HOST, api.0.authority()).body(Empty::<bytes::Bytes>::new());
+    let request = Request::builder().method(method).uri(path).header(HOST, api.0.authority());
+    let request = sent.fields.iter().fold(request, |request, (name, value)| request.header(*name, value));
+    let request = request.body(Full::new(sent.body.clone()));
     let request = request.map_err(|error| Broken::Exchange(error.into()))?;
     let answer = async {
         let response = sender.send_request(request).await.map_err(broken)?;

@@ -2,9 +2,11 @@
 
 mod args;
 mod ask;
+mod change;
 mod check;
 mod client;
 mod demo;
+mod elect;
 mod keygen;
 mod outcome;
 mod reload;
@@ -37,6 +39,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Pools(ask) => ask::pools(&ask, cli.colour),
         Command::Nodes(ask) => ask::nodes(&ask, cli.colour),
         Command::Peers(question) => ask::peers(&question, cli.colour),
+        Command::Leader(question) => elect::leader(&question, cli.colour),
+        Command::Electors(electors) => elect::electors(&electors, cli.colour),
+        Command::Apply(apply) => change::apply(&apply),
+        Command::Catalog(catalog) => change::catalog(&catalog, cli.colour),
+        Command::Drain(drain) => change::drain(&drain),
+        Command::Undrain(undrain) => change::undrain(&undrain),
         Command::Keygen(keygen) => keygen::keygen(&keygen),
         Command::Demo(demo) => demo::demo(&demo, &program),
     };

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 mod addresses;
+mod catalog_part;
 mod cluster;
 mod desired;
 mod file;
@@ -29,6 +30,7 @@ mod state_folder;
 mod tests;
 
 pub use crate::document::{Fault, Faults, Origin, Setting, Warning};
+pub use catalog_part::catalog_of;
 pub use loaded::{Loaded, Refused};
 pub use reference::reference;
 pub use settings::Settings;
@@ -40,6 +42,12 @@ use crate::model::limits::SETTINGS_FILE_BYTES_MAX;
 
 /// The variable that names the settings file.
 const FILE_VARIABLE: &str = "EVENKEEL_CONFIG";
+
+/// Who runs this process, as the environment says.
+pub fn user_name() -> Option<String> {
+    let environment = Environment::of_process();
+    environment.get("LOGNAME").or_else(|| environment.get("USER")).map(str::to_owned)
+}
 
 /// Settings from everything that says something of them, or everything that is wrong with it.
 pub fn load(sources: &Sources) -> Result<Loaded, Refused> {
