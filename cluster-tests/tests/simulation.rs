@@ -54,6 +54,13 @@ fn whatever_goes_wrong_all_agree_two_seconds_after_it_is_over() {
 }
 
 #[test]
+fn peers_that_are_told_of_nodes_at_different_times_end_with_the_same_verdicts() {
+    for seed in 1..=if is_soak() { 100 } else { 3 } {
+        holds(&format!("--seed {seed} --minutes 5 --nodes 24 --scenario catalogs"));
+    }
+}
+
+#[test]
 fn one_packet_in_ten_lost_for_half_an_hour_kills_nobody() {
     holds("--minutes 30 --scenario loss");
 }

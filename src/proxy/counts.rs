@@ -79,6 +79,8 @@ counts! {
         answers_malformed,
         /// Nodes' answers that ended before their end.
         answers_cut,
+        /// Exchanges, tunnels and relays that were cut because the drain of their node was over.
+        drains_cut,
         /// Clients that went away before their answer was whole.
         clients_gone,
     }

@@ -1,6 +1,6 @@
 //! Connections to nodes that wait for their next request, kept by the worker that opened them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use super::settings::Idle as Settings;
 use super::stream::NodeStream;
 use crate::balance::NodeLive;
-use crate::view::NodeView;
+use crate::model::Admin;
+use crate::view::{NodeView, View};
 
 /// A request that cannot be sent twice gets no connection that was idle longer: the longer it was, the more likely the
 /// node closes it just now.
@@ -79,8 +80,14 @@ impl IdleConnections {
         }
     }
 
-    /// Closes what has been idle too long, is too old, or was closed by the node.
-    pub(crate) fn sweep(&mut self, now: Instant, settings: &Settings) {
+    /// Closes what has been idle too long, is too old, or was closed by the node, and all of nodes that get nothing new.
+    pub(crate) fn sweep(&mut self, now: Instant, settings: &Settings, view: &View) {
+        if self.nodes.is_empty() {
+            return;
+        }
+        let nodes = view.pools().flat_map(|pool| &pool.nodes).filter(|node| node.state.admin == Admin::Enabled);
+        let serving: HashSet<*const NodeLive> = nodes.map(|node| Arc::as_ptr(&node.live)).collect();
+        self.nodes.retain(|live, _| serving.contains(live));
         for shelf in self.nodes.values_mut() {
             shelf.connections.retain_mut(|(connection, since)| {
                 now.saturating_duration_since(*since) < settings.idle_timeout

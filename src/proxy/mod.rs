@@ -7,6 +7,7 @@ mod buffer;
 mod complaint;
 mod connect;
 mod counts;
+mod drains;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod http;

@@ -27,6 +27,16 @@ pub(crate) enum RelayEnd {
     Broken,
     /// Nothing moved for the idle time.
     Idle,
+    /// The node was drained, and its time is over.
+    Drained,
+}
+
+/// What ends a relay beside its two sides.
+pub(crate) struct Limits<'a> {
+    /// Nothing moved for so long.
+    pub(crate) idle: Duration,
+    /// Its time is over. Whoever makes it so wakes the task.
+    pub(crate) is_over: &'a dyn Fn() -> bool,
 }
 
 /// Two joined connections. Unless both sides said that they are done, both are reset when it is over, whatever ended it: a side
@@ -107,13 +117,13 @@ impl Direction {
     }
 }
 
-/// Relays until both sides have ended, one breaks, or nothing moves for `idle`; the last two reset both. `count_up` and
+/// Relays until both sides have ended, one breaks, or a limit is met; all but the first reset both. `count_up` and
 /// `count_down` are told of bytes from `client` to `node` and back as they move.
 pub(crate) async fn relay<A, B>(
     client: &mut Leg<A>,
     node: &mut Leg<B>,
     alarm: &mut Alarm,
-    idle: Duration,
+    Limits { idle, is_over }: Limits<'_>,
     stock: &Stock,
     count_up: &dyn Fn(u64),
     count_down: &dyn Fn(u64),
@@ -129,6 +139,9 @@ where
     let (mut progress, mut quiet_ticks) = (0, 0);
     alarm.set(host::now() + tick);
     poll_fn(|cx| {
+        if is_over() {
+            return Poll::Ready(RelayEnd::Drained);
+        }
         let Joined { client, node, are_done } = &mut joined;
         let moved =
             up.poll(cx, client, node, stock, count_up).and_then(|()| down.poll(cx, node, client, stock, count_down));

@@ -12,7 +12,7 @@ use super::idle::NodeConnection;
 use super::listen::Bound;
 use super::pick::pick;
 use super::presence::while_client_stays;
-use super::relay::{RelayEnd, relay};
+use super::relay::{Limits, RelayEnd, relay};
 use super::settings::Tcp;
 use super::stream::{Abort, Leg};
 use super::worker::Worker;
@@ -44,11 +44,11 @@ pub(crate) async fn serve(worker: &Worker, bound: &Bound, settings: &Tcp, stream
         bound.counts.bytes_sent.fetch_add(bytes, Relaxed);
         node.live.counts.bytes_received.fetch_add(bytes, Relaxed);
     };
-    let end =
-        relay(&mut client, &mut node_leg, &mut alarm, settings.idle_timeout, &worker.stock, &count_up, &count_down)
-            .await;
-    if matches!(end, RelayEnd::Idle) {
-        bump(&bound.failures.timeouts_tcp_idle);
+    let limits = Limits { idle: settings.idle_timeout, is_over: &|| worker.is_over(&node.live) };
+    match relay(&mut client, &mut node_leg, &mut alarm, limits, &worker.stock, &count_up, &count_down).await {
+        RelayEnd::Idle => bump(&bound.failures.timeouts_tcp_idle),
+        RelayEnd::Drained => bump(&bound.failures.drains_cut),
+        RelayEnd::Closed | RelayEnd::Broken => {}
     }
 }
 

@@ -2,28 +2,32 @@
 //! theirs alone, so nothing here is locked or waited for.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::spawn_local;
-use tokio::time::sleep;
+use tokio::time::{sleep, sleep_until};
 
 use super::buffer::Stock;
 use super::complaint::Complaint;
 use super::counts::bump;
+use super::drains::Drains;
 use super::idle::IdleConnections;
 use super::listen::{self, Bound};
 use super::settings::{Protocol, Settings};
 use super::{http, tcp};
 use crate::balance::NodeLive;
 use crate::host::{self, Dice};
-use crate::model::{Evidence, PoolName};
+use crate::model::{Admin, Evidence, PoolName};
 use crate::tls::ClientConfigs;
 use crate::view::{Cache, NodeView, PoolView, ViewCell};
 
@@ -77,6 +81,13 @@ pub(crate) struct Worker {
     accepts_failed: Complaint,
     phase: Cell<Phase>,
     view: RefCell<Cache>,
+    /// Nodes that were drained and whose time is over. Empty nearly always.
+    over: RefCell<Vec<Arc<NodeLive>>>,
+    /// Whether there are any, which every turn of a session asks.
+    is_any_over: Cell<bool>,
+    /// What wakes each session, by number.
+    wakers: RefCell<BTreeMap<u64, Waker>>,
+    next_session: Cell<u64>,
     sessions: Cell<usize>,
     session_ended: Notify,
     date: RefCell<DateCache>,
@@ -101,6 +112,10 @@ impl Worker {
             connects_failed: Complaint::default(),
             accepts_failed: Complaint::default(),
             phase: Cell::new(phase),
+            over: RefCell::default(),
+            is_any_over: Cell::new(false),
+            wakers: RefCell::default(),
+            next_session: Cell::new(0),
             sessions: Cell::new(0),
             session_ended: Notify::new(),
             date: RefCell::new(DateCache { text: String::new(), valid_until: now }),
@@ -121,6 +136,29 @@ impl Worker {
     /// Whether idle connections end.
     pub(crate) fn is_draining(&self) -> bool {
         matches!(self.phase.get(), Phase::Draining | Phase::Ending)
+    }
+
+    /// Whether a node was drained and its time is over: what it still has is cut. Sessions are woken when that comes about.
+    pub(crate) fn is_over(&self, live: &Arc<NodeLive>) -> bool {
+        self.is_any_over.get() && self.over.borrow().iter().any(|over| Arc::ptr_eq(over, live))
+    }
+
+    /// Whether a node that was picked may still be sent something: it is in the view, and not drained.
+    pub(crate) fn still_serves(&self, node: &NodeView) -> bool {
+        let mut view = self.view.borrow_mut();
+        let known = view.load().node(&node.node.id);
+        known.is_some_and(|(_, known)| Arc::ptr_eq(&known.live, &node.live) && known.state.admin == Admin::Enabled)
+    }
+
+    /// From now on these nodes' time is over. Whoever may have something to be cut is woken.
+    fn set_over(&self, over: Vec<Arc<NodeLive>>) {
+        let is_new = |live: &Arc<NodeLive>| !self.over.borrow().iter().any(|known| Arc::ptr_eq(known, live));
+        let wakes = over.iter().any(|live| is_new(live) && live.in_flight() > 0);
+        self.is_any_over.set(!over.is_empty());
+        *self.over.borrow_mut() = over;
+        if wakes {
+            self.wakers.borrow().values().for_each(Waker::wake_by_ref);
+        }
     }
 
     /// Hard evidence against a node: it is passed over from now on, and probed at once. Where the channel is full the health
@@ -181,7 +219,7 @@ async fn serve(index: usize, shared: Shared) -> io::Result<()> {
             accepting.push(spawn_local(accept(Rc::clone(&worker), number, listener)));
         }
     }
-    spawn_local(sweep(Rc::clone(&worker)));
+    spawn_local(tidy(Rc::clone(&worker)));
     loop {
         let now = *phase.borrow_and_update();
         worker.phase.set(now);
@@ -218,16 +256,16 @@ async fn serve(index: usize, shared: Shared) -> io::Result<()> {
 
 /// Waits until one of the accept loops ends, which none does by itself while the peer serves.
 async fn accept_failed(accepting: &mut [tokio::task::JoinHandle<()>]) -> String {
-    std::future::poll_fn(|cx| {
+    poll_fn(|cx| {
         for task in accepting.iter_mut() {
-            if let std::task::Poll::Ready(ended) = std::pin::Pin::new(task).poll(cx) {
-                return std::task::Poll::Ready(match ended {
+            if let Poll::Ready(ended) = std::pin::Pin::new(task).poll(cx) {
+                return Poll::Ready(match ended {
                     Ok(()) => "an accept loop ended".to_owned(),
                     Err(error) => format!("an accept loop ended: {error}"),
                 });
             }
         }
-        std::task::Poll::Pending
+        Poll::Pending
     })
     .await
 }
@@ -281,12 +319,16 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 /// Counts a session in, and out when it is dropped, whatever ends it.
 struct Session {
     worker: Rc<Worker>,
+    /// Of its listener.
     number: usize,
+    /// Its own.
+    id: u64,
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
         self.worker.shared.listeners[self.number].counts.connections_open.fetch_sub(1, Relaxed);
+        self.worker.wakers.borrow_mut().remove(&self.id);
         self.worker.sessions.set(self.worker.sessions.get() - 1);
         self.worker.session_ended.notify_one();
     }
@@ -297,7 +339,8 @@ fn begin(worker: &Rc<Worker>, number: usize, stream: TcpStream, client: std::net
     bump(&bound.counts.connections_total);
     let open = bound.counts.connections_open.fetch_add(1, Relaxed);
     worker.sessions.set(worker.sessions.get() + 1);
-    let session = Session { worker: Rc::clone(worker), number };
+    let id = worker.next_session.replace(worker.next_session.get() + 1);
+    let session = Session { worker: Rc::clone(worker), number, id };
     if open >= u64::from(bound.listener.connections_max) {
         bump(&bound.counts.connections_refused);
         return;
@@ -305,6 +348,9 @@ fn begin(worker: &Rc<Worker>, number: usize, stream: TcpStream, client: std::net
     listen::prepare(&stream);
     spawn_local(async move {
         let worker = &session.worker;
+        // A task has one waker for as long as it lives.
+        let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        worker.wakers.borrow_mut().insert(session.id, waker);
         let bound = &worker.shared.listeners[session.number];
         match &bound.listener.protocol {
             Protocol::Http(settings) => http::session::serve(worker, bound, settings, stream, client).await,
@@ -313,9 +359,23 @@ fn begin(worker: &Rc<Worker>, number: usize, stream: TcpStream, client: std::net
     });
 }
 
-async fn sweep(worker: Rc<Worker>) {
+/// Closes idle connections of no more use, and ends drains whose time is over. It follows every change of the catalog.
+async fn tidy(worker: Rc<Worker>) {
+    let mut catalogs = worker.shared.view.catalogs();
+    let mut drains = Drains::default();
     loop {
-        sleep(SWEEP_INTERVAL).await;
-        worker.idle.borrow_mut().sweep(host::now(), &worker.shared.settings.idle);
+        let now = host::now();
+        let view = worker.shared.view.load();
+        worker.idle.borrow_mut().sweep(now, &worker.shared.settings.idle, &view);
+        drains.follow(&view);
+        worker.set_over(drains.over(now));
+        drop(view);
+        let sweep_at = now + SWEEP_INTERVAL;
+        let until = drains.next(now).map_or(sweep_at, |next| next.min(sweep_at));
+        tokio::select! {
+            // The cell is held by the worker, so its sender lives.
+            Ok(()) = catalogs.changed() => {}
+            () = sleep_until(until.into()) => {}
+        }
     }
 }

@@ -2,9 +2,11 @@
 //! the links in memory and with made-up nodes. The same seed gives the same trace, and a seed that fails is replayed.
 //!
 //! [`peers`] runs them in lockstep, [`nodes`] is the world they look at, [`weather`] breaks and mends things at random,
-//! [`judge`] says what must hold, and [`scenario`] puts these together. [`system`] fixes chance and clocks of the process;
+//! [`judge`] says what must hold, and [`scenario`] puts these together. [`catalogs`] is the one story in which
+//! the nodes themselves come and go. [`system`] fixes chance and clocks of the process;
 //! `src/bin/simulate.rs` is how it is run.
 
+pub mod catalogs;
 pub mod judge;
 pub mod nodes;
 pub mod peers;

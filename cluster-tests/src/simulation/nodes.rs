@@ -73,6 +73,11 @@ impl Nodes {
         self.state().manners[node]
     }
 
+    /// Whether the node at an address answers.
+    pub fn is_up_at(&self, address: SocketAddr) -> bool {
+        self.manner(number(address)) == Manner::Up
+    }
+
     /// Takes away a peer's way to a node, or gives it back.
     pub fn set_cut(&self, peer: usize, node: usize, is_cut: bool) {
         let mut state = self.state();

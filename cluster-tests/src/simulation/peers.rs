@@ -4,6 +4,7 @@
 //! doing, and one that is starved is not run for a while and finds all its timers late at once. The network between them has
 //! a runtime too, which goes first in every step.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use evenkeel::gossip::{Counted, Seed};
 use evenkeel::host::{self, Dice, Incarnations};
 use evenkeel::link::memory::{Network, Path};
 use evenkeel::link::{Identity, Timing};
-use evenkeel::model::{Catalog, Member, PeerId, PeerState, Preset, RegionName, Verdict};
+use evenkeel::model::{Admin, Catalog, Member, NodeId, PeerId, PeerState, Preset, RegionName, Verdict};
 use evenkeel::peer::{BarePeer, BareSettings, ClusterHandles, Surroundings};
 use evenkeel::view::ViewCell;
 use tokio::runtime::{Builder, Runtime};
@@ -167,6 +168,20 @@ impl Peers {
             verdicts: nodes.map(|node| node.state.verdict).collect(),
             doubtful: view.doubtful().iter().filter_map(|id| self.number(id)).collect(),
         })
+    }
+
+    /// What a peer says of every node of its catalog that is not disabled; `None` where nobody runs.
+    pub fn verdicts(&self, peer: usize) -> Option<BTreeMap<NodeId, Verdict>> {
+        let view = self.places[peer].process.as_ref()?.view.load();
+        let nodes = view.pools().flat_map(|pool| &pool.nodes).filter(|node| node.node.admin != Admin::Disabled);
+        Some(nodes.map(|node| (node.node.id.clone(), node.state.verdict)).collect())
+    }
+
+    /// Gives a peer another catalog.
+    pub fn set_catalog(&self, peer: usize, catalog: &Arc<Catalog>) {
+        let Some(Process { life: Life::Running(running), runtime, .. }) = &self.places[peer].process else { return };
+        let _entered = runtime.enter();
+        running.set_catalog(Arc::clone(catalog));
     }
 
     /// Whether every node was checked once as far as a peer knows.

@@ -5,12 +5,12 @@ use std::time::Duration;
 use clap::ValueEnum;
 use evenkeel::host::Dice;
 
-use super::Violation;
 use super::judge::{Judge, Rules};
 use super::nodes::Nodes;
 use super::peers::{Peers, STEP};
 use super::trace::Trace;
 use super::weather::Weather;
+use super::{Violation, catalogs};
 
 /// Left in peace, all agree within this time: on who lives, and on every node.
 const AGREED_WITHIN: Duration = Duration::from_secs(2);
@@ -38,6 +38,8 @@ pub enum Scenario {
     Doubtful,
     /// Nothing but a start, some quiet time, and a death: what it takes and costs.
     Crowd,
+    /// Nodes are added, removed, moved and weighed anew, and each peer is told at another time, under loss.
+    Catalogs,
 }
 
 /// How a cluster is simulated.
@@ -66,6 +68,9 @@ struct Run<'t> {
 
 /// Simulates, tells the trace, and returns its number.
 pub fn simulate(plan: &Plan, trace: &mut Trace) -> Result<u64, Violation> {
+    if plan.scenario == Scenario::Catalogs {
+        return catalogs::simulate(plan, trace);
+    }
     let mut dice = Dice::from_seed(plan.seed);
     let nodes = Nodes::new(plan.nodes, Dice::from_seed(dice.bits()));
     let peers = Peers::new(plan.peers, nodes, Dice::from_seed(dice.bits()));
@@ -78,6 +83,7 @@ pub fn simulate(plan: &Plan, trace: &mut Trace) -> Result<u64, Violation> {
         Scenario::Starved => run.starved(end)?,
         Scenario::Doubtful => run.doubtful(end)?,
         Scenario::Crowd => run.crowd(end)?,
+        Scenario::Catalogs => {}
     }
     for peer in run.peers.running().collect::<Vec<_>>() {
         let restarts = run.peers.restarts(peer);

@@ -31,6 +31,8 @@ enum Passed {
     ClientGone,
     /// Neither side moved.
     Idle,
+    /// The node was drained, and its time is over.
+    Drained,
 }
 
 /// Passes on the answer whose head is in `session.answer`.
@@ -82,6 +84,14 @@ pub(crate) async fn pass_on(session: &mut Session<'_>, mut conversation: Convers
         Passed::ClientGone => {
             bump(&session.bound.failures.clients_gone);
             Next::Abort
+        }
+        Passed::Drained => {
+            bump(&session.bound.failures.drains_cut);
+            if session.download.bytes_written() == 0 {
+                session.reply(Reply::DRAINED, false).await;
+                return Next::Close;
+            }
+            if cut_shows { Next::Close } else { Next::Abort }
         }
         Passed::Idle => {
             bump(&session.bound.failures.timeouts_stream_idle);
@@ -174,6 +184,9 @@ impl Passing<'_, '_> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Passed> {
+        if self.session.worker.is_over(&self.conversation.taken.node().live) {
+            return Poll::Ready(Passed::Drained);
+        }
         let Session { upload, download, client, worker, .. } = &mut *self.session;
         let leg = &mut self.conversation.leg;
         if !upload.is_done() && !self.conversation.upload_broken {

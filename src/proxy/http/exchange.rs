@@ -149,7 +149,17 @@ pub(crate) async fn run(session: &mut Session<'_>) -> Next {
         };
         match retry::decide(failure, &session.request.method, replay.is_whole()) {
             Again::No => return refuse(session, reply).await,
-            Again::SameNode => fresh_only = true,
+            Again::SameNode => {
+                fresh_only = true;
+                // Where it was taken out of service meanwhile, rather another one; that costs no try either.
+                if !session.worker.still_serves(taken.node()) {
+                    tried.add(&taken);
+                    if let Ok(next) = pick_now(session.worker, pool_name, &ask, &tried) {
+                        fresh_only = false;
+                        taken = next;
+                    }
+                }
+            }
             Again::OtherNode => {
                 fresh_only = false;
                 let pool = taken.pool();

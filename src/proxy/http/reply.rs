@@ -28,6 +28,8 @@ impl Reply {
         Self { status: 504, reason: "the node did not answer in time", retry_after_s: None };
     pub(crate) const CONNECT_TIMEOUT: Self =
         Self { status: 504, reason: "the node could not be reached in time", retry_after_s: None };
+    pub(crate) const DRAINED: Self =
+        Self { status: 504, reason: "the node was taken out of service before it answered", retry_after_s: None };
     pub(crate) const HEAD_TIMEOUT: Self =
         Self { status: 408, reason: "the request did not arrive in time", retry_after_s: None };
     pub(crate) const BODY_TIMEOUT: Self =

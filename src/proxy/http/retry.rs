@@ -16,6 +16,8 @@ pub(crate) enum Failure {
     Timeout,
     /// What came is no answer.
     Malformed,
+    /// The node was drained, and its time was over before the head of an answer was whole.
+    Drained,
     /// The node answered 502 or 503.
     Unavailable,
 }
@@ -37,7 +39,9 @@ pub(crate) fn decide(failure: Failure, method: &Method, is_replayable: bool) -> 
         Failure::Connect => Again::OtherNode,
         _ if !method.is_idempotent() || !is_replayable => Again::No,
         Failure::StaleConnection => Again::SameNode,
-        Failure::Broken | Failure::Timeout | Failure::Malformed | Failure::Unavailable => Again::OtherNode,
+        Failure::Broken | Failure::Timeout | Failure::Malformed | Failure::Drained | Failure::Unavailable => {
+            Again::OtherNode
+        }
     }
 }
 
@@ -48,7 +52,7 @@ mod tests {
     #[test]
     fn a_request_is_sent_twice_only_where_that_is_safe() {
         use Again::{No, OtherNode, SameNode};
-        use Failure::{Broken, Connect, Malformed, StaleConnection, Timeout, Unavailable};
+        use Failure::{Broken, Connect, Drained, Malformed, StaleConnection, Timeout, Unavailable};
         let get = Method::Get;
         let post = Method::Post;
         let patch = Method::of(b"PATCH");
@@ -62,6 +66,8 @@ mod tests {
             (Broken, &get, false, No),
             (Broken, &post, true, No),
             (Broken, &patch, true, No),
+            (Drained, &get, true, OtherNode),
+            (Drained, &post, true, No),
             (Timeout, &Method::Put, true, OtherNode),
             (Timeout, &Method::Put, false, No),
             (Malformed, &Method::Delete, true, OtherNode),

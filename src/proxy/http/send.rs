@@ -175,6 +175,10 @@ struct Sending<'s, 'a> {
 
 impl Sending<'_, '_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Sent> {
+        if self.session.worker.is_over(&self.conversation.taken.node().live) {
+            bump(&self.session.bound.failures.drains_cut);
+            return Poll::Ready(Sent::Failed(Failure::Drained, Reply::DRAINED));
+        }
         loop {
             if let Some(sent) = self.poll_upload(cx).or_else(|| self.poll_answer(cx)).or_else(|| self.poll_client(cx)) {
                 return Poll::Ready(sent);
@@ -401,7 +405,7 @@ impl Sending<'_, '_> {
             (Sent::Answered, Upload::Ended(ended)) => {
                 node.live.note_response_time(host::now().saturating_duration_since(*ended));
             }
-            (Sent::Failed(Failure::StaleConnection, _), _) => {}
+            (Sent::Failed(Failure::StaleConnection | Failure::Drained, _), _) => {}
             (Sent::Failed(failure, _), _) => {
                 bump(&node.live.counts.exchange_failures);
                 // A connection that stood and broke is no proof, or one bad request could take every node out: a probe decides.

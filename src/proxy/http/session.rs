@@ -22,7 +22,7 @@ use crate::proxy::buffer::Size;
 use crate::proxy::counts::bump;
 use crate::proxy::listen::Bound;
 use crate::proxy::pump::Pump;
-use crate::proxy::relay::{RelayEnd, relay};
+use crate::proxy::relay::{Limits, RelayEnd, relay};
 use crate::proxy::settings::Http;
 use crate::proxy::stream::{Abort, Leg};
 use crate::proxy::worker::Worker;
@@ -117,10 +117,12 @@ pub(crate) async fn serve(worker: &Worker, bound: &Bound, settings: &Http, strea
                     add(&bound.counts.bytes_sent, bytes);
                     add(&live.bytes_received, bytes);
                 };
-                let idle = settings.tunnel_idle_timeout;
-                let end = relay(&mut client, &mut node, &mut alarm, idle, &worker.stock, &count_up, &count_down).await;
-                if matches!(end, RelayEnd::Idle) {
-                    bump(&bound.failures.timeouts_tunnel_idle);
+                let is_over = || worker.is_over(&taken.node().live);
+                let limits = Limits { idle: settings.tunnel_idle_timeout, is_over: &is_over };
+                match relay(&mut client, &mut node, &mut alarm, limits, &worker.stock, &count_up, &count_down).await {
+                    RelayEnd::Idle => bump(&bound.failures.timeouts_tunnel_idle),
+                    RelayEnd::Drained => bump(&bound.failures.drains_cut),
+                    RelayEnd::Closed | RelayEnd::Broken => {}
                 }
                 return;
             }
