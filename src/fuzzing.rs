@@ -3,7 +3,7 @@
 //!
 //! A target asserts more than that nothing panics where more can be said: what was read is written again as the same thing.
 
-use crate::{config, election, gossip, link, proxy, wire};
+use crate::{catalog, config, election, gossip, link, proxy, wire};
 
 /// A decoder under test.
 pub struct Target {
@@ -16,7 +16,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     Target { name: "hello", run: wire::fuzzing::hello, samples: wire::fuzzing::hellos },
     Target { name: "hello_answer", run: wire::fuzzing::hello_answer, samples: wire::fuzzing::hello_answers },
     Target { name: "hint", run: wire::fuzzing::hint, samples: wire::fuzzing::hints },
@@ -31,6 +31,7 @@ pub const TARGETS: [Target; 14] = [
     Target { name: "h1_head", run: proxy::fuzzing::head, samples: proxy::fuzzing::heads },
     Target { name: "chunked", run: proxy::fuzzing::chunked, samples: proxy::fuzzing::chunked_bodies },
     Target { name: "settings", run: config::fuzzing::settings, samples: config::fuzzing::files },
+    Target { name: "catalog", run: catalog::rules::fuzzing::catalog, samples: catalog::rules::fuzzing::catalogs },
 ];
 
 /// Runs the target of this name.

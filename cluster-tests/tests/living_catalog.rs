@@ -19,6 +19,7 @@ use evenkeel::model::{
 use evenkeel::proxy::{Http, Idle, Listener, Protocol, Tcp};
 use evenkeel::telemetry::log;
 use evenkeel::{Running, api, config, peer, proxy};
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 const UPGRADE: &str = "GET /upgrade HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
@@ -28,6 +29,8 @@ const CHANGES: usize = 200;
 struct Peer {
     running: Option<Running>,
     runtime: Runtime,
+    /// What it remembers.
+    _folder: TempDir,
 }
 
 impl Peer {
@@ -43,6 +46,7 @@ impl Peer {
                 Protocol::Http(Http::default())
             },
         };
+        let folder = tempfile::tempdir().expect("a temporary folder");
         let settings = config::Settings {
             peer: peer::Settings {
                 id: "living".parse().expect("an id"),
@@ -54,7 +58,10 @@ impl Peer {
                     drain: Duration::from_secs(5),
                     idle: Idle::default(),
                 },
-                catalog,
+                data_dir: folder.path().to_path_buf(),
+                catalog: Catalog::default(),
+                desired: Arc::default(),
+                follow_file: false,
                 cluster: None,
             },
             api: api::Settings::new(SocketAddr::from(([127, 0, 0, 1], 0))).expect("loopback"),
@@ -63,7 +70,13 @@ impl Peer {
         let runtime = Runtime::new().expect("a runtime");
         let running = runtime.block_on(evenkeel::start(settings)).expect("a peer");
         runtime.block_on(running.handles().readiness.settled());
-        Self { running: Some(running), runtime }
+        let agreed = &running.handles().agreed;
+        wait_until("the first catalog to be agreed on", || agreed.catalog.applied().revision().is_some());
+        running.peer().set_catalog(Arc::new(catalog));
+        let peer = Self { running: Some(running), runtime, _folder: folder };
+        let view = &peer.running().handles().view;
+        wait_until("all nodes to be checked", || view.load().pools().count() > 0 && view.load().is_checked());
+        peer
     }
 
     fn running(&self) -> &Running {

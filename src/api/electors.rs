@@ -172,7 +172,7 @@ pub(super) async fn remove(
             changed(handles.agreed.catalog.change_electors(ElectorsChange::Remove(peer)).await, StatusCode::OK)
         }
         Some("true") => {
-            handles.agreed.catalog.forget_elector(peer).await.map_err(refused)?;
+            handles.agreed.catalog.forget_elector(peer).await.map_err(|why| refused(&why))?;
             let electors = handles.agreed.standing().electors.clone();
             let electors: Vec<PeerId> = electors.iter().flat_map(Electors::iter).cloned().collect();
             Ok(Json(json!({ "electors": electors, "here_alone": true })).into_response())
@@ -182,13 +182,13 @@ pub(super) async fn remove(
 }
 
 fn changed(outcome: Result<Electors, ElectorsRefused>, status: StatusCode) -> Result<Response, ApiError> {
-    let electors = outcome.map_err(refused)?;
+    let electors = outcome.map_err(|why| refused(&why))?;
     let ids: Vec<&PeerId> = electors.iter().collect();
     let warning = electors.warning().map(|warning| warning.to_string());
     Ok((status, Json(json!({ "electors": ids, "warning": warning }))).into_response())
 }
 
-fn refused(refused: ElectorsRefused) -> ApiError {
+fn refused(refused: &ElectorsRefused) -> ApiError {
     let message = refused.to_string();
     match refused {
         ElectorsRefused::Declined(_) => ApiError::write(

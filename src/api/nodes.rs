@@ -62,7 +62,9 @@ pub(super) async fn one(
     Params::of(&uri, &[])?;
     let view = handles.view.load();
     let (pool, node) = find(&view, &id)?;
-    Ok(with_etag(&handles, Kind::Node, &id, NodeShown::of(pool, node, &handles)))
+    let drain = progress(&handles, &node.node.id).await;
+    let shown = OneShown { node: NodeShown::of(pool, node, &handles), drain };
+    Ok(with_etag(&handles, Kind::Node, &id, shown))
 }
 
 /// `GET /api/v1/nodes/{node}/observations`
@@ -117,9 +119,16 @@ struct NodeShown<'a> {
     cpu_percent: Option<f64>,
     memory_mb: Option<f64>,
     labels: BTreeMap<&'a str, &'a str>,
-    /// How far its drain is; `null` where it does not drain.
-    drain: Option<Value>,
     totals: Totals,
+}
+
+/// One node alone.
+#[derive(Serialize)]
+struct OneShown<'a> {
+    #[serde(flatten)]
+    node: NodeShown<'a>,
+    /// How far its drain is, over all peers; `null` where it does not drain.
+    drain: Option<Value>,
 }
 
 /// How a node is, by who says it.
@@ -179,7 +188,6 @@ impl<'a> NodeShown<'a> {
             cpu_percent: None,
             memory_mb: None,
             labels: BTreeMap::new(),
-            drain: progress(handles, &view.node.id),
             totals: Totals {
                 requests: read(&counts.requests),
                 answers: CLASSES.into_iter().zip(counts.answers.iter().map(read)).collect(),

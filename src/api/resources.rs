@@ -1,5 +1,6 @@
 //! Resources of the catalog one by one: made, read as users wrote them, changed, deleted; and nodes drained.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -10,14 +11,18 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use super::error::ApiError;
 use super::list::{Page, Params};
+use super::peers;
 use super::router::Asked;
+use super::timestamp::of_ms;
 use super::writing::{Asking, body, done, object};
-use crate::catalog::{Change, Etag, Kind, Mode, Name, all, find};
-use crate::model::NodeId;
+use crate::catalog::{Change, Etag, Kind, Mode, Name, Source, all, find};
+use crate::model::{NodeId, PeerId, PeerState};
 use crate::peer::Handles;
+use crate::wire::{Query, QueryAnswer};
 
 /// The list of a kind that has no view of its own.
 pub(super) fn listed(kind: Kind) -> MethodRouter<Asked> {
@@ -167,22 +172,47 @@ fn drain_timeout(text: &str) -> Result<Duration, ApiError> {
         .map_err(|why| ApiError::bad_body(format!("timeout: {why}")))
 }
 
-/// How far the drain of a node is: what is left at every peer, as each said last.
-pub(super) fn progress(handles: &Handles, id: &NodeId) -> Option<Value> {
+/// How far the drain of a node is: what is left at every peer. Each is asked; who does not answer in time is named.
+pub(super) async fn progress(handles: &Handles, id: &NodeId) -> Option<Value> {
+    /// How long another peer may take to say it.
+    const ANSWER_WITHIN: Duration = Duration::from_millis(500);
     let applied = handles.agreed.catalog.applied();
-    let crate::catalog::Source::Committed { body, .. } = &applied.source else { return None };
+    let Source::Committed { body, .. } = &applied.source else { return None };
     let managed = body.managed.nodes.get(id).filter(|node| node.is_draining())?;
-    let opinions = handles.view.load().opinions(id).unwrap_or_default();
-    let by_peer: Vec<Value> = (opinions.iter())
-        .filter(|opinion| opinion.in_flight > 0)
-        .map(|opinion| json!({ "peer": opinion.peer, "in_flight": opinion.in_flight }))
+    let here = handles.view.load().node(id).map(|(_, node)| node.live.in_flight());
+    let mut left = vec![(handles.id.clone(), here)];
+    if let (Some(cluster), Ok(question)) = (&handles.cluster, Query::InFlight(id.clone()).encode()) {
+        let mut asking = JoinSet::new();
+        for peer in peers::states(handles).into_iter().filter(|peer| peer.id != handles.id) {
+            if !matches!(peer.state, PeerState::Alive | PeerState::Suspect) {
+                continue;
+            }
+            let (link, question) = (Arc::clone(&cluster.link), Bytes::from(question.clone()));
+            asking.spawn(async move {
+                let answer = link.ask(peer.id.clone(), question, ANSWER_WITHIN).await.ok();
+                let count = answer.and_then(|bytes| match QueryAnswer::decode(&bytes) {
+                    Ok(QueryAnswer::Count(count)) => Some(count.unwrap_or(0)),
+                    _ => None,
+                });
+                (peer.id, count)
+            });
+        }
+        while let Some(answered) = asking.join_next().await {
+            left.extend(answered.ok());
+        }
+    }
+    left.sort_unstable();
+    let by_peer: Vec<Value> = (left.iter())
+        .filter_map(|(peer, count)| Some((peer, count.filter(|count| *count > 0)?)))
+        .map(|(peer, count)| json!({ "peer": peer, "in_flight": count }))
         .collect();
-    let in_flight: u64 = opinions.iter().map(|opinion| u64::from(opinion.in_flight)).sum();
+    let silent: Vec<&PeerId> = left.iter().filter(|(_, count)| count.is_none()).map(|(peer, _)| peer).collect();
     Some(json!({
-        "since": super::timestamp::of_ms(managed.at_ms),
+        "since": of_ms(managed.at_ms),
         "by": managed.by,
         "timeout_ms": managed.drain_timeout_ms,
-        "in_flight": in_flight,
+        "in_flight": left.iter().filter_map(|(_, count)| *count).map(u64::from).sum::<u64>(),
         "by_peer": by_peer,
+        "missing_peers": silent,
     }))
 }

@@ -10,11 +10,14 @@ use axum::response::Response;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{mpsc, watch};
 use tower::ServiceExt;
 
 use super::router::router;
+use crate::catalog::{self, CatalogHandle};
+use crate::election;
 use crate::gossip::{self, PeerRow};
-use crate::host::Dice;
+use crate::host::{DataFolder, Dice};
 use crate::link::{AskError, Channel, Counts, Events, Link, LinkState, Links, PeerLink, SeenRefusal, To, Waiting};
 use crate::model::limits::API_CONNECTIONS_MAX;
 use crate::model::{
@@ -22,7 +25,7 @@ use crate::model::{
     RegionName, Weight,
 };
 use crate::peer::supervise::{Board, ChildState, ChildStatus, Supervisor};
-use crate::peer::{BoundListener, ClusterHandles, Handles, Readiness};
+use crate::peer::{Agreed, BoundListener, ClusterHandles, Handles, Readiness};
 use crate::view::{self, Changes, Event, View, ViewCell};
 use crate::wire::Refusal;
 
@@ -107,7 +110,34 @@ fn empty() -> Handles {
         }]),
         children: Board::default(),
         readiness: Readiness::default(),
+        agreed: agreed(),
         cluster: None,
+    }
+}
+
+/// A peer that serves by its own file, and whose elector and catalog do not answer.
+fn agreed() -> Agreed {
+    let folder = tempfile::tempdir().unwrap();
+    let file = Arc::new(catalog::Object::new());
+    let source = catalog::Source::File { desired: Arc::clone(&file) };
+    let applied = catalog::Applied { source, catalog: Arc::default(), warnings: Arc::default(), behind: None };
+    let ((_, standing), _) = election::Arguments::channels();
+    let parts = catalog::Parts {
+        own: "ams-1".parse().unwrap(),
+        link: None,
+        standing,
+        applied: watch::channel(Arc::new(applied)).1,
+        asked: mpsc::channel(1).0,
+        elector: mpsc::channel(1).0,
+        store: Arc::new(election::Store::new(folder.path().to_path_buf())),
+        versions: catalog::Versions::new(folder.path().to_path_buf()),
+    };
+    Agreed {
+        catalog: CatalogHandle::new(parts),
+        founding: watch::channel(None).1,
+        follow_file: false,
+        file,
+        data_folder: DataFolder::take(folder.path()).unwrap(),
     }
 }
 
@@ -504,7 +534,7 @@ async fn clients_that_never_read_hold_no_place_for_good_and_no_stop() {
     const READY: &str = "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let bound = super::bind(&super::Settings::new("127.0.0.1:0".parse().unwrap()).unwrap()).unwrap();
     let address = bound.address();
-    let (stop, stopped) = tokio::sync::watch::channel(());
+    let (stop, stopped) = watch::channel(());
     let serving = tokio::spawn(super::serve::serve(bound.listener().unwrap(), router(handles()), stopped));
     let _holders = never_reading(address, API_CONNECTIONS_MAX).await;
     let answer = tokio::time::timeout(PATIENCE, exchange(address, READY)).await.expect("a place is free in the end");

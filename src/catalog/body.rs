@@ -127,9 +127,10 @@ impl Body {
         match &write.change {
             Change::Apply { desired: new } | Change::Rollback { desired: new, .. } => desired.clone_from(new),
             Change::Put { name, pool, content, mode } => {
-                resource::put(&mut desired, name, pool.as_deref(), content.clone(), *mode).map_err(refused)?;
+                resource::put(&mut desired, name, pool.as_deref(), content.clone(), *mode)
+                    .map_err(|error| refused(&error))?;
             }
-            Change::Delete { name } => resource::delete(&mut desired, name).map_err(refused)?,
+            Change::Delete { name } => resource::delete(&mut desired, name).map_err(|error| refused(&error))?,
             Change::Drain { node, timeout_ms } => {
                 self.node(node)?;
                 let timeout = timeout_ms.map(std::time::Duration::from_millis);
@@ -196,7 +197,7 @@ impl Body {
         let name = Name { kind: Kind::Node, id: node.to_string() };
         match resource::find(&self.desired, &name) {
             Some(_) => Ok(()),
-            None => Err(refused(ResourceError::NotFound(name))),
+            None => Err(refused(&ResourceError::NotFound(name))),
         }
     }
 
@@ -222,7 +223,7 @@ impl Body {
     }
 }
 
-fn refused(error: ResourceError) -> WriteRefused {
+fn refused(error: &ResourceError) -> WriteRefused {
     let message = error.to_string();
     match error {
         ResourceError::NotFound(_) => WriteRefused::NotFound { message },

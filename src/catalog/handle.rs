@@ -210,6 +210,8 @@ impl CatalogHandle {
                 };
                 QueryAnswer::Outcome(Outcome::from(outcome).encode())
             }
+            // Routing answers that.
+            Query::InFlight(_) => return,
             Query::Electors(change) => {
                 let outcome: Result<Vec<PeerId>, ElectorsRefused> =
                     self.change_here(change).await.map(|electors| electors.iter().cloned().collect());

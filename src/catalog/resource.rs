@@ -105,7 +105,7 @@ pub enum ResourceError {
 }
 
 /// The resources of a list, as far as they are objects.
-fn list<'d>(object: &'d Object, kind: Kind) -> impl Iterator<Item = &'d Object> {
+fn list(object: &Object, kind: Kind) -> impl Iterator<Item = &Object> {
     object.get(kind.key()).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object)
 }
 

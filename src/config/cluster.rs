@@ -165,7 +165,7 @@ pub(super) fn cluster(s: &mut Section<'_, '_, '_>) -> Option<ClusterSettings> {
                 &ElectorList,
                 "the peers at the seeds",
                 "Who votes first in a new cluster. Needed where a seed's name leads to several peers. The same at every peer; \
-                 once the cluster has a catalog it is of no effect, and `evenkeel electors` changes who votes.",
+                 of no effect once the cluster has a catalog.",
             );
             let expect: Option<NonZeroU8> = s.optional(
                 "expect",

@@ -16,7 +16,7 @@ says everything that is wrong with a file at once and starts nothing; `evenkeel 
 with exit code 64.
 
 The file is TOML, in UTF-8, 4 MiB at most. It is named by `--config`, or by `EVENKEEL_CONFIG`. Durations are a whole number
-and one unit of `ms`, `s`, `m`, `h`, `d`: `\"250ms\"`, `\"5s\"`, `\"2m\"`, `\"1h\"`. Lists of tables, `[[listener]]` and
+and one unit of `ms`, `s`, `m`, `h`, `d`: `\"250ms\"`, `\"5s\"`, `\"2m\"`, `\"1h\"`. Lists of tables, such as `[[listener]]` and
 `[[pool]]`, stand in the file only. An empty variable of the environment counts as not set. `EVENKEEL_API` is no setting: it
 tells `evenkeel status`, `pools` and `nodes` which API to ask, and a peer leaves it alone.
 

@@ -161,6 +161,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether it is the settings file, which is TOML; a catalog is JSON.
+    pub(crate) fn is_of_file(&self) -> bool {
+        self.path.is_some()
+    }
+
     /// Takes note of a key that nobody asked for; false where that is a fault.
     pub(crate) fn keep(&mut self, key: impl FnOnce() -> String) -> bool {
         /// More are only counted.

@@ -472,7 +472,7 @@ impl State {
                 self.arguments.committed.send_replace(Some(Committed { slot, value }));
             }
             Err(error) => {
-                tracing::error!(error, "what is committed cannot be read; this peer goes on with what it had")
+                tracing::error!(error, "what is committed cannot be read; this peer goes on with what it had");
             }
         }
     }

@@ -20,7 +20,8 @@ use crate::host::{self, DataFolder, Dice, Names};
 use crate::link::{Link, Question, Received};
 use crate::model::limits::{QUESTIONS_AT_ONCE_MAX, WRITES_WAITING_MAX};
 use crate::model::{Catalog, Electors, PeerId, Preset};
-use crate::wire::Query;
+use crate::view::ViewCell;
+use crate::wire::{Query, QueryAnswer};
 
 /// Requests of the rest of a peer to its elector that wait.
 const REQUESTS_MAX: usize = 64;
@@ -146,7 +147,7 @@ pub(super) fn agree(
     company: Option<Company>,
     applied: Applied,
     catalog: watch::Sender<Arc<Catalog>>,
-    gossip: Option<mpsc::Sender<Input>>,
+    (gossip, view): (Option<mpsc::Sender<Input>>, &ViewCell),
     dice: Dice,
 ) -> Agreement {
     let Settings { own, preset, desired, follow_file } = settings;
@@ -183,7 +184,7 @@ pub(super) fn agree(
         let founding =
             Founding { founders, own, advertise, seeds, peers, names, standing, told: told.clone(), waits_for };
         children.push(founding.child());
-        children.push(questions_child(questions, handle.clone()));
+        children.push(questions_child(questions, handle.clone(), view.clone()));
         Reach { link, inbox: Arc::new(Mutex::new(election_inbox)) }
     });
     let arguments = election::Arguments {
@@ -242,10 +243,10 @@ fn serves_by_child(applied: watch::Receiver<Arc<Applied>>, gossip: mpsc::Sender<
 }
 
 /// Answers what other peers ask, a bounded number at once; one more is told at once that it is not taken.
-fn questions_child(questions: mpsc::Receiver<Question>, handle: CatalogHandle) -> ChildSpec {
+fn questions_child(questions: mpsc::Receiver<Question>, handle: CatalogHandle, view: ViewCell) -> ChildSpec {
     let questions = Arc::new(Mutex::new(questions));
     ChildSpec::task("questions", move || {
-        let (questions, handle) = (Arc::clone(&questions), handle.clone());
+        let (questions, handle, view) = (Arc::clone(&questions), handle.clone(), view.clone());
         async move {
             let mut questions = questions.lock().await;
             let mut answering = JoinSet::new();
@@ -255,6 +256,13 @@ fn questions_child(questions: mpsc::Receiver<Question>, handle: CatalogHandle) -
                     continue;
                 }
                 match Query::decode(&bytes) {
+                    Ok(Query::InFlight(node)) => {
+                        let view = view.load();
+                        let count = view.node(&node).map(|(_, node)| node.live.in_flight());
+                        if let Ok(bytes) = QueryAnswer::Count(count).encode() {
+                            answer.send(bytes.into());
+                        }
+                    }
                     Ok(query) => {
                         let handle = handle.clone();
                         answering.spawn(async move { handle.answer(query, answer).await });

@@ -138,7 +138,7 @@ impl Peer {
         };
         let inputs = gossip.as_ref().map(|(inputs, _)| inputs.clone());
         let Agreement { handles: agreed, children: agreeing, elector } =
-            agree(agreement, files, company, applied, catalogs.clone(), inputs, Dice::new());
+            agree(agreement, files, company, applied, catalogs.clone(), (inputs, &view), Dice::new());
         let ways = Ways { outputs: events, suspects: suspect_inbox, ends, first_round };
         supervisor.add(health_child(newest, view.clone(), ways, Asker::Nodes(tls.clone()), Dice::new())).await?;
         for part in parts.into_iter().chain(agreeing) {

@@ -47,6 +47,7 @@ pub(super) fn in_cluster() -> Handles {
         address: "10.0.0.2:7940".parse().unwrap(),
         api: Some("127.0.0.1:8080".into()),
         software: Some("evenkeel 0.1.0".into()),
+        catalog: None,
         incarnation: 7,
         heard: now,
         leaving: false,
@@ -87,7 +88,7 @@ pub(super) fn in_cluster() -> Handles {
         api: "127.0.0.1:8080".into(),
         incarnation: 3,
         link: Arc::new(Standing(links)),
-        peers: tokio::sync::watch::channel(peers).1,
+        peers: watch::channel(peers).1,
         gossip: Arc::<gossip::Counts>::default(),
     };
     Handles { cluster: Some(cluster), ..handles() }

@@ -5,6 +5,8 @@
 //! catalog that stands alone: one that a user sends, or one that the cluster agreed on.
 
 mod check;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod names;
 mod node;
 mod pool;

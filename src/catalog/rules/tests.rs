@@ -68,7 +68,7 @@ fn every_fault_is_told_at_once_and_names_what_it_is_about() {
                 "a port is missing; write host:port, or https://host for port 443",
                 Some("write \"db:80\" if that is its port")
             ),
-            (r#"pool "web" node"#, "it is a whole number, not a table", Some("write [[pool.node]]")),
+            (r#"pool "web" node"#, "it is a whole number, not a table", Some("write \"node\": [{ ... }]")),
             (r#"pool "web" name"#, "pool web stands there twice", Some(first)),
             (r#"node "web-1" id"#, "node web-1 stands there twice; a node id is unique in the cluster", Some(first)),
             (r#"route "api" then.pool"#, "there is no such pool", Some("did you mean \"web\"?")),

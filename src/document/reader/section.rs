@@ -360,7 +360,13 @@ impl<'t, 'a> Section<'_, 't, 'a> {
             format!("it is {}, not {wanted}", value.content.name()),
         )
         .found(value.shown.clone())
-        .hint(format!("write {form}"));
+        .hint(if self.reader.is_of_file() {
+            format!("write {form}")
+        } else if form.starts_with("[[") {
+            format!("write \"{key}\": [{{ ... }}]")
+        } else {
+            format!("write \"{key}\": {{ ... }}")
+        });
         self.reader.fault(fault);
     }
 
