@@ -19,7 +19,7 @@ use crate::election;
 use crate::gossip::{self, PeerRow};
 use crate::host::{DataFolder, Dice};
 use crate::link::{AskError, Channel, Counts, Events, Link, LinkState, Links, PeerLink, SeenRefusal, To, Waiting};
-use crate::model::limits::API_CONNECTIONS_MAX;
+use crate::model::limits::{API_BODY_BYTES_MAX, API_CONNECTIONS_MAX};
 use crate::model::{
     Catalog, Health, Member, Members, Node, NodeId, NodeKey, Observation, PeerId, PeerState, Pool, PoolName,
     RegionName, Weight,
@@ -194,7 +194,8 @@ async fn the_shape_of_a_node() {
         "totals": {
             "requests": 12, "answers": {"1xx": 0, "2xx": 11, "3xx": 0, "4xx": 0, "5xx": 1}, "connections": 0,
             "connect_failures": 0, "exchange_failures": 0, "timeouts": 0, "bytes_sent": 0, "bytes_received": 0
-        }
+        },
+        "drain": null
     });
     assert_eq!(node, expected);
     let (_, down) = json_of(&handles(), "/api/v1/nodes/web-2").await;
@@ -275,17 +276,19 @@ async fn a_wrong_question_is_refused_with_what_is_wrong_and_what_to_do() {
 #[tokio::test]
 async fn refusals_made_below_the_handlers_have_the_same_form() {
     let handles = handles();
-    let request = Request::post("/api/v1/nodes").header(header::HOST, "localhost").body(Body::empty()).unwrap();
+    let request = Request::post("/api/v1/peers").header(header::HOST, "localhost").body(Body::empty()).unwrap();
     let response = ask(&handles, request).await;
     assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(response.headers()[header::ALLOW], "GET,HEAD");
     let refusal: Value = serde_json::from_str(&body(response).await).unwrap();
     let expected = json!({
-        "code": "method_not_allowed", "message": "POST is not allowed at /api/v1/nodes", "hint": "use GET or HEAD"
+        "code": "method_not_allowed", "message": "POST is not allowed at /api/v1/peers", "hint": "use GET or HEAD"
     });
     assert_eq!(refusal["error"], expected);
 
-    let request = Request::get("/health").header(header::HOST, "localhost").header(header::CONTENT_LENGTH, "1048577");
+    let request = Request::get("/health")
+        .header(header::HOST, "localhost")
+        .header(header::CONTENT_LENGTH, (API_BODY_BYTES_MAX + 1).to_string());
     let response = ask(&handles, request.body(Body::empty()).unwrap()).await;
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
     assert!(body(response).await.contains("\"body_too_large\""));

@@ -214,7 +214,7 @@ mod tests {
             (r#"{"a": 1e999}"#, "number"),
             ("[1]", "not an object"),
             ("", "EOF"),
-            ("{\"a\": \"\\ud800\"}", "surrogate"),
+            ("{\"a\": \"\\ud800\"}", "hex escape"),
         ] {
             let error = parse(text.as_bytes()).expect_err(text).to_string();
             assert!(error.contains(why), "{text}: {error}");
