@@ -56,7 +56,7 @@ fn whatever_goes_wrong_all_agree_two_seconds_after_it_is_over() {
 #[test]
 fn peers_that_are_told_of_nodes_at_different_times_end_with_the_same_verdicts() {
     for seed in 1..=if is_soak() { 100 } else { 3 } {
-        holds(&format!("--seed {seed} --minutes 5 --nodes 24 --scenario catalogs"));
+        holds(&format!("--seed {seed} --minutes 2 --nodes 24 --scenario catalogs"));
     }
 }
 
