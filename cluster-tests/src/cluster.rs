@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use evenkeel::link::ClusterKey;
@@ -12,6 +13,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::api::{Api, Request, Said};
 use crate::binary;
 use crate::certificates::Authority;
 use crate::network::{Host, Network};
@@ -218,6 +220,64 @@ impl Cluster {
     pub fn json(&self, peer: usize, path: &str) -> Value {
         let running = self.peers[peer].as_ref().expect("the peer runs");
         self.network.host(peer).within(|| running.json(path))
+    }
+
+    /// Where the API of a peer is that runs.
+    #[track_caller]
+    pub fn api(&self, peer: usize) -> Api {
+        let running = self.peers[peer].as_ref().expect("the peer runs");
+        Api { address: running.api(), namespace: Some(self.network.host(peer).namespace()) }
+    }
+
+    /// What a peer's API answers to any request.
+    #[track_caller]
+    pub fn send(&self, peer: usize, request: &Request<'_>) -> Said {
+        let said = self.api(peer).ask(request, PATIENCE);
+        said.unwrap_or_else(|broken| panic!("{} {} at {}: {broken:?}", request.method, request.path, self.id(peer)))
+    }
+
+    /// Who leads, as a peer knows it, and its term; `None`: nobody.
+    #[track_caller]
+    pub fn leader_at(&self, peer: usize) -> Option<(usize, u64)> {
+        let said = self.json(peer, "/api/v1/leader");
+        let id = said["leader"]["id"].as_str()?;
+        let leader = (0..self.peers.len()).find(|&peer| self.id(peer) == id)?;
+        Some((leader, said["term"].as_u64()?))
+    }
+
+    /// Waits until every one of these peers knows the same leader, and that one knows itself.
+    #[track_caller]
+    pub fn wait_led(&self, peers: &[usize]) -> ((usize, u64), Duration) {
+        wait_for("one leader", PATIENCE, || {
+            let first = self.leader_at(*peers.first()?)?;
+            let all = peers.iter().all(|&peer| self.leader_at(peer) == Some(first)) && peers.contains(&first.0);
+            all.then_some(first)
+        })
+    }
+
+    /// Waits until every peer that runs serves by a catalog that the cluster has committed. Before that every elector is needed,
+    /// and after it a majority.
+    #[track_caller]
+    pub fn wait_founded(&self) {
+        let serves = |peer: usize| self.json(peer, "/api/v1/catalog")["revision"].is_u64();
+        let founded = || self.running().into_iter().all(serves);
+        wait_for("a first catalog everywhere", PATIENCE, || founded().then_some(()));
+    }
+
+    /// The folder in which a peer remembers.
+    pub fn memory(&self, peer: usize) -> PathBuf {
+        self.memory.path().join(self.id(peer))
+    }
+
+    /// Starts a peer that was killed, and does not wait until it is ready.
+    pub fn start_peer(&self, peer: usize) -> Process {
+        self.spawn_peer(peer)
+    }
+
+    /// A peer that was started with [`Cluster::start_peer`] is ready.
+    #[track_caller]
+    pub fn await_peer(&mut self, peer: usize, process: Process) {
+        self.peers[peer] = Some(Peer::await_ready_of(process));
     }
 
     /// The peers that run.

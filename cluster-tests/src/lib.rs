@@ -2,6 +2,7 @@
 //!
 //! Nothing here sleeps for luck: [`wait`] asks for a condition until a deadline, and says what it waited for.
 
+pub mod api;
 pub mod binary;
 pub mod certificates;
 pub mod cluster;

@@ -21,8 +21,8 @@ use crate::election::time::Now;
 use crate::host::{self, Dice};
 use crate::link::{Channel, Events, Link, LinkEvent, LinkState, Received, To};
 use crate::model::limits::PEERS_MAX;
-use crate::model::{ClusterId, Electors, PeerId, Revision, Slot, ValueHash};
-use crate::wire::{ElectionMessage, Query, QueryAnswer};
+use crate::model::{ClusterId, Electors, PeerId, Revision, Slot, Term, ValueHash};
+use crate::wire::{ElectionMessage, Query, QueryAnswer, Word};
 
 /// A turn ends after this time even if nothing happened, so that a request to stop is heard.
 const TURN_MAX: Duration = Duration::from_millis(200);
@@ -142,6 +142,8 @@ pub struct State {
     /// One clean-up at a time: one that is late must not remove what came after it began.
     is_cleaning: bool,
     strangers: Vec<(PeerId, ClusterId)>,
+    /// Whose heartbeat of which earlier term was refused last.
+    refused: Option<(PeerId, Term)>,
     damage: Arc<[String]>,
     founders_open: bool,
 }
@@ -202,6 +204,7 @@ impl Actor for ElectionActor {
             kept: BTreeSet::new(),
             is_cleaning: false,
             strangers: Vec::new(),
+            refused: None,
             damage: found.damage.into(),
             founders_open: true,
         };
@@ -291,8 +294,22 @@ impl State {
 
     fn received(&mut self, received: &Received) {
         match ElectionMessage::decode(&received.bytes) {
-            Ok(message) => self.feed(Event::Received { from: received.from.clone(), message }),
+            Ok(message) => {
+                self.look_at_term(&received.from, &message);
+                self.feed(Event::Received { from: received.from.clone(), message });
+            }
             Err(error) => tracing::debug!(peer = %received.from, %error, "an election message cannot be read"),
+        }
+    }
+
+    /// A leader of before speaks still: it is refused, and somebody may want to know.
+    fn look_at_term(&mut self, from: &PeerId, message: &ElectionMessage) {
+        let is_late = matches!(message.word, Word::Beat { .. }) && message.term < self.machine.term();
+        let refused = (from.clone(), message.term);
+        if is_late && self.refused.as_ref() != Some(&refused) {
+            let (of, now) = (message.term, self.machine.term());
+            tracing::warn!(peer = %from, term = %of, own_term = %now, "a heartbeat of an earlier term is refused");
+            self.refused = Some(refused);
         }
     }
 
