@@ -249,7 +249,8 @@ impl Raw {
                 Err(error) => match error.kind() {
                     ErrorKind::Interrupted => continue,
                     ErrorKind::WouldBlock | ErrorKind::TimedOut => Err(Broken::Silent),
-                    _ => Err(Broken::Reset),
+                    ErrorKind::ConnectionReset => Err(Broken::Reset),
+                    _ => Err(Broken::Malformed(format!("reading failed: {error}"))),
                 },
             };
         }
