@@ -106,10 +106,16 @@ fn waits_for(handles: &Handles, standing: &Standing, electors: &[ElectorShown]) 
             gone.join(", ")
         ));
     }
-    if standing.memory == Memory::Lost && standing.committed.is_some() {
-        return Some("this peer has lost its vote and hears all other electors before it votes again".to_owned());
+    if standing.memory == Memory::Lost {
+        let every =
+            "every other elector: this peer does not remember how it voted, and hears all of them before it votes";
+        return Some(every.to_owned());
     }
-    None
+    Some(
+        "an election to come to its end; where it does not, ask /api/v1/leader of every elector: one that has lost its \
+         disk says so, and too many of them need `evenkeel electors forget`"
+            .to_owned(),
+    )
 }
 
 fn warnings(handles: &Handles, standing: &Standing) -> Vec<String> {
@@ -119,10 +125,8 @@ fn warnings(handles: &Handles, standing: &Standing) -> Vec<String> {
         let unwise = standing.electors.as_ref().and_then(Electors::warning);
         warnings.extend(unwise.map(|warning| warning.to_string()));
     }
-    if standing.disk_failing || handles.agreed.data_folder.failing().is_some() {
-        let why = handles.agreed.data_folder.failing().unwrap_or("its ballot cannot be written");
-        warnings.push(format!("this peer's disk fails, so it votes for nobody: {why}"));
-    }
+    let failing = standing.disk_failing.as_deref().or(handles.agreed.data_folder.failing());
+    warnings.extend(failing.map(|why| format!("this peer's disk fails, so it votes for nobody: {why}")));
     warnings.extend(standing.damage.iter().map(|damage| format!("damaged when this peer started: {damage}")));
     let strangers = standing.strangers.iter();
     warnings.extend(strangers.map(|(peer, cluster)| {

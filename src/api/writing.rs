@@ -137,6 +137,13 @@ pub(super) fn refused(refused: WriteRefused) -> ApiError {
         WriteRefused::TooLarge { .. } => {
             ApiError::write(StatusCode::PAYLOAD_TOO_LARGE, "catalog_too_large", message, "a catalog has at most 4 MiB")
         }
+        WriteRefused::Busy => ApiError::write(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too_many_writes",
+            message,
+            "nothing was done; send it again in a second",
+        )
+        .retry_after(1),
         WriteRefused::Unavailable { message } => ApiError::write(
             StatusCode::SERVICE_UNAVAILABLE,
             "no_leader",

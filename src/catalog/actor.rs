@@ -274,8 +274,7 @@ impl State {
                 );
             }
             Offered::Full(reply) => {
-                let message = "too many writes wait; ask again in a second".to_owned();
-                answer(reply, Err(WriteRefused::Unavailable { message }));
+                answer(reply, Err(WriteRefused::Busy));
             }
         }
     }

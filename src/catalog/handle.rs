@@ -104,9 +104,10 @@ impl CatalogHandle {
         let deadline = host::now() + WRITE_LIMIT;
         let id = write.id.clone();
         let mut perhaps_done = false;
+        let mut last = no_leader();
         let written = loop {
             if host::now() >= deadline {
-                return Err(if perhaps_done { WriteRefused::OutcomeUnknown { id } } else { no_leader() });
+                return Err(if perhaps_done { WriteRefused::OutcomeUnknown { id } } else { last });
             }
             let Some(leader) = self.leader(deadline).await else {
                 return Err(if perhaps_done { WriteRefused::OutcomeUnknown { id } } else { no_leader() });
@@ -115,7 +116,8 @@ impl CatalogHandle {
             match asked.unwrap_or(Err(WriteRefused::OutcomeUnknown { id: id.clone() })) {
                 Ok(written) => break written,
                 Err(WriteRefused::OutcomeUnknown { .. }) => perhaps_done = true,
-                Err(refused) if refused.may_pass() => {}
+                Err(WriteRefused::NotLeading) => {}
+                Err(refused) if refused.may_pass() => last = refused,
                 Err(refused) => return Err(refused),
             }
             sleep(AGAIN_AFTER).await;

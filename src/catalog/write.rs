@@ -177,7 +177,10 @@ pub enum WriteRefused {
         /// Bytes that it would have.
         length: usize,
     },
-    /// Nobody leads, or too many writes wait. Nothing was done.
+    /// Too many writes wait. Nothing was done.
+    #[error("too many writes wait")]
+    Busy,
+    /// Nobody leads, or whoever leads cannot write. Nothing was done.
     #[error("{message}")]
     Unavailable {
         /// Why.
@@ -227,7 +230,7 @@ impl WriteRefused {
 
     /// Whether the same write may be done if it is asked for again.
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::OutcomeUnknown { .. } | Self::NotLeading)
+        matches!(self, Self::Busy | Self::Unavailable { .. } | Self::OutcomeUnknown { .. } | Self::NotLeading)
     }
 }
 

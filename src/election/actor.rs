@@ -142,6 +142,8 @@ pub struct State {
     /// One clean-up at a time: one that is late must not remove what came after it began.
     is_cleaning: bool,
     strangers: Vec<(PeerId, ClusterId)>,
+    /// Why a value or the ballot could not be written when that was tried last.
+    disk: Option<String>,
     /// Whose heartbeat of which earlier term was refused last.
     refused: Option<(PeerId, Term)>,
     damage: Arc<[String]>,
@@ -156,9 +158,17 @@ enum Done {
         reply: oneshot::Sender<Result<ValueHash, Refused>>,
         stored: Result<(), String>,
     },
-    Fetched(ValueHash, Result<(), String>),
+    Fetched(ValueHash, Result<(), Unfetched>),
     Read(Slot, Result<Arc<Value>, String>),
     Kept,
+}
+
+/// Why a value was not fetched.
+enum Unfetched {
+    /// Whoever has it did not send it.
+    Elsewhere(String),
+    /// It came, and cannot be written here.
+    Disk(String),
 }
 
 enum Woken {
@@ -204,6 +214,7 @@ impl Actor for ElectionActor {
             kept: BTreeSet::new(),
             is_cleaning: false,
             strangers: Vec::new(),
+            disk: None,
             refused: None,
             damage: found.damage.into(),
             founders_open: true,
@@ -394,16 +405,20 @@ impl State {
         let link = self.arguments.reach.as_ref().map(|reach| Arc::clone(&reach.link));
         self.tasks.spawn(async move {
             let fetched = async {
-                let link = link.ok_or("there is nobody to ask")?;
-                let question = Query::Value(value).encode().map_err(|error| error.to_string())?;
-                let answered = link.ask(from, question.into(), FETCH_LIMIT).await.map_err(|error| error.to_string())?;
+                let elsewhere = |error: &dyn std::fmt::Display| Unfetched::Elsewhere(error.to_string());
+                let link = link.ok_or_else(|| elsewhere(&"there is nobody to ask"))?;
+                let question = Query::Value(value).encode().map_err(|error| elsewhere(&error))?;
+                let answered = link.ask(from, question.into(), FETCH_LIMIT).await.map_err(|error| elsewhere(&error))?;
                 let QueryAnswer::Bytes(Some(bytes)) =
-                    QueryAnswer::decode(&answered).map_err(|error| error.to_string())?
+                    QueryAnswer::decode(&answered).map_err(|error| elsewhere(&error))?
                 else {
-                    return Err("it has not got it".to_owned());
+                    return Err(elsewhere(&"it has not got it"));
                 };
+                if ValueHash::of(&bytes) != value {
+                    return Err(elsewhere(&"it sent something else"));
+                }
                 let written = spawn_blocking(move || store.write(value, &bytes).map(drop)).await;
-                written.map_err(|error| error.to_string())?
+                written.map_err(|error| elsewhere(&error))?.map_err(Unfetched::Disk)
             };
             Done::Fetched(value, fetched.await)
         });
@@ -442,26 +457,37 @@ impl State {
     fn done(&mut self, done: Done) {
         match done {
             Done::Persisted(number, Ok(())) => {
+                self.disk_works();
                 self.feed(Event::Persisted(number));
                 self.clean_up();
             }
             Done::Persisted(number, Err(error)) => {
-                if !self.machine.is_disk_failing() {
-                    tracing::error!(error, "the ballot cannot be written; this peer votes for nobody until it can");
-                }
+                self.disk_failed(error);
                 self.feed(Event::PersistFailed(number));
             }
-            Done::Stored { reply, stored: Err(error), .. } => answer(reply, Err(Refused::Disk(error))),
+            Done::Stored { reply, stored: Err(error), .. } => {
+                self.disk_failed(error.clone());
+                answer(reply, Err(Refused::Disk(error)));
+                self.feed(Event::DiskFailed);
+            }
             Done::Stored { on, hash, reply, stored: Ok(()) } => {
+                self.disk_works();
                 let asked = self.ask(Event::Propose { on, value: hash });
                 if asked.is_err() {
                     self.arguments.store.unpin([hash]);
                 }
                 answer(reply, asked.map(|()| hash).map_err(Refused::from));
             }
-            Done::Fetched(value, Ok(())) => self.feed(Event::Fetched(value)),
-            Done::Fetched(value, Err(error)) => {
+            Done::Fetched(value, Ok(())) => {
+                self.disk_works();
+                self.feed(Event::Fetched(value));
+            }
+            Done::Fetched(value, Err(Unfetched::Elsewhere(error))) => {
                 tracing::debug!(?value, error, "a value could not be fetched; it is tried again");
+                self.feed(Event::FetchFailed(value));
+            }
+            Done::Fetched(value, Err(Unfetched::Disk(error))) => {
+                self.disk_failed(error);
                 self.feed(Event::FetchFailed(value));
             }
             Done::Read(slot, value) => self.has_read(slot, value),
@@ -469,6 +495,23 @@ impl State {
                 self.is_cleaning = false;
                 self.clean_up();
             }
+        }
+    }
+
+    /// Told once, until it works again.
+    fn disk_failed(&mut self, error: String) {
+        if self.disk.is_none() {
+            tracing::error!(
+                error,
+                "this peer's disk fails: it votes for nobody and takes up nothing new until that is mended"
+            );
+        }
+        self.disk = Some(error);
+    }
+
+    fn disk_works(&mut self) {
+        if self.disk.take().is_some() {
+            tracing::info!("this peer's disk takes what is written again");
         }
     }
 
@@ -522,7 +565,7 @@ impl State {
             cluster: self.machine.cluster(),
             committed: self.machine.committed().map(|slot| slot.revision),
             takes_changes: self.machine.takes_changes(),
-            disk_failing: self.machine.is_disk_failing(),
+            disk_failing: self.disk.as_deref().map(Arc::from),
             damage: Arc::clone(&self.damage),
             strangers: if *self.strangers == *before.strangers {
                 Arc::clone(&before.strangers)

@@ -41,9 +41,9 @@ impl Election {
         Ok(Slot { electors, ..slot })
     }
 
-    /// Whether a majority of these has answered lately.
+    /// Whether a majority of these has answered lately. Who is no elector yet is told less often.
     fn is_answered_by(&self, electors: &Electors, now: Now) -> bool {
-        let silence = self.settings.pace.min_timeout.get();
+        let silence = self.settings.pace.min_timeout.get().max(self.settings.pace.between_announcements() * 2);
         self.answered_by(electors, now.boot()).is_some_and(|answered| now.boot() <= answered.after(silence))
     }
 

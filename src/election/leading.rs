@@ -53,7 +53,7 @@ pub(super) struct Progress {
 /// Heartbeats whose sending is remembered. An answer to an older one says nothing about now.
 const SENT_MAX: usize = 32;
 /// Every so many heartbeats also reach those that are no electors: what they have to know can wait, and they are many.
-const ANNOUNCED_EVERY: u64 = 8;
+pub(super) const ANNOUNCED_EVERY: u32 = 8;
 
 impl Leading {
     /// Somebody has come who may not know what is committed.
@@ -113,7 +113,7 @@ impl Election {
         }
         leading.beat_at = now.at + pace.heartbeat;
         let newest = committed.as_ref().map(Slot::newness);
-        let announces = leading.announced != newest || leading.number % ANNOUNCED_EVERY == 1;
+        let announces = leading.announced != newest || leading.number % u64::from(ANNOUNCED_EVERY) == 1;
         if announces {
             leading.announced = newest;
         }

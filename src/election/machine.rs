@@ -125,6 +125,8 @@ impl Election {
             Event::Propose { on, value } => self.propose(on, value, dice),
             Event::Change(change) => self.change(change, now),
             Event::Forget(peer) => self.forget(&peer, now),
+            // As where a ballot cannot be written: another one shall lead.
+            Event::DiskFailed => self.resign(now, dice),
             Event::Stop => {
                 self.stopping = true;
                 self.resign(now, dice);
@@ -296,11 +298,6 @@ impl Election {
     /// Whether it leads and has committed something in its term: from then on it takes changes.
     pub fn takes_changes(&self) -> bool {
         matches!(&self.role, Role::Leading(leading) if leading.has_committed)
-    }
-
-    /// Whether its ballot could not be written the last time that this was tried.
-    pub fn is_disk_failing(&self) -> bool {
-        self.journal.retry_at.is_some()
     }
 
     /// Who votes, as far as this peer knows; before a first value those that its settings name.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::election::leading::ANNOUNCED_EVERY;
 use crate::host::Dice;
 use crate::model::{MinTimeout, PeerId, Preset};
 
@@ -54,6 +55,11 @@ impl Pace {
     #[cfg(test)]
     pub(super) fn timeless() -> Self {
         Self { heartbeat: Duration::ZERO, min_timeout: MinTimeout::default(), again: (Duration::ZERO, Duration::ZERO) }
+    }
+
+    /// Between two heartbeats that reach those that are no electors.
+    pub(super) fn between_announcements(&self) -> Duration {
+        self.heartbeat * ANNOUNCED_EVERY
     }
 
     /// How long to wait before asking again after a split vote.

@@ -27,8 +27,8 @@ pub struct Standing {
     pub committed: Option<Revision>,
     /// As a leader it has committed something in its term, so that it takes changes.
     pub takes_changes: bool,
-    /// Its ballot could not be written when that was tried last: it takes no part until it can.
-    pub disk_failing: bool,
+    /// Why what it has to remember could not be written when that was tried last: it takes no part until it can.
+    pub disk_failing: Option<Arc<str>>,
     /// What was damaged on its disk when it started, for people.
     pub damage: Arc<[String]>,
     /// Peers of this cluster's name that have another cluster's value.
@@ -47,7 +47,7 @@ impl Standing {
             cluster: None,
             committed: None,
             takes_changes: false,
-            disk_failing: false,
+            disk_failing: None,
             damage: Arc::default(),
             strangers: Arc::default(),
         }

@@ -120,7 +120,7 @@ async fn a_peer_that_cannot_write_does_not_lead_and_does_once_it_can() {
     // A folder where the ballot would be written: that fails for every user.
     std::fs::create_dir(folder.path().join("ballot.new")).unwrap();
     let mut peer = start(&folder).await;
-    peer.standing.wait_for(|standing| standing.disk_failing).await.unwrap();
+    peer.standing.wait_for(|standing| standing.disk_failing.is_some()).await.unwrap();
     assert_eq!(peer.standing.borrow().leadership, Leadership::Nobody);
     std::fs::remove_dir(folder.path().join("ballot.new")).unwrap();
     peer.leads(true).await;
