@@ -18,7 +18,8 @@ use cluster_tests::report;
 use cluster_tests::wait::{PATIENCE, pause, pause_async, wait_until_async};
 use cluster_tests::witness::Witness;
 use evenkeel::link::{
-    AuthorityFiles, Channel, ClusterKey, Identity, Inboxes, KeyRing, Link, QuicLink, Settings, Timing, To, TrustSource,
+    AuthorityFiles, Channel, ClusterKey, Identity, Inboxes, KeyRing, Link, Protocols, QuicLink, Settings, Timing, To,
+    TrustSource,
 };
 use evenkeel::wire::Hint;
 use fastrand::Rng;
@@ -88,6 +89,7 @@ fn settings(id: &str, trust: TrustSource) -> Settings {
         advertise: Some("10.77.0.4:1".parse().unwrap()),
         trust,
         timing: Timing::LAN,
+        protocols: Protocols::OWN,
     }
 }
 

@@ -9,7 +9,7 @@ use super::peer::ADDRESS;
 use crate::document::{Choice, Content, Fault, Form, ListOf, Section, Words, Wrong, name, quoted, whole};
 use crate::election::Founders;
 use crate::gossip::Seed;
-use crate::link::{KeyRing, TrustSource};
+use crate::link::{KeyRing, Protocols, TrustSource};
 use crate::model::limits::{ELECTORS_MAX, SEEDS_MAX};
 use crate::model::{ClusterName, Electors, PeerId, Preset};
 use crate::peer::ClusterSettings;
@@ -203,7 +203,7 @@ pub(super) fn cluster(s: &mut Section<'_, '_, '_>) -> Option<ClusterSettings> {
                 s.reader().fault(fault);
                 return None;
             }
-            Some(ClusterSettings { name, listen, advertise, seeds, preset, trust, founders })
+            Some(ClusterSettings { name, listen, advertise, seeds, preset, trust, protocols: Protocols::OWN, founders })
         },
     )
 }

@@ -13,6 +13,7 @@ mod keep;
 mod key;
 pub mod memory;
 mod outbox;
+mod protocols;
 mod quic;
 mod refusals;
 mod settle;
@@ -39,6 +40,7 @@ use crate::wire::{Advertised, Hello, Software};
 
 pub use events::{Events, LinkEvent};
 pub use key::{ClusterKey, Fingerprint, KeyError, KeyFileError, KeyRing};
+pub use protocols::Protocols;
 pub use quic::{QuicLink, StartError};
 pub use refusals::SeenRefusal;
 pub use table::{ChannelCounts, Counts, LinkState, Links, PeerLink};
@@ -290,6 +292,8 @@ pub struct Settings {
     pub trust: TrustSource,
     /// How soon a silent link counts as lost.
     pub timing: Timing,
+    /// What it speaks.
+    pub protocols: Protocols,
 }
 
 /// How soon a silent link counts as lost: after `idle` and up to one `keep_alive`. Lower finds dead peers sooner and takes a

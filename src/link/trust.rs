@@ -25,10 +25,9 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use zeroize::Zeroizing;
 
 use super::key::{ClusterKey, KeyRing, ResetSecret};
+use super::protocols::Protocols;
 use crate::model::{ClusterName, PeerId};
 
-/// The protocol that peers speak. A version that cannot speak it offers another name.
-const ALPN: &[u8] = b"evenkeel/1";
 /// What the cluster's name in a certificate ends with.
 const CLUSTER_SUFFIX: &str = ".cluster.evenkeel";
 /// What a peer's name in a certificate ends with.
@@ -119,7 +118,12 @@ pub(super) struct Trust {
 
 impl Trust {
     /// Sets up trust for the peer `id` of `cluster`.
-    pub(super) fn new(source: &TrustSource, cluster: &ClusterName, id: &PeerId) -> Result<Self, TrustError> {
+    pub(super) fn new(
+        source: &TrustSource,
+        protocols: Protocols,
+        cluster: &ClusterName,
+        id: &PeerId,
+    ) -> Result<Self, TrustError> {
         let cluster_name = name_of_cluster(cluster)?;
         let id_name = name_of_peer(id)?;
         let provider = Arc::new(aws_lc_rs::default_provider());
@@ -135,8 +139,8 @@ impl Trust {
             }
         }
         Ok(Self {
-            client: Arc::new(client(&provider, &roots, chain.clone(), key.clone_key())?),
-            server: Arc::new(server(&provider, roots, chain, key)?),
+            client: Arc::new(client(&provider, &roots, protocols, chain.clone(), key.clone_key())?),
+            server: Arc::new(server(&provider, roots, protocols, chain, key)?),
             cluster_name,
         })
     }
@@ -245,6 +249,7 @@ fn authority(key: &ClusterKey) -> Result<CertifiedIssuer<'static, KeyPair>, Trus
 fn client(
     provider: &Arc<CryptoProvider>,
     roots: &Arc<RootCertStore>,
+    protocols: Protocols,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 ) -> Result<ClientConfig, TrustError> {
@@ -252,7 +257,7 @@ fn client(
         .with_protocol_versions(&[&TLS13])?
         .with_root_certificates(Arc::clone(roots))
         .with_client_auth_cert(chain, key)?;
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = protocols.names();
     // A resumed session would be judged by the keys of the day it began, and not by those of a rotation since.
     config.resumption = rustls::client::Resumption::disabled();
     Ok(config)
@@ -261,6 +266,7 @@ fn client(
 fn server(
     provider: &Arc<CryptoProvider>,
     roots: Arc<RootCertStore>,
+    protocols: Protocols,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 ) -> Result<ServerConfig, TrustError> {
@@ -271,7 +277,7 @@ fn server(
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = protocols.names();
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
     Ok(config)
@@ -315,7 +321,8 @@ mod tests {
     #[test]
     fn an_id_that_no_certificate_can_carry_is_refused_at_start() {
         let new = |cluster: &str, id: &str| {
-            Trust::new(&TrustSource::Keys(ring(0)), &cluster.parse().unwrap(), &id.parse().unwrap()).map(|_| ())
+            Trust::new(&TrustSource::Keys(ring(0)), Protocols::OWN, &cluster.parse().unwrap(), &id.parse().unwrap())
+                .map(|_| ())
         };
         for good in ["ams-1", "peer_7", "a.b", "10.0.0.1", "0", &"x".repeat(63)] {
             assert_eq!(new("prod", good), Ok(()), "{good}");
@@ -339,8 +346,9 @@ mod tests {
                 key: Zeroizing::new(key.serialize_pem().into_bytes()),
             })
         };
-        let new =
-            |source: &TrustSource| Trust::new(source, &"prod".parse().unwrap(), &"ams-1".parse().unwrap()).map(|_| ());
+        let new = |source: &TrustSource| {
+            Trust::new(source, Protocols::OWN, &"prod".parse().unwrap(), &"ams-1".parse().unwrap()).map(|_| ())
+        };
         let [peer, cluster] = ["ams-1.peer.evenkeel", "prod.cluster.evenkeel"];
         assert_eq!(new(&files(&[peer, cluster, "host.example"])), Ok(()));
         assert_eq!(new(&files(&[peer])), Err(TrustError::NameMissing(cluster.to_owned())));

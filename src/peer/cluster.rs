@@ -13,7 +13,7 @@ use crate::election::Founders;
 use crate::gossip::{self, Gossip, Input, Memory, News, Output, Pace, PeerRow, Seed};
 use crate::health;
 use crate::host::{self, Incarnations, Names};
-use crate::link::{self, Channel, Inboxes, Link, Question, Received, Timing, To, TrustSource};
+use crate::link::{self, Channel, Inboxes, Link, Protocols, Question, Received, Timing, To, TrustSource};
 use crate::model::limits::GOSSIP_INPUTS_MAX;
 use crate::model::{ClusterName, Member, Members, NodeId, PeerId, Preset, RegionName};
 use crate::view::{self, ViewCell};
@@ -42,6 +42,8 @@ pub struct ClusterSettings {
     pub preset: Preset,
     /// Whom it takes.
     pub trust: TrustSource,
+    /// What it speaks with them.
+    pub protocols: Protocols,
     /// Who votes first, where the cluster is new.
     pub founders: Founders,
 }
@@ -112,6 +114,7 @@ pub(super) fn link_settings(settings: &ClusterSettings, own: &Own) -> link::Sett
         advertise: settings.advertise.map(Advertised::get),
         trust: settings.trust.clone(),
         timing: timing(settings.preset),
+        protocols: settings.protocols,
     }
 }
 

@@ -13,7 +13,7 @@ use super::{PEERS, log_settings};
 use crate::catalog::rules::{self, Unknown};
 use crate::election::Founders;
 use crate::gossip::Seed;
-use crate::link::{KeyRing, TrustSource};
+use crate::link::{KeyRing, Protocols, TrustSource};
 use crate::model::{Electors, ListenerName, PeerId, PoolName, Preset, RegionName};
 use crate::proxy::{Http, Idle, Listener, Protocol};
 use crate::{Running, StartError, api, config, peer, proxy};
@@ -138,6 +138,7 @@ fn settings(number: u16, nodes: &[SampleNode], folder: &Path) -> Result<config::
                 advertise: None,
                 seeds: Vec::new(),
                 preset: Preset::Local,
+                protocols: Protocols::OWN,
                 founders: Founders::Named(founders()?),
             }),
         },

@@ -28,6 +28,7 @@ use tokio::time::timeout;
 
 use super::events::Subscribers;
 use super::keep::{Keeper, Output, Token};
+use super::protocols::Protocols;
 use super::talk::Talk;
 use super::trust::Trust;
 use super::{
@@ -74,8 +75,8 @@ pub struct QuicLink {
 impl QuicLink {
     /// Binds the port and takes peers from now on. Must be called in a runtime, on which all its tasks then run.
     pub fn start(settings: &Settings) -> Result<(Self, Inboxes), StartError> {
-        let Settings { own, listen, advertise, trust: source, timing } = settings;
-        let trust = Trust::new(source, &own.cluster, &own.id)?;
+        let Settings { own, listen, advertise, trust: source, timing, protocols } = settings;
+        let trust = Trust::new(source, *protocols, &own.cluster, &own.id)?;
         let (client, server) = endpoint::configs(&trust, *timing)?;
         let bind_error = |error| StartError::Bind { address: *listen, error };
         let socket = endpoint::bind(*listen).map_err(bind_error)?;
@@ -101,6 +102,7 @@ impl QuicLink {
             client: ArcSwap::from_pointee(Dialing { config: client, trust }),
             inlets,
             timing: *timing,
+            protocols: *protocols,
             runtime: Handle::current(),
             has_changed: Notify::new(),
         });
@@ -126,7 +128,7 @@ impl QuicLink {
             let core = self.shared.lock();
             (core.keeper.own().cluster.clone(), core.keeper.own().id.clone())
         };
-        let trust = Trust::new(source, &cluster, &id)?;
+        let trust = Trust::new(source, self.shared.protocols, &cluster, &id)?;
         let (client, server) = endpoint::configs(&trust, self.shared.timing)?;
         self.shared.endpoint.set_server_config(Some(server));
         self.shared.client.store(Arc::new(Dialing { config: client, trust }));
@@ -215,6 +217,7 @@ struct Shared {
     client: ArcSwap<Dialing>,
     inlets: Inlets,
     timing: Timing,
+    protocols: Protocols,
     runtime: Handle,
     /// The next deadline of the keeper may be another one.
     has_changed: Notify,

@@ -45,6 +45,7 @@ impl Machine {
             advertise: None,
             trust: self.trust.clone(),
             timing: TIMING,
+            protocols: Protocols::OWN,
         };
         let (stop, is_stopped) = oneshot::channel();
         let (started, has_started) = mpsc::sync_channel(1);
@@ -195,7 +196,7 @@ struct Rogue {
 impl Rogue {
     fn new(machine: &Machine, certified: &str) -> Self {
         let id: PeerId = certified.parse().unwrap();
-        let trust = Trust::new(&machine.trust, &machine.cluster.parse().unwrap(), &id).unwrap();
+        let trust = Trust::new(&machine.trust, Protocols::OWN, &machine.cluster.parse().unwrap(), &id).unwrap();
         let (client, server) = endpoint::configs(&trust, TIMING).unwrap();
         let socket = endpoint::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let endpoint = endpoint::open(socket, &machine.trust.reset_secret(&id), server).unwrap();
@@ -318,6 +319,7 @@ async fn a_port_that_is_taken_and_an_address_that_nobody_can_dial_are_told_at_st
         advertise: None,
         trust: machine.trust.clone(),
         timing: TIMING,
+        protocols: Protocols::OWN,
     };
     assert!(matches!(QuicLink::start(&settings(ams.address)), Err(StartError::Bind { .. })));
     let error = QuicLink::start(&settings("0.0.0.0:0".parse().unwrap())).unwrap_err();
