@@ -266,7 +266,7 @@ impl Cluster {
 
     /// The folder in which a peer remembers.
     pub fn memory(&self, peer: usize) -> PathBuf {
-        self.memory.path().join(self.id(peer))
+        self.memory.path().join(self.id(peer)).join("state")
     }
 
     /// Starts a peer that was killed, and does not wait until it is ready.

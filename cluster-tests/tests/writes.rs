@@ -2,8 +2,9 @@
 //! killed and cut off. What they were told is all that is looked at afterwards.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, RwLock};
+use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
 use cluster_tests::api::{Api, Request, Said};
@@ -89,10 +90,10 @@ impl Client<'_> {
 }
 
 /// Kills peers and cuts some off, a majority always left or soon back, until the clients are done.
-fn disturb(cluster: &mut Cluster, apis: &Apis, is_over: &AtomicBool) -> (usize, usize) {
+fn disturb(cluster: &mut Cluster, apis: &Apis, is_over: impl Fn() -> bool) -> (usize, usize) {
     let mut dice = fastrand::Rng::with_seed(4);
     let (mut kills, mut cuts) = (0, 0);
-    while !is_over.load(SeqCst) {
+    while !is_over() {
         pause(Duration::from_millis(500));
         let victim = dice.usize(0..usize::from(PEERS));
         // Half of the time it is the leader.
@@ -128,7 +129,7 @@ fn of_hundreds_of_conditional_writes_while_peers_are_killed_and_cut_none_is_lost
     let made = cluster.send(0, &Request::write("PUT", COUNTER, json!({ "capacity": "1/s" })));
     assert_eq!(made.status, 200, "{}", made.json);
     let apis: Apis = RwLock::new((0..usize::from(PEERS)).map(|peer| Some(cluster.api(peer))).collect());
-    let (acknowledged, is_over) = (Mutex::new(Vec::new()), AtomicBool::new(false));
+    let acknowledged = Mutex::new(Vec::new());
     let count = AtomicUsize::new(0);
     let writes = if is_soak() { WRITES_SOAK } else { WRITES };
     let began = host::now();
@@ -147,12 +148,10 @@ fn of_hundreds_of_conditional_writes_while_peers_are_killed_and_cut_none_is_lost
                 })
             })
             .collect();
-        let disturbed = scope.spawn(|| disturb(&mut cluster, &apis, &is_over));
-        let ended: Vec<_> = clients.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
-        is_over.store(true, SeqCst);
-        let disturbed = disturbed.join().expect("peers come back");
-        for client in ended {
-            client.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        // On this thread: what a thread has started ends with it.
+        let disturbed = disturb(&mut cluster, &apis, || clients.iter().all(ScopedJoinHandle::is_finished));
+        for client in clients {
+            client.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         }
         disturbed
     });

@@ -66,7 +66,10 @@ impl DataFolder {
 
     fn lock_file(path: &Path) -> io::Result<File> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path.join(LOCK))
+        let lock = path.join(LOCK);
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock)?;
+        // A file that is open for writing would keep the disk from being mounted for reading alone.
+        File::open(lock)
     }
 
     /// Where it is.
