@@ -4,15 +4,17 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Instant;
 
+use cluster_tests::api::{Api, Request};
+use cluster_tests::load::{Load, Plan, failures};
 use cluster_tests::node::TestNode;
-use cluster_tests::peer::{Peer, write_settings};
+use cluster_tests::peer::{Peer, evenkeel, write_settings};
 use cluster_tests::raw::Raw;
 use cluster_tests::settings::{Pool, Settings};
 use cluster_tests::wait::{PATIENCE, wait_until};
 use evenkeel::host;
 use evenkeel::link::ClusterKey;
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A peer of a cluster that trusts whoever has the keys of this file.
 fn peer(id: &str, key_file: &Path, seeds: &[SocketAddr]) -> Peer {
@@ -63,6 +65,7 @@ fn reload(peer: &mut Peer, said: &str) {
 }
 
 const TAKEN: &str = "the cluster's keys are taken";
+const FOLLOWED: &str = "the catalog follows this peer's file";
 const REFUSED: &str = "the settings were read again and refused";
 
 #[test]
@@ -77,12 +80,88 @@ fn a_hang_up_ends_nothing_and_what_takes_a_restart_is_said() {
     let changed = Settings::default().serve("http", pool().line("retries = 0")).peer_line("drain = \"1s\"");
     write_settings(peer.process().folder(), &changed.evenkeel_toml());
     reload(&mut peer, "these settings changed and take a restart");
-    assert!(peer.process().log().contains("[peer], [[pool]]"), "{}", peer.process().log());
+    assert!(peer.process().log().contains("sections=\"[peer]\""), "{}", peer.process().log());
+    peer.process().wait_log("the new pool", PATIENCE, |log| log.contains(FOLLOWED).then_some(()));
     write_settings(peer.process().folder(), "[peer]\nid = 7\n[pool]\n");
     reload(&mut peer, REFUSED);
     assert!(peer.process().log().contains("peer.id"), "every fault is in the log: {}", peer.process().log());
     assert_eq!(Raw::connect(peer.listener("web")).get("/").status, 200);
     assert_eq!(peer.process().terminate().code(), Some(0));
+}
+
+/// A peer of one node behind listener `web`, with these lines below; and another node, which is not in its file.
+fn shop(lines: &str) -> (Peer, [TestNode; 2]) {
+    let nodes = [TestNode::start("a"), TestNode::start("b")];
+    let peer = Peer::start_file(&format!("{}{lines}", of_nodes([nodes[0].address()]).evenkeel_toml()), &[]);
+    wait_until("the first catalog", || catalog(&peer)["source"] == "cluster");
+    (peer, nodes)
+}
+
+fn of_nodes(nodes: impl IntoIterator<Item = SocketAddr>) -> Settings {
+    Settings::default().serve("http", Pool::new("web").unchecked().nodes(nodes))
+}
+
+fn catalog(peer: &Peer) -> Value {
+    peer.json("/api/v1/catalog")
+}
+
+fn served_by(peer: &Peer) -> String {
+    Raw::connect(peer.listener("web")).get("/").text().trim_end().to_owned()
+}
+
+#[test]
+fn a_catalog_that_follows_the_file_is_changed_by_a_reload_and_no_connection_is_dropped() {
+    let (mut peer, nodes) = shop("");
+    assert_eq!(catalog(&peer)["file"], json!({"follow": true, "differs": false}));
+    let load = Load::start(&Plan::get(peer.listener("web"), 200));
+    wait_until("traffic", || load.count() > 50);
+    let mut kept = Raw::connect(peer.listener("web"));
+    for node in [&nodes[1], &nodes[0], &nodes[1]] {
+        write_settings(peer.process().folder(), &of_nodes([node.address()]).evenkeel_toml());
+        reload(&mut peer, FOLLOWED);
+        wait_until("traffic at the other node", || served_by(&peer) == node.name());
+        assert_eq!(kept.get("/").status, 200, "a connection of a client outlives it");
+        assert_eq!(catalog(&peer)["file"]["differs"], false);
+        let count = load.count();
+        wait_until("more traffic", || load.count() > count + 20);
+    }
+    assert_eq!(failures(&load.stop(), 10), [""; 0]);
+
+    // What was changed through the API in between goes with the next reload, also of a file that is as it was.
+    let api = Api { address: peer.api(), namespace: None };
+    let post = Request::write("POST", "/api/v1/pools", json!({"name": "api"}));
+    assert_eq!(api.ask(&post, PATIENCE).expect("an answer").status, 201);
+    assert_eq!(catalog(&peer)["file"]["differs"], true);
+    reload(&mut peer, FOLLOWED);
+    wait_until("the file to count again", || catalog(&peer)["file"]["differs"] == false);
+
+    let revision = catalog(&peer)["revision"].clone();
+    write_settings(peer.process().folder(), "[[pool]]\nname = \"web\"\nstrategy = \"rond\"\nretires = 1\n");
+    reload(&mut peer, REFUSED);
+    let log = peer.log();
+    assert!(log.contains("strategy") && log.contains("retires"), "every fault is in the log: {log}");
+    let unled = Settings::default().serve("http", Pool::new("www").unchecked().nodes([nodes[0].address()]));
+    write_settings(peer.process().folder(), &unled.evenkeel_toml());
+    reload(&mut peer, "the catalog part of the file is not applied");
+    assert_eq!((served_by(&peer).as_str(), &catalog(&peer)["revision"]), ("b", &revision));
+    assert_eq!(catalog(&peer)["file"]["differs"], true);
+}
+
+#[test]
+fn a_catalog_of_its_own_stays_and_the_log_says_how_the_file_is_applied() {
+    let (mut peer, nodes) = shop("[catalog]\nfollow_file = false\n");
+    let changed = format!("{}[catalog]\nfollow_file = false\n", of_nodes([nodes[1].address()]).evenkeel_toml());
+    let file = write_settings(peer.process().folder(), &changed);
+    reload(&mut peer, "`evenkeel apply FILE`");
+    assert!(!peer.log().contains("take a restart"), "{}", peer.log());
+    assert_eq!(catalog(&peer)["file"], json!({"follow": false, "differs": true}));
+    assert_eq!(served_by(&peer), "a");
+    reload(&mut peer, "nothing changed");
+    let api = peer.api().to_string();
+    let applied = evenkeel(&["apply", file.to_str().unwrap(), "--yes", "--api", &api], &[]);
+    assert!(applied.status.success(), "{applied:?}");
+    assert_eq!(served_by(&peer), "b");
+    assert_eq!(catalog(&peer)["file"]["differs"], false);
 }
 
 #[test]

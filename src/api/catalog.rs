@@ -34,7 +34,7 @@ pub(super) async fn one(State(handles): State<Handles>, uri: Uri) -> Result<Resp
         "source": source,
         "desired": applied.desired(),
         "managed": managed,
-        "behind": applied.behind.as_ref().map(|behind| json!({ "revision": behind.revision, "why": behind.why })),
+        "behind": behind(&applied),
         "warnings": applied.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "file": FileShown::of(&handles, &applied),
         "as_of": rfc3339(host::wall_now()),
@@ -44,6 +44,11 @@ pub(super) async fn one(State(handles): State<Handles>, uri: Uri) -> Result<Resp
         response.headers_mut().insert(header::ETAG, etag);
     }
     Ok(response)
+}
+
+/// A newer catalog that is committed and cannot be served by; `null` where there is none.
+pub(super) fn behind(applied: &Applied) -> Option<Value> {
+    applied.behind.as_ref().map(|behind| json!({ "revision": behind.revision, "why": behind.why }))
 }
 
 /// This peer's own file beside what it serves by.
@@ -57,7 +62,7 @@ struct FileShown {
 
 impl FileShown {
     fn of(handles: &Handles, applied: &Applied) -> Self {
-        let differs = canonical(&handles.agreed.file) != canonical(applied.desired());
+        let differs = canonical(&handles.agreed.file.borrow()) != canonical(applied.desired());
         Self { follow: handles.agreed.follow_file, differs }
     }
 }

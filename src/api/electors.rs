@@ -84,6 +84,15 @@ impl LeaderShown {
             warnings: warnings(handles, &standing),
         }
     }
+
+    /// What it means that nobody leads, where that is so.
+    pub(super) fn nobody(&self) -> Option<String> {
+        if self.leader.is_some() {
+            return None;
+        }
+        let waits_for = self.waits_for.as_ref().map_or_else(String::new, |what| format!("; it waits for {what}"));
+        Some(format!("nobody leads that this peer knows of, so nothing can be changed; traffic goes on{waits_for}"))
+    }
 }
 
 /// Why nobody leads, as far as this peer can tell.

@@ -8,16 +8,18 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::cluster;
+use super::electors::LeaderShown;
 use super::error::ApiError;
 use super::list::Params;
 use super::pools::{NodeTally, PoolShown};
 use super::router::Asked;
 use super::timestamp::rfc3339;
+use super::{catalog, cluster};
+use crate::catalog::Behind;
 use crate::host;
-use crate::model::{ListenerName, PeerId, PoolName, RegionName};
+use crate::model::{ListenerName, PeerId, PoolName, RegionName, Revision};
 use crate::peer::supervise::{ChildState, ChildStatus};
 use crate::peer::{Handles, NotReady};
 use crate::proxy::FailureCounts;
@@ -39,7 +41,7 @@ pub(super) async fn ready(State(handles): State<Handles>, uri: Uri) -> Result<Re
 pub(super) async fn summary(State(handles): State<Handles>, uri: Uri) -> Result<Response, ApiError> {
     Params::of(&uri, &[])?;
     let (view, children) = (handles.view.load(), handles.children.children());
-    let health = Health::of(&handles, &view, &children);
+    let health = Health::of(&handles, &view, &children, &LeaderShown::of(&handles));
     Ok((health.status.code(), Json(health)).into_response())
 }
 
@@ -48,7 +50,8 @@ pub(super) async fn detailed(State(asked): State<Asked>, uri: Uri) -> Result<Res
     let Asked { handles, started } = asked;
     Params::of(&uri, &[])?;
     let (view, children) = (handles.view.load(), handles.children.children());
-    let health = Health::of(&handles, &view, &children);
+    let leader = LeaderShown::of(&handles);
+    let health = Health::of(&handles, &view, &children, &leader);
     let uptime = host::now().saturating_duration_since(handles.started);
     let mut pools: Vec<_> = view.pools().map(|pool| PoolShown::of(pool, &handles)).collect();
     pools.sort_by(|a, b| a.name().cmp(b.name()));
@@ -66,6 +69,8 @@ pub(super) async fn detailed(State(asked): State<Asked>, uri: Uri) -> Result<Res
         listeners: listeners.collect(),
         pools,
         cluster: handles.cluster.as_ref().map(|_| cluster::Shown::of(&handles)),
+        leader,
+        catalog: CatalogShown::of(&handles),
         counts: failures(&handles),
         children: &children,
         as_of: rfc3339(host::wall_now()),
@@ -107,6 +112,8 @@ enum Code {
     Starting,
     Draining,
     PoolWithoutUsableNodes,
+    NobodyLeads,
+    CatalogBehind,
     ChildRestarting,
     ChildGivenUp,
 }
@@ -129,7 +136,7 @@ struct Health {
 }
 
 impl Health {
-    fn of(handles: &Handles, view: &View, children: &[ChildStatus]) -> Self {
+    fn of(handles: &Handles, view: &View, children: &[ChildStatus], leader: &LeaderShown) -> Self {
         let (mut status, mut reasons) = (Status::Healthy, Vec::new());
         let mut find = |at_least: Status, code: Code, message: String| {
             status = status.max(at_least);
@@ -154,6 +161,16 @@ impl Health {
             let all = without.len() == pools_total;
             let at_least = if all { Status::Unhealthy } else { Status::Degraded };
             find(at_least, Code::PoolWithoutUsableNodes, format!("no node of pool {pool} is usable"));
+        }
+        // Traffic needs neither a leader nor the newest catalog.
+        if let Some(nobody) = leader.nobody().filter(|_| handles.cluster.is_some()) {
+            find(Status::Degraded, Code::NobodyLeads, nobody);
+        }
+        if let Some(behind) = &handles.agreed.catalog.applied().behind {
+            let Behind { revision, why } = behind;
+            let message =
+                format!("this peer cannot serve by revision {revision} and goes on with an earlier one: {why}");
+            find(Status::Degraded, Code::CatalogBehind, message);
         }
         for child in children {
             let said = child.last_failure.as_deref().unwrap_or("it did not say why");
@@ -196,7 +213,26 @@ struct Detailed<'a> {
     cluster: Option<cluster::Shown>,
     /// What the data plane counted since it started, each time-out under its own name.
     counts: BTreeMap<&'static str, u64>,
+    /// As `/api/v1/leader` has it.
+    leader: LeaderShown,
+    catalog: CatalogShown,
     as_of: String,
+}
+
+/// By which catalog this peer serves.
+#[derive(Serialize)]
+struct CatalogShown {
+    /// `null`: by its own file, because the cluster has not committed one yet.
+    revision: Option<Revision>,
+    /// As `/api/v1/catalog` has it.
+    behind: Option<Value>,
+}
+
+impl CatalogShown {
+    fn of(handles: &Handles) -> Self {
+        let applied = handles.agreed.catalog.applied();
+        Self { revision: applied.revision(), behind: catalog::behind(&applied) }
+    }
 }
 
 #[derive(Serialize)]

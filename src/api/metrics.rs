@@ -18,9 +18,10 @@ use super::list::Params;
 use super::nodes::CLASSES;
 use super::pools::NodeTally;
 use super::router::Asked;
+use crate::election::Leadership;
 use crate::gossip::Counted;
 use crate::link::{self, Channel, ChannelCounts};
-use crate::model::Verdict;
+use crate::model::{Electors, Revision, Verdict};
 use crate::peer::supervise::ChildState;
 use crate::telemetry::metrics::{self, Kind, Metric};
 use crate::view::{NodeView, PoolView};
@@ -53,6 +54,7 @@ impl Collector for Collected {
         let mut page = Page(encoder);
         self.peer(&mut page)?;
         self.cluster(&mut page)?;
+        self.agreement(&mut page)?;
         self.pools_and_nodes(&mut page)?;
         self.listeners(&mut page)
     }
@@ -96,6 +98,24 @@ impl Collected {
         self.links(page)?;
         let dropped = handles.cluster.as_ref().map(|_| (UNLABELLED, count(handles.view.load().heard_dropped())));
         page.all(metrics::HEARD_DROPPED, dropped)
+    }
+
+    fn agreement(&self, page: &mut Page<'_>) -> Written {
+        let handles = &self.0.handles;
+        let (standing, applied) = (handles.agreed.standing(), handles.agreed.catalog.applied());
+        let is_own = matches!(standing.leadership, Leadership::Own { .. });
+        let revision = applied.revision().map_or(0, Revision::get);
+        for (metric, value) in [
+            (metrics::ELECTION_TERM, count(standing.term.get())),
+            (metrics::ELECTION_LEADING, flag(is_own)),
+            (metrics::ELECTION_LEADER_KNOWN, flag(standing.leader(&handles.id).is_some())),
+            (metrics::ELECTORS, count(standing.electors.as_ref().map_or(0, Electors::len) as u64)),
+            (metrics::CATALOG_REVISION, count(revision)),
+            (metrics::CATALOG_BEHIND, flag(applied.behind.is_some())),
+        ] {
+            page.all(metric, [(UNLABELLED, value)])?;
+        }
+        Ok(())
     }
 
     fn links(&self, page: &mut Page<'_>) -> Written {

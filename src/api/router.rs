@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
-use axum::extract::{FromRef, Request};
+use axum::extract::{DefaultBodyLimit, FromRef, Request};
 use axum::http::{HeaderMap, StatusCode, Uri, header, uri::Authority};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
@@ -46,6 +46,8 @@ pub(super) fn router(handles: Handles) -> Router {
     let router = router
         .fallback(no_path)
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
+        // The framework has a smaller bound of its own, which is below that of a catalog.
+        .layer(DefaultBodyLimit::disable())
         .layer(RequestBodyLimitLayer::new(API_BODY_BYTES_MAX))
         .layer(from_fn(own_host_only))
         .with_state(asked);

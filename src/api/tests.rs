@@ -136,7 +136,7 @@ fn agreed() -> Agreed {
         catalog: CatalogHandle::new(parts),
         founding: watch::channel(None).1,
         follow_file: false,
-        file,
+        file: watch::channel(file).1,
         data_folder: DataFolder::take(folder.path()).unwrap(),
     }
 }

@@ -1,6 +1,7 @@
 //! What every write has in common: who asks, under which condition and id, and how what becomes of it is answered.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
@@ -10,17 +11,22 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::error::ApiError;
-use crate::catalog::{self, Author, Change, Etag, Mode, Object, Write, WriteRefused, Written};
+use crate::catalog::{self, Author, Change, Etag, JsonError, Mode, Object, Write, WriteRefused, Written};
 use crate::election::IdempotencyId;
 use crate::host::{self, Dice};
+use crate::model::limits::VALUE_BODY_BYTES_MAX;
 use crate::peer::Handles;
 
 /// By this a write that is sent again is known.
 pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Who asks, as they say.
 pub(super) const USER: &str = "evenkeel-user";
+
+/// How long a write waits until the view is of what is applied, which it is within milliseconds.
+const VIEW_WAIT: Duration = Duration::from_secs(1);
 
 /// What the fields of a request say of a write.
 #[derive(Debug)]
@@ -70,12 +76,40 @@ impl Asking {
 
     /// Asks whoever leads for this change, and answers what becomes of it.
     pub(super) async fn write(self, handles: &Handles, change: Change) -> Result<Written, ApiError> {
-        let Self { by, id, if_match, mode: _ } = self;
+        let Self { by, id, if_match, mode } = self;
+        if mode == Mode::Create && !matches!(change, Change::Put { .. }) {
+            return Err(ApiError::bad_field("if-none-match", "only a PUT of one resource may be new", "leave it out"));
+        }
         let at = host::wall_now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let at_ms = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
         let write = Write { change, if_match, id, by, via: handles.id.clone(), at_ms };
-        handles.agreed.catalog.write(write).await.map_err(refused)
+        let written = handles.agreed.catalog.write(write).await.map_err(|why| match (why, mode) {
+            (WriteRefused::Conflict { message }, Mode::Create) => ApiError::write(
+                StatusCode::PRECONDITION_FAILED,
+                "exists",
+                message,
+                "leave If-None-Match out to replace it, or choose another name",
+            ),
+            (why, _) => refused(why),
+        })?;
+        let applied = written.applied && is_in_view(handles).await;
+        Ok(Written { applied, ..written })
     }
+}
+
+/// Whether traffic and this API go by the catalog that is applied, or do within [`VIEW_WAIT`]: whoever is told of a write finds
+/// it.
+async fn is_in_view(handles: &Handles) -> bool {
+    let mut catalogs = handles.view.catalogs();
+    let there = async {
+        while !handles.view.load().is_of(&handles.agreed.catalog.applied().catalog) {
+            if catalogs.changed().await.is_err() {
+                return false;
+            }
+        }
+        true
+    };
+    timeout(VIEW_WAIT, there).await.unwrap_or(false)
 }
 
 /// Who sent a request: put there where the connection is.
@@ -102,7 +136,7 @@ pub(super) fn done(status: StatusCode, written: Written) -> Response {
 }
 
 /// Why a write is not done.
-pub(super) fn refused(refused: WriteRefused) -> ApiError {
+fn refused(refused: WriteRefused) -> ApiError {
     let message = refused.to_string();
     match refused {
         WriteRefused::NotFound { message } => ApiError::write(
@@ -117,12 +151,13 @@ pub(super) fn refused(refused: WriteRefused) -> ApiError {
             message,
             "PUT changes what is there; or choose another name",
         ),
-        WriteRefused::Changed { .. } => ApiError::write(
+        WriteRefused::Changed { etag } => ApiError::write(
             StatusCode::PRECONDITION_FAILED,
             "changed",
             message,
             "GET it again, look at what has changed, and send the write with the new ETag",
-        ),
+        )
+        .with("etag", if etag.is_empty() { Value::Null } else { Value::String(etag) }),
         WriteRefused::Invalid { faults } => {
             let count = faults.len();
             let message = format!("{count} {} in it; nothing is changed", if count == 1 { "fault" } else { "faults" });
@@ -134,9 +169,7 @@ pub(super) fn refused(refused: WriteRefused) -> ApiError {
             )
             .with("faults", serde_json::to_value(faults).unwrap_or_default())
         }
-        WriteRefused::TooLarge { .. } => {
-            ApiError::write(StatusCode::PAYLOAD_TOO_LARGE, "catalog_too_large", message, "a catalog has at most 4 MiB")
-        }
+        WriteRefused::TooLarge { .. } => too_large(message),
         WriteRefused::Busy => ApiError::write(
             StatusCode::SERVICE_UNAVAILABLE,
             "too_many_writes",
@@ -171,7 +204,15 @@ pub(super) fn refused(refused: WriteRefused) -> ApiError {
 
 /// The object that a body is.
 pub(super) fn object(body: &Bytes) -> Result<Object, ApiError> {
-    catalog::parse(body).map_err(|error| ApiError::bad_body(error.to_string()))
+    catalog::parse(body).map_err(|error| match error {
+        JsonError::TooLong { .. } => too_large(error.to_string()),
+        error => ApiError::bad_body(error.to_string()),
+    })
+}
+
+fn too_large(message: String) -> ApiError {
+    let hint = format!("a catalog has at most {} MiB; nothing is changed", VALUE_BODY_BYTES_MAX >> 20);
+    ApiError::write(StatusCode::PAYLOAD_TOO_LARGE, "catalog_too_large", message, hint)
 }
 
 /// What a small body says; keys that are not known are refused.

@@ -160,9 +160,9 @@ pub enum WriteRefused {
         message: String,
     },
     /// What it is about has changed since it was read.
-    #[error("it has changed in between: its ETag is \"{etag}\" now")]
+    #[error("it has changed in between: {}", if etag.is_empty() { "it is not there".to_owned() } else { format!("its ETag is \"{etag}\" now") })]
     Changed {
-        /// What it is now; of what is gone the ETag of nothing.
+        /// What it is now; of what is not there nothing.
         etag: String,
     },
     /// What it would make is no catalog.

@@ -133,7 +133,8 @@ impl From<OverFile> for Flags {
 const RUN_HELP: &str = "\
 A flag beats the environment (EVENKEEL_ + section + key), which beats the file.
 The first SIGTERM or Ctrl-C drains and exits with 0; another one, a second later or more, ends at once with 1.
-SIGHUP reads the settings again and takes new cluster keys; the log says what else takes a restart.
+SIGHUP reads the settings again and takes new cluster keys, and the catalog part where the catalog follows the file;
+the log says what else takes a restart.
 
 Examples:
   evenkeel run --config evenkeel.toml

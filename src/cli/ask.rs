@@ -127,6 +127,7 @@ fn status_text(report: &Value, colour: bool) -> String {
     ]);
     let mut text = head.lines();
     text += &cluster_line(&report["cluster"]);
+    text += &agreement_lines(&report["leader"], &report["catalog"]);
     for reason in rows(&report["reasons"]) {
         text += &format!("  {}\n", word(&reason["message"]));
     }
@@ -166,6 +167,29 @@ fn cluster_line(cluster: &Value) -> String {
     let doubtful: Vec<String> = rows(&cluster["doubtful"]).iter().map(word).collect();
     let doubtful = if doubtful.is_empty() { String::new() } else { format!("; doubtful: {}", doubtful.join(", ")) };
     format!("  cluster {name}: peers {}{doubtful}\n", counts.join(", "))
+}
+
+/// Who leads and by which catalog the peer serves, in one line, and what is unwise about it below; nothing where the peer says
+/// nothing of it.
+fn agreement_lines(leader: &Value, catalog: &Value) -> String {
+    if leader.is_null() {
+        return String::new();
+    }
+    let who = leader["leader"]["id"].as_str().map_or_else(
+        || format!("nobody leads, term {}", word(&leader["term"])),
+        |id| format!("leader {id}, term {}", word(&leader["term"])),
+    );
+    let revision = match catalog["revision"].as_u64() {
+        Some(revision) => format!("catalog revision {revision}"),
+        None => "catalog of this peer's own file".to_owned(),
+    };
+    let behind = catalog["behind"]["revision"].as_u64();
+    let behind = behind.map_or_else(String::new, |newest| format!(", behind revision {newest}"));
+    let mut text = format!("  {who}; {revision}{behind}\n");
+    for warning in rows(&leader["warnings"]) {
+        text += &format!("  warning: {}\n", word(warning));
+    }
+    text
 }
 
 fn pools_table(pools: &[Value], colour: bool) -> String {
@@ -360,6 +384,30 @@ web-2  web   default  10.0.0.1:80  unknown  admitted     1.0   98.5        -    
         assert!(shown.contains("ams-1  default  degraded  yes    1h 2m   0.1.0"), "{shown}");
         assert!(shown.contains("\n  no node of pool web is usable\n"), "{shown}");
         assert!(shown.contains("view  running         0  -"), "{shown}");
+    }
+
+    #[test]
+    fn status_says_in_one_line_who_leads_and_by_which_catalog_the_peer_serves() {
+        let leader = |id: &Value| json!({"leader": id, "term": 3, "warnings": []});
+        let led = leader(&json!({"id": "ams-1"}));
+        for (leader, catalog, line) in [
+            (&led, json!({"revision": 5, "behind": null}), "  leader ams-1, term 3; catalog revision 5\n"),
+            (
+                &led,
+                json!({"revision": 5, "behind": {"revision": 7}}),
+                "  leader ams-1, term 3; catalog revision 5, behind revision 7\n",
+            ),
+            (
+                &leader(&Value::Null),
+                json!({"revision": null, "behind": null}),
+                "  nobody leads, term 3; catalog of this peer's own file\n",
+            ),
+        ] {
+            assert_eq!(agreement_lines(leader, &catalog), line);
+        }
+        let warned = json!({"leader": null, "term": 0, "warnings": ["two electors"]});
+        assert!(agreement_lines(&warned, &Value::Null).ends_with("\n  warning: two electors\n"));
+        assert_eq!(agreement_lines(&Value::Null, &Value::Null), "", "a peer of an older version");
     }
 
     #[test]

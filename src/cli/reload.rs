@@ -1,11 +1,15 @@
 //! SIGHUP: the settings are read again, and what can be taken without a restart is taken. These are the keys by which peers
-//! know each other; of everything else that changed the log says that it needs a restart.
+//! know each other, and the catalog part where the catalog follows the file; of everything else that changed the log says
+//! that it needs a restart, or what else to do.
 //!
 //! Settings with a fault are refused whole, with every fault in the log, and the peer goes on as it was.
 
-use crate::Running;
+use std::sync::Arc;
+
 use crate::config::{self, Fault, Loaded, Refused, Settings, Sources};
 use crate::link::TrustSource;
+use crate::model::{Catalog, ListenerName, PoolName};
+use crate::{Running, peer};
 
 /// Faults that the log tells one by one; `evenkeel check` tells all.
 const FAULTS_TOLD_MAX: usize = 20;
@@ -13,7 +17,7 @@ const FAULTS_TOLD_MAX: usize = 20;
 /// What a running peer was told last, and where to look again.
 pub(super) struct Reload {
     sources: Sources,
-    /// The keys are those in force; everything else is as it was at the start.
+    /// The keys are those in force and the catalog is as it was read last; everything else is as it was at the start.
     settings: Settings,
 }
 
@@ -51,6 +55,7 @@ impl Reload {
                 }
             }
         }
+        is_same &= !self.take_catalog(read, running);
         let sections = restart_needed(&self.settings, read);
         if !sections.is_empty() {
             is_same = false;
@@ -61,6 +66,38 @@ impl Reload {
             tracing::info!("the settings were read again; nothing changed");
         }
     }
+
+    /// Takes what users want, and says what becomes of it. True where there was something to say.
+    fn take_catalog(&mut self, read: &Settings, running: &Running) -> bool {
+        let now = &mut self.settings.peer;
+        let differs = now.desired != read.peer.desired;
+        let follows = now.follow_file;
+        let left_alone = pool_missing(now, &read.peer.catalog).filter(|_| follows);
+        running.peer().file_was_read(&read.peer.desired, follows && left_alone.is_none());
+        now.desired = Arc::clone(&read.peer.desired);
+        match left_alone {
+            Some((listener, pool)) => tracing::warn!(
+                %listener,
+                %pool,
+                "the catalog part of the file is not applied: this listener sends to a pool that the file has no longer, and \
+                 listeners stay as they were until a restart"
+            ),
+            None if !differs => return false,
+            None if follows => tracing::info!("the settings were read again; their catalog part is applied"),
+            None => tracing::info!(
+                "the catalog part of the file changed; the cluster's catalog stays as it is: `evenkeel apply FILE` shows the \
+                 difference and applies it"
+            ),
+        }
+        true
+    }
+}
+
+/// A listener that runs, and its pool, which this catalog does not have.
+fn pool_missing(now: &peer::Settings, catalog: &Catalog) -> Option<(ListenerName, PoolName)> {
+    let mut listeners = now.proxy.listeners.iter();
+    let missing = listeners.find(|listener| catalog.pools().iter().all(|pool| pool.name != listener.pool));
+    missing.map(|listener| (listener.name.clone(), listener.pool.clone()))
 }
 
 /// Says which keys are in force now, by fingerprints that every peer shows alike.
@@ -93,7 +130,6 @@ fn tell(refused: &Refused) {
 /// The sections that differ and that only a start reads.
 fn restart_needed(now: &Settings, read: &Settings) -> Vec<&'static str> {
     let (proxy, new_proxy) = (&now.peer.proxy, &read.peer.proxy);
-    let (catalog, new_catalog) = (&now.peer.catalog, &read.peer.catalog);
     let of_peer = |settings: &Settings| {
         let proxy = &settings.peer.proxy;
         let peer = &settings.peer;
@@ -112,10 +148,6 @@ fn restart_needed(now: &Settings, read: &Settings) -> Vec<&'static str> {
         ("[cluster]", of_cluster(now) != of_cluster(read)),
         ("[[listener]]", proxy.listeners != new_proxy.listeners),
         ("[catalog]", now.peer.follow_file != read.peer.follow_file),
-        ("[[pool]]", catalog.pools() != new_catalog.pools()),
-        ("[[region]]", catalog.regions() != new_catalog.regions()),
-        ("[[server]]", catalog.servers() != new_catalog.servers()),
-        ("[[route]]", catalog.routes() != new_catalog.routes()),
     ];
     sections.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()
 }
@@ -146,10 +178,11 @@ mod tests {
             (("EVENKEEL_CLUSTER_EXPECT", "3"), "[cluster]"),
             (("EVENKEEL_PEER_DATA_DIR", "/elsewhere"), "[peer]"),
             (("EVENKEEL_CATALOG_FOLLOW_FILE", "true"), "[catalog]"),
-            (("LOAD_BALANCER_STRATEGY", "random"), "[[pool]]"),
         ] {
             assert_eq!(restart_needed(&now, &settings(&[cluster, variable])), [section]);
         }
+        let other_pool = settings(&[cluster, ("LOAD_BALANCER_STRATEGY", "random")]);
+        assert_eq!(restart_needed(&now, &other_pool), [""; 0], "the catalog is not the business of a start");
         assert_eq!(restart_needed(&now, &settings(&[])), ["[cluster]", "[catalog]"], "who is alone follows the file");
         let mut fewer = now.clone();
         fewer.peer.proxy.listeners.clear();

@@ -110,6 +110,7 @@ pub(super) struct Agreement {
     pub(super) handles: Agreed,
     pub(super) children: Vec<ChildSpec>,
     pub(super) elector: Elector,
+    pub(super) file: OwnFile,
 }
 
 /// What the rest of the process may ask of a peer's agreement with others.
@@ -121,10 +122,31 @@ pub struct Agreed {
     pub founding: watch::Receiver<Option<String>>,
     /// Whether this peer's file is applied at every start.
     pub follow_file: bool,
-    /// What users want, as this peer's file has it.
-    pub file: Arc<Object>,
+    /// What users want, as this peer's file had it when it was read last.
+    pub file: watch::Receiver<Arc<Object>>,
     /// Where this peer keeps what must outlive it.
     pub data_folder: DataFolder,
+}
+
+/// The way by which a peer hears what its file says.
+#[derive(Clone, Debug)]
+pub(super) struct OwnFile {
+    read: watch::Sender<Arc<Object>>,
+    to_apply: watch::Sender<Arc<Object>>,
+}
+
+impl OwnFile {
+    fn new(desired: &Arc<Object>) -> Self {
+        Self { read: watch::Sender::new(Arc::clone(desired)), to_apply: watch::Sender::new(Arc::clone(desired)) }
+    }
+
+    pub(super) fn was_read(&self, desired: &Arc<Object>) {
+        self.read.send_replace(Arc::clone(desired));
+    }
+
+    pub(super) fn apply(&self, desired: &Arc<Object>) {
+        self.to_apply.send_replace(Arc::clone(desired));
+    }
 }
 
 /// The way to a peer's elector when it stops.
@@ -203,9 +225,10 @@ pub(super) fn agree(
         let _ = &keep_told;
         (ElectionActor, arguments.clone())
     }));
+    let file = OwnFile::new(&desired);
     let arguments = catalog::Arguments {
         own: own.clone(),
-        desired: Arc::clone(&desired),
+        desired,
         asked: Arc::new(Mutex::new(asked)),
         standing: standing_seen,
         committed: committed_seen,
@@ -216,10 +239,11 @@ pub(super) fn agree(
     };
     children.push(ChildSpec::new("catalog", move || (CatalogActor, arguments.clone())));
     if follow_file {
-        children.push(follow_child(handle.clone(), own, Arc::clone(&desired)));
+        children.push(follow_child(handle.clone(), own, file.to_apply.subscribe()));
     }
-    let handles = Agreed { catalog: handle, founding: founding_seen, follow_file, file: desired, data_folder: folder };
-    Agreement { handles, children, elector: Elector(elector) }
+    let read = file.read.subscribe();
+    let handles = Agreed { catalog: handle, founding: founding_seen, follow_file, file: read, data_folder: folder };
+    Agreement { handles, children, elector: Elector(elector), file }
 }
 
 /// Tells the others by which revision this peer serves.
@@ -274,51 +298,59 @@ fn questions_child(questions: mpsc::Receiver<Question>, handle: CatalogHandle, v
     })
 }
 
-/// Applies what this peer's file says, once after every start, as soon as somebody leads.
-fn follow_child(handle: CatalogHandle, own: PeerId, desired: Arc<Object>) -> ChildSpec {
+/// Applies what this peer's file says, after every start and whenever the file was read again, as soon as somebody leads.
+fn follow_child(handle: CatalogHandle, own: PeerId, file: watch::Receiver<Arc<Object>>) -> ChildSpec {
     ChildSpec::task("follow-file", move || {
-        let (handle, own, desired) = (handle.clone(), own.clone(), Arc::clone(&desired));
+        let (handle, own, mut file) = (handle.clone(), own.clone(), file.clone());
         async move {
-            follow(&handle, &own, &desired).await;
-            // It is done for good; a child that ends would be started again.
-            std::future::pending::<()>().await;
+            loop {
+                let desired = Arc::clone(&file.borrow_and_update());
+                let write = write_of_file(&own, &desired);
+                // A file that is read meanwhile takes the place of this one, between two tries: so no older write is on its way
+                // beside a newer one.
+                while !is_settled(&handle, &write).await && !file.has_changed().unwrap_or(false) {
+                    sleep(FOLLOW_AGAIN_AFTER).await;
+                }
+                if file.changed().await.is_err() {
+                    // The peer is ending; a child that ends would be started again.
+                    std::future::pending::<()>().await;
+                }
+            }
         }
     })
 }
 
-/// Asks for what a file says until it is applied, or refused for good.
-pub(super) async fn follow(handle: &CatalogHandle, own: &PeerId, desired: &Object) {
-    let mut dice = Dice::new();
+fn write_of_file(own: &PeerId, desired: &Object) -> Write {
     let at_ms = host::wall_now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
-    let write = Write {
+    Write {
         change: Change::Apply { desired: desired.clone() },
         if_match: None,
-        id: election::IdempotencyId::random(&mut dice),
+        id: election::IdempotencyId::random(&mut Dice::new()),
         by: Author::new("settings file"),
         via: own.clone(),
         at_ms: u64::try_from(at_ms).unwrap_or(u64::MAX),
-    };
-    loop {
-        match handle.write(write.clone()).await {
-            Ok(written) if written.changed => {
-                tracing::info!(revision = written.revision, "the catalog follows this peer's file");
-                return;
-            }
-            Ok(_) => return,
-            Err(refused) if refused.may_pass() => {
-                tracing::debug!(%refused, "the catalog does not follow this peer's file yet");
-            }
-            Err(WriteRefused::Invalid { faults }) => {
-                tracing::error!(?faults, "the catalog does not follow this peer's file: the leader refuses it");
-                return;
-            }
-            Err(refused) => {
-                tracing::error!(%refused, "the catalog does not follow this peer's file");
-                return;
-            }
-        }
-        sleep(FOLLOW_AGAIN_AFTER).await;
     }
+}
+
+/// Asks for what a file says. True once it is applied, or refused for good.
+async fn is_settled(handle: &CatalogHandle, write: &Write) -> bool {
+    match handle.write(write.clone()).await {
+        Ok(written) if written.changed => {
+            tracing::info!(revision = written.revision, "the catalog follows this peer's file");
+        }
+        Ok(_) => {}
+        Err(refused) if refused.may_pass() => {
+            tracing::debug!(%refused, "the catalog does not follow this peer's file yet");
+            return false;
+        }
+        Err(WriteRefused::Invalid { faults }) => {
+            tracing::error!(?faults, "the catalog does not follow this peer's file: the leader refuses it");
+        }
+        Err(refused) => {
+            tracing::error!(%refused, "the catalog does not follow this peer's file");
+        }
+    }
+    true
 }
 
 impl Agreed {

@@ -10,12 +10,12 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::agree::{self, Agreement, Company, Elector, Files, agree};
+use super::agree::{self, Agreement, Company, Elector, Files, OwnFile, agree};
 use super::cluster::{ClusterSettings, Ends, Joined, Own, join, link_settings};
 use super::handles::{BoundListener, Handles, Readiness};
 use super::settings::Settings;
 use super::supervise::{AddError, Board, ChildSpec, Supervisor};
-use crate::catalog::Applied;
+use crate::catalog::{Applied, Object};
 use crate::gossip::Input;
 use crate::health::{self, Asker};
 use crate::host::{self, Dice, FolderError, Incarnations, Names};
@@ -67,6 +67,7 @@ pub struct Peer {
     /// What is to be served: whoever has a newer one sends it here.
     pub(super) catalog: watch::Sender<Arc<Catalog>>,
     elector: Elector,
+    file: OwnFile,
     supervisor: Supervisor,
     listeners: Arc<[Bound]>,
     phase: watch::Sender<Phase>,
@@ -137,7 +138,7 @@ impl Peer {
             follow_file: settings.follow_file,
         };
         let inputs = gossip.as_ref().map(|(inputs, _)| inputs.clone());
-        let Agreement { handles: agreed, children: agreeing, elector } =
+        let Agreement { handles: agreed, children: agreeing, elector, file } =
             agree(agreement, files, company, applied, catalogs.clone(), (inputs, &view), Dice::new());
         let ways = Ways { outputs: events, suspects: suspect_inbox, ends, first_round };
         supervisor.add(health_child(newest, view.clone(), ways, Asker::Nodes(tls.clone()), Dice::new())).await?;
@@ -175,6 +176,7 @@ impl Peer {
             gossip,
             catalog: catalogs,
             elector,
+            file,
             supervisor,
             listeners,
             announce: shared.settings.announce,
@@ -193,6 +195,15 @@ impl Peer {
     /// From now on new peers are taken by this trust; links that stand are left alone. A peer without a cluster takes none.
     pub fn rekey(&self, trust: &TrustSource) -> Result<(), TrustError> {
         self.gossip.as_ref().map_or(Ok(()), |(_, link)| link.rekey(trust))
+    }
+
+    /// This peer's file was read again, and this is what users want by it. Where `applies`, the cluster's catalog becomes that,
+    /// as soon as somebody leads; only a peer that follows its file does it.
+    pub fn file_was_read(&self, desired: &Arc<Object>, applies: bool) {
+        self.file.was_read(desired);
+        if applies {
+            self.file.apply(desired);
+        }
     }
 
     /// Serves this catalog from now on. Whatever is under way goes on.

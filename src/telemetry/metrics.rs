@@ -110,6 +110,19 @@ metrics! {
     HEARD_DROPPED = Counter "evenkeel_heard_dropped_total" []
         "Observations of other peers that were not kept: of nodes that this peer does not have, or too many.";
 
+    ELECTION_TERM = Gauge "evenkeel_election_term" []
+        "The newest term that this peer knows; it only grows, by one an election.";
+    ELECTION_LEADING = Gauge "evenkeel_election_leading" []
+        "1 while this peer leads.";
+    ELECTION_LEADER_KNOWN = Gauge "evenkeel_election_leader_known" []
+        "1 while this peer knows who leads.";
+    ELECTORS = Gauge "evenkeel_electors" []
+        "Peers that vote; 0 while that is not known.";
+    CATALOG_REVISION = Gauge "evenkeel_catalog_revision" []
+        "The revision that this peer serves by; 0 while it serves by its own file.";
+    CATALOG_BEHIND = Gauge "evenkeel_catalog_behind" []
+        "1 where a newer revision is committed that this peer cannot serve by.";
+
     POOL_NODES = Gauge "evenkeel_pool_nodes" ["pool", "verdict"]
         "Nodes of a pool by verdict.";
     POOL_IN_FLIGHT = Gauge "evenkeel_pool_in_flight" ["pool"]

@@ -24,7 +24,7 @@ struct Draft<'v> {
 
 /// The view after `view` for this catalog; the same where nothing of it is new.
 pub(super) fn carried(view: &View, catalog: &Catalog, now: Instant) -> View {
-    if view.pools.iter().map(|pool| &*pool.pool).eq(catalog.pools()) {
+    if view.is_of(catalog) {
         return view.clone();
     }
     let mut index = Index::default();
@@ -141,6 +141,11 @@ impl View {
             stale_at: None,
             dropped: 0,
         }
+    }
+
+    /// Whether this is a view of that catalog.
+    pub fn is_of(&self, catalog: &Catalog) -> bool {
+        self.pools.iter().map(|pool| &*pool.pool).eq(catalog.pools())
     }
 
     /// Whether both are views of one catalog.

@@ -220,3 +220,21 @@ async fn a_node_that_this_peer_cannot_reach_is_ejected_here_whatever_traffic_met
         assert_eq!(shown["state"]["local"], local, "{node}");
     }
 }
+
+#[tokio::test]
+async fn a_peer_of_several_without_a_leader_is_degraded_and_takes_traffic() {
+    let handles = in_cluster();
+    for path in ["/api/health", "/api/health/detailed"] {
+        let (status, health) = json_of(&handles, path).await;
+        let reasons = health["reasons"].as_array().unwrap();
+        let reason = reasons.iter().find(|reason| reason["code"] == "nobody_leads").unwrap();
+        assert!(reason["message"].as_str().unwrap().contains("traffic goes on"), "{reason}");
+        assert_eq!((status, &health["status"], &health["ready"]), (StatusCode::OK, &json!("degraded"), &json!(true)));
+    }
+    let (_, report) = json_of(&handles, "/api/health/detailed").await;
+    assert_eq!((&report["leader"]["leader"], &report["catalog"]["revision"]), (&Value::Null, &Value::Null));
+    let page = body(ask(&handles, get("/metrics")).await).await;
+    for line in ["evenkeel_election_leader_known 0.0", "evenkeel_electors 0.0", "evenkeel_catalog_revision 0.0"] {
+        assert!(page.lines().any(|said| said == line), "{line}: {page}");
+    }
+}

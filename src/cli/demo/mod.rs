@@ -3,6 +3,7 @@
 mod changes;
 mod folder;
 mod keys;
+mod leader;
 mod node;
 mod peer;
 
@@ -17,11 +18,12 @@ use super::outcome::Failure;
 use super::signals::Signals;
 use crate::gossip::Seed;
 use crate::host;
-use crate::model::Verdict;
+use crate::model::{PeerId, Term, Verdict};
 use crate::telemetry::log;
 use changes::Changes;
 use folder::Folder;
 use keys::{Key, Keys};
+use leader::Leader;
 use node::SampleNode;
 use peer::DemoPeer;
 
@@ -98,14 +100,16 @@ async fn watch(
     signals: &mut Signals,
 ) -> Result<(), Failure> {
     let begin = host::now();
-    let mut changes = Changes::default();
+    let (mut changes, mut leader) = (Changes::default(), Leader::default());
     let mut look = tokio::time::interval(LOOK_INTERVAL);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let lines = tokio::select! {
             _ = look.tick() => {
                 look_at_all(peers, &mut changes);
-                changes.take()
+                let mut lines = changes.take();
+                lines.extend(leader.look_at(known_leader(peers)));
+                lines
             }
             key = keys.next() => match key {
                 Key::Quit => return Ok(()),
@@ -143,6 +147,16 @@ fn look_at_all(peers: &[DemoPeer], changes: &mut Changes) {
             }
         }
     }
+}
+
+/// Who leads in the newest term that a peer that runs knows a leader of.
+fn known_leader(peers: &[DemoPeer]) -> Option<(Term, PeerId)> {
+    let known = peers.iter().filter_map(DemoPeer::running).filter_map(|running| {
+        let handles = running.handles();
+        let standing = handles.agreed.standing();
+        Some((standing.term, standing.leader(&handles.id)?.clone()))
+    });
+    known.max()
 }
 
 async fn toggle(node: &mut SampleNode) -> String {
