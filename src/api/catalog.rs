@@ -11,8 +11,11 @@ use serde_json::{Value, json};
 use super::error::ApiError;
 use super::list::Params;
 use super::timestamp::{of_ms, rfc3339};
-use super::writing::{Asking, body, done, object};
-use crate::catalog::{Applied, Change, Difference, Managed, Object, Record, Source, canonical, difference};
+use super::writing::{Asking, body, done, object, refused};
+use crate::catalog::rules::{self, Unknown};
+use crate::catalog::{
+    Applied, Change, Difference, Managed, Object, Record, Source, WriteRefused, canonical, difference,
+};
 use crate::host;
 use crate::peer::Handles;
 
@@ -83,6 +86,10 @@ pub(super) async fn put(
 pub(super) async fn diff(State(handles): State<Handles>, uri: Uri, body: Bytes) -> Result<Response, ApiError> {
     Params::of(&uri, &[])?;
     let desired = desired(&body)?;
+    // As the put would: what it would refuse is no difference. What is unknown already stays so.
+    let is_known = rules::read(handles.agreed.catalog.applied().desired(), Unknown::Refused).is_ok();
+    let unknown = if is_known { Unknown::Refused } else { Unknown::Kept };
+    rules::read(&desired, unknown).map_err(|faults| refused(WriteRefused::invalid(faults)))?;
     Ok(Json(from_now(&handles, &desired)).into_response())
 }
 

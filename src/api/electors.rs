@@ -90,7 +90,7 @@ impl LeaderShown {
         if self.leader.is_some() {
             return None;
         }
-        let waits_for = self.waits_for.as_ref().map_or_else(String::new, |what| format!("; it waits for {what}"));
+        let waits_for = self.waits_for.as_ref().map_or_else(String::new, |what| format!("; waiting: {what}"));
         Some(format!("nobody leads that this peer knows of, so nothing can be changed; traffic goes on{waits_for}"))
     }
 }

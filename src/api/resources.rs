@@ -18,8 +18,8 @@ use super::list::{Page, Params};
 use super::peers;
 use super::router::Asked;
 use super::timestamp::of_ms;
-use super::writing::{Asking, body, done, object};
-use crate::catalog::{Change, Etag, Kind, Mode, Name, Source, all, find};
+use super::writing::{Asking, body, object};
+use crate::catalog::{Change, Etag, Kind, Mode, Name, Source, Written, all, find};
 use crate::model::{NodeId, PeerId, PeerState};
 use crate::peer::Handles;
 use crate::wire::{Query, QueryAnswer};
@@ -50,13 +50,15 @@ pub(super) fn changed(kind: Kind) -> MethodRouter<Asked> {
         let params = Params::of(&uri, if kind == Kind::Node { &["pool"] } else { &[] })?;
         let pool = params.get("pool").map(str::to_owned);
         let (mode, content) = (asking.mode, object(&body)?);
-        let change = Change::Put { name: Name { kind, id }, pool, content, mode };
-        Ok::<_, ApiError>(done(StatusCode::OK, asking.write(&handles, change).await?))
+        let name = Name { kind, id };
+        let change = Change::Put { name: name.clone(), pool, content, mode };
+        let written = asking.write(&handles, change).await?;
+        Ok::<_, ApiError>(put_done(&handles, &name, StatusCode::OK, written))
     };
     let delete = move |State(handles): State<Handles>, Path(id): Path<String>, uri: Uri, asking: Asking| async move {
         Params::of(&uri, &[])?;
         let change = Change::Delete { name: Name { kind, id } };
-        Ok::<_, ApiError>(done(StatusCode::OK, asking.write(&handles, change).await?))
+        Ok::<_, ApiError>(Json(asking.write(&handles, change).await?).into_response())
     };
     axum::routing::put(put).delete(delete)
 }
@@ -84,8 +86,22 @@ async fn create(
     let Some(Value::String(id)) = content.get(kind.id_key()).cloned() else {
         return Err(ApiError::bad_body(format!("a new {kind} needs a text `{}`", kind.id_key())));
     };
-    let change = Change::Put { name: Name { kind, id }, pool, content, mode: Mode::Create };
-    Ok(done(StatusCode::CREATED, asking.write(handles, change).await?))
+    let name = Name { kind, id };
+    let change = Change::Put { name: name.clone(), pool, content, mode: Mode::Create };
+    let written = asking.write(handles, change).await?;
+    Ok(put_done(handles, &name, StatusCode::CREATED, written))
+}
+
+/// The answer to a put that is done: its ETag is that of the resource, which is what the next `If-Match` has to say.
+fn put_done(handles: &Handles, name: &Name, status: StatusCode, written: Written) -> Response {
+    let applied = handles.agreed.catalog.applied();
+    let resource = find(applied.desired(), name).filter(|_| written.applied);
+    let etag = resource.map(|(_, resource)| Etag::of(resource));
+    let response = (status, Json(written)).into_response();
+    match etag {
+        Some(etag) => tagged(response, etag),
+        None => response,
+    }
 }
 
 async fn list(kind: Kind, handles: Handles, uri: Uri) -> Result<Response, ApiError> {
@@ -146,7 +162,7 @@ pub(super) async fn drain(
     let timeout_ms = timeout.map(|text| drain_timeout(&text)).transpose()?;
     let timeout_ms = timeout_ms.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
     let change = Change::Drain { node: node(&handles, &id)?, timeout_ms };
-    Ok(done(StatusCode::OK, asking.write(&handles, change).await?))
+    Ok(Json(asking.write(&handles, change).await?).into_response())
 }
 
 /// `POST /api/v1/nodes/{node}/undrain`
@@ -158,7 +174,7 @@ pub(super) async fn undrain(
 ) -> Result<Response, ApiError> {
     Params::of(&uri, &[])?;
     let change = Change::Undrain { node: node(&handles, &id)? };
-    Ok(done(StatusCode::OK, asking.write(&handles, change).await?))
+    Ok(Json(asking.write(&handles, change).await?).into_response())
 }
 
 fn node(handles: &Handles, id: &str) -> Result<NodeId, ApiError> {

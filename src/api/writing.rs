@@ -136,7 +136,7 @@ pub(super) fn done(status: StatusCode, written: Written) -> Response {
 }
 
 /// Why a write is not done.
-fn refused(refused: WriteRefused) -> ApiError {
+pub(super) fn refused(refused: WriteRefused) -> ApiError {
     let message = refused.to_string();
     match refused {
         WriteRefused::NotFound { message } => ApiError::write(

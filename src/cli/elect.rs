@@ -25,7 +25,7 @@ fn leader_text(body: &Value, colour: bool) -> String {
         None => format!("nobody leads that this peer knows of, in term {}\n", word(&body["term"])),
     };
     if !body["waits_for"].is_null() {
-        text += &format!("  it waits for {}\n", word(&body["waits_for"]));
+        text += &format!("  waiting: {}\n", word(&body["waits_for"]));
     }
     for warning in rows(&body["warnings"]) {
         text += &format!("  warning: {}\n", word(warning));
