@@ -2,6 +2,7 @@
 
 use crate::election::event::{Change, Declined, Output};
 use crate::election::machine::{Election, Role};
+use crate::election::quorum::{self, Need};
 use crate::election::time::Now;
 use crate::model::{Electors, PeerId, Slot};
 use crate::wire::Memory;
@@ -41,10 +42,20 @@ impl Election {
         Ok(Slot { electors, ..slot })
     }
 
-    /// Whether a majority of these has answered lately. Who is no elector yet is told less often.
+    /// Whether a majority of these has answered lately. Who is no elector yet is asked less often, and has longer for it.
     fn is_answered_by(&self, electors: &Electors, now: Now) -> bool {
-        let silence = self.settings.pace.min_timeout.get().max(self.settings.pace.between_announcements() * 2);
-        self.answered_by(electors, now.boot()).is_some_and(|answered| now.boot() <= answered.after(silence))
+        let Role::Leading(leading) = &self.role else { return false };
+        let silence = self.settings.pace.min_timeout.get();
+        let grace = (self.settings.pace.between_announcements() * 2).saturating_sub(silence);
+        let answered = quorum::reached_by(electors, Need::Majority, |id| {
+            if *id == self.settings.own {
+                return Some(now.boot());
+            }
+            let progress = leading.others.get(id).filter(|progress| progress.memory == Memory::Whole)?;
+            let votes = self.electors().is_some_and(|electors| electors.contains(id));
+            Some(if votes { progress.answered } else { progress.answered.after(grace) })
+        });
+        answered.is_some_and(|answered| now.boot() <= answered.after(silence))
     }
 
     /// An operator says that this elector is gone for good. Nobody can check that: it is the one way out where no majority
