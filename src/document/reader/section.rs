@@ -262,7 +262,7 @@ impl<'t, 'a> Section<'_, 't, 'a> {
         read: impl FnOnce(&mut Section<'_, 't, 'a>) -> T,
     ) -> T {
         self.asked.push(key);
-        let title = if self.title.is_empty() { key.to_owned() } else { format!("{}.{key}", self.title) };
+        let title = self.title_of(key);
         if let Some(description) = &mut self.reader.describing {
             description.sections.push(SectionRow { name: title.clone(), title: format!("[{title}]"), doc });
         }
@@ -322,7 +322,7 @@ impl<'t, 'a> Section<'_, 't, 'a> {
         mut read: impl FnMut(&mut Section<'_, 't, 'a>) -> T,
     ) -> Vec<T> {
         self.asked.push(key);
-        let title = if self.title.is_empty() { key.to_owned() } else { format!("{}.{key}", self.title) };
+        let title = self.title_of(key);
         let mut element = |reader: &mut Reader<'a>, table: Option<&'t Table>, place: String, line: u32| {
             let title = title.clone();
             let mut section =
@@ -492,6 +492,11 @@ impl<'t, 'a> Section<'_, 't, 'a> {
             let key = self.path_of(key);
             self.reader.settings.push(Setting { key, value, origin });
         }
+    }
+
+    /// The title of a section of this one.
+    fn title_of(&self, key: &str) -> String {
+        if self.title.is_empty() { key.to_owned() } else { format!("{}.{key}", self.title) }
     }
 
     /// Refuses the keys that nobody asked for.
