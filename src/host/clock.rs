@@ -1,6 +1,6 @@
 //! Time. Deciding code is handed an [`Instant`]; only the edge asks for one, and asks here.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Now, on the monotonic clock: what every decision is measured by.
 ///
@@ -15,4 +15,10 @@ pub fn now() -> Instant {
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
 pub fn wall_now() -> SystemTime {
     SystemTime::now()
+}
+
+/// The same in milliseconds since 1970; 0 before that.
+pub fn wall_now_ms() -> u64 {
+    let since_epoch = wall_now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::UNIX_EPOCH;
 
-use super::clock::wall_now;
+use super::clock::wall_now_ms;
 
 /// A source of numbers that grow within one process, and between two unless the clock was set back in between. Nothing
 /// decides by which of two is greater: they have to differ, and the wall clock at milliseconds is the cheapest way.
@@ -15,8 +14,7 @@ pub struct Incarnations(Arc<AtomicU64>);
 impl Incarnations {
     /// From the wall clock of this moment on.
     pub fn new() -> Self {
-        let since_epoch = wall_now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self::starting_at(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX / 2))
+        Self::starting_at(wall_now_ms())
     }
 
     /// From `first` on.
