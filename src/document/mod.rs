@@ -31,5 +31,6 @@ pub(crate) use form::{
     Choice, Form, ListOf, NOT_AVAILABLE, Number, OneOrMore, Span, WholeOf, Words, Wrong, YesNo, name, parsed, quoted,
     whole,
 };
+pub use reader::Unknown;
 pub(crate) use reader::{Description, Outside, Override, Reader, Row, Section};
 pub(crate) use tree::{Content, Document, Lines, Table, shorten};

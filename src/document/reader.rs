@@ -67,12 +67,15 @@ pub(crate) struct Description {
     pub later: Vec<(String, &'static str)>,
 }
 
-/// Keys that this version does not know and leaves as they are.
-#[derive(Debug, Default)]
-struct Kept {
-    count: usize,
-    /// Names of the first.
-    first: Vec<String>,
+/// What becomes of a catalog's keys that this version does not know.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Unknown<'k> {
+    /// Each is a fault: for what a user writes, who misspelt it.
+    Refused,
+    /// They are no fault, and one warning names them: for what the cluster agreed on, perhaps by a newer peer.
+    Kept,
+    /// These are kept, all others are faults: for a user's change of what the cluster agreed on.
+    KeptOf(&'k BTreeSet<String>),
 }
 
 /// The pass.
@@ -93,8 +96,9 @@ pub(crate) struct Reader<'a> {
     /// Warnings beyond [`SETTINGS_WARNINGS_MAX`].
     warnings_unlisted: usize,
     pub settings: Vec<Setting>,
-    /// Keys that nobody asked for, where they are no fault.
-    kept: Option<Kept>,
+    unknown: Unknown<'a>,
+    /// Keys that nobody asked for and that are no fault.
+    kept: BTreeSet<String>,
     describing: Option<Description>,
     /// All keys, for hints; made when the first is needed.
     description: Option<Description>,
@@ -106,9 +110,9 @@ impl<'a> Reader<'a> {
         Self::of(Some(path), outside)
     }
 
-    /// A pass over a catalog. `keeps_unknown`: keys that nobody asks for are warned of and no fault.
-    pub(crate) fn of_catalog(keeps_unknown: bool, outside: &'a dyn Outside) -> Self {
-        Self { kept: keeps_unknown.then(Kept::default), ..Self::of(None, outside) }
+    /// A pass over a catalog.
+    pub(crate) fn of_catalog(unknown: Unknown<'a>, outside: &'a dyn Outside) -> Self {
+        Self { unknown, ..Self::of(None, outside) }
     }
 
     fn of(path: Option<Arc<str>>, outside: &'a dyn Outside) -> Self {
@@ -123,7 +127,8 @@ impl<'a> Reader<'a> {
             warnings: Vec::new(),
             warnings_unlisted: 0,
             settings: Vec::new(),
-            kept: None,
+            unknown: Unknown::Refused,
+            kept: BTreeSet::new(),
             describing: None,
             description: None,
         }
@@ -168,14 +173,24 @@ impl<'a> Reader<'a> {
 
     /// Takes note of a key that nobody asked for; false where that is a fault.
     pub(crate) fn keep(&mut self, key: impl FnOnce() -> String) -> bool {
-        /// More are only counted.
-        const NAMED_MAX: usize = 5;
-        let Some(kept) = &mut self.kept else { return false };
-        kept.count += 1;
-        if kept.first.len() < NAMED_MAX {
-            kept.first.push(key());
-        }
+        let key = match self.unknown {
+            Unknown::Refused => return false,
+            Unknown::Kept => key(),
+            Unknown::KeptOf(known) => {
+                let key = key();
+                if !known.contains(&key) {
+                    return false;
+                }
+                key
+            }
+        };
+        self.kept.insert(key);
         true
+    }
+
+    /// Keys that nobody asked for and that are no fault.
+    pub(crate) fn kept(&self) -> &BTreeSet<String> {
+        &self.kept
     }
 
     /// A variable of a system that Evenkeel takes over from.
@@ -215,13 +230,14 @@ impl<'a> Reader<'a> {
     /// All warnings; the last says how many are not listed.
     pub(crate) fn take_warnings(&mut self) -> Vec<Warning> {
         let mut warnings = std::mem::take(&mut self.warnings);
-        if let Some(kept) = self.kept.take().filter(|kept| kept.count > 0) {
-            let more = kept.count - kept.first.len();
+        if !self.kept.is_empty() {
+            /// More are only counted.
+            const NAMED_MAX: usize = 5;
+            let first: Vec<&str> = self.kept.iter().take(NAMED_MAX).map(String::as_str).collect();
+            let more = self.kept.len() - first.len();
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            let message = format!(
-                "this version does not know {}{more}; they are kept and have no effect here",
-                kept.first.join(", ")
-            );
+            let message =
+                format!("this version does not know {}{more}; they are kept and have no effect here", first.join(", "));
             warnings.push(Warning { origin: Origin::Catalog, key: String::new(), message });
         }
         if self.warnings_unlisted > 0 {

@@ -16,10 +16,12 @@ mod server;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+pub use crate::document::Unknown;
 use crate::document::{Description, Faults, Origin, Outside, Override, Reader, Section, Table, Warning};
 use crate::model::{Catalog, CatalogParts, Pool, Strategy};
 
@@ -34,28 +36,21 @@ use server::ServerRead;
 /// The keys that a catalog has, which are the sections of the settings file that are the catalog.
 pub const PARTS: [&str; 4] = ["pool", "region", "server", "route"];
 
-/// What becomes of keys that this version does not know.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Unknown {
-    /// Each is a fault: for what a user writes, who misspelt it.
-    Refused,
-    /// They are no fault, and one warning names them: for what the cluster agreed on, perhaps by a newer peer.
-    Kept,
-}
-
 /// A catalog that was read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Read {
     /// The catalog.
     pub catalog: Catalog,
+    /// The keys that this version does not know and that were kept.
+    pub unknown: BTreeSet<String>,
     /// What is allowed and probably not meant.
     pub warnings: Vec<Warning>,
 }
 
 /// Reads what users want the catalog to be, which has the keys of the settings file: `{"pool": [{"name": "web", "node":
 /// [...]}]}`. Refused, it is told everything that is wrong at once.
-pub fn read(desired: &Map<String, Value>, unknown: Unknown) -> Result<Read, Faults> {
-    let mut reader = Reader::of_catalog(unknown == Unknown::Kept, &Alone);
+pub fn read(desired: &Map<String, Value>, unknown: Unknown<'_>) -> Result<Read, Faults> {
+    let mut reader = Reader::of_catalog(unknown, &Alone);
     let root = Table::of_json(desired);
     let over = Over::default();
     let catalog = reader.root(&root, |s| {
@@ -64,7 +59,9 @@ pub fn read(desired: &Map<String, Value>, unknown: Unknown) -> Result<Read, Faul
         written.build(s, &over)
     });
     match catalog {
-        Some(catalog) if reader.faults.count() == 0 => Ok(Read { catalog, warnings: reader.take_warnings() }),
+        Some(catalog) if reader.faults.count() == 0 => {
+            Ok(Read { catalog, unknown: reader.kept().clone(), warnings: reader.take_warnings() })
+        }
         _ => Err(reader.faults.in_reading_order()),
     }
 }

@@ -18,7 +18,7 @@ fn refused(value: Value) -> Faults {
 
 #[test]
 fn a_catalog_has_the_keys_of_the_settings_file() {
-    let Read { catalog, warnings } = read(
+    let Read { catalog, warnings, .. } = read(
         &object(json!({
             "pool": [{
                 "name": "web",
@@ -40,7 +40,7 @@ fn a_catalog_has_the_keys_of_the_settings_file() {
 
 #[test]
 fn nothing_at_all_is_a_catalog_without_pools() {
-    let Read { catalog, warnings } = read(&Map::new(), Unknown::Refused).unwrap();
+    let Read { catalog, warnings, .. } = read(&Map::new(), Unknown::Refused).unwrap();
     assert_eq!((catalog, warnings), (Catalog::default(), vec![]));
 }
 
@@ -94,15 +94,13 @@ fn what_a_newer_peer_wrote_is_kept_with_one_warning_and_a_user_is_refused_it() {
         ]}],
         "policy": {},
     });
-    let Read { catalog, warnings } = read(&object(newer.clone()), Unknown::Kept).unwrap();
+    let Read { catalog, warnings, .. } = read(&object(newer.clone()), Unknown::Kept).unwrap();
     assert_eq!(catalog.nodes().count(), 4);
     let told: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
         told,
-        [
-            "the catalog: this version does not know pool \"web\" sticky, pool \"web\" node \"a\" zone, pool \"web\" node \"b\" \
-          zone, pool \"web\" node \"c\" zone, pool \"web\" node \"d\" zone and 2 more; they are kept and have no effect here"
-        ]
+        ["the catalog: this version does not know policy, pool \"web\" node \"a\" zone, pool \"web\" node \"b\" \
+          zone, pool \"web\" node \"c\" zone, pool \"web\" node \"d\" zone and 2 more; they are kept and have no effect here"]
     );
     assert_eq!(refused(newer).count(), 7);
     // What it does know must be right all the same.
@@ -111,7 +109,7 @@ fn what_a_newer_peer_wrote_is_kept_with_one_warning_and_a_user_is_refused_it() {
 
 #[test]
 fn regions_servers_and_routes_are_read_and_a_warning_says_that_nothing_acts_on_them() {
-    let Read { catalog, warnings } = read(
+    let Read { catalog, warnings, .. } = read(
         &object(json!({
             "pool": [{"name": "web", "node": [{"id": "web-1", "address": "10.0.0.1:80"}]}],
             "region": [
