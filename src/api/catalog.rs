@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -11,11 +11,8 @@ use serde_json::{Value, json};
 use super::error::ApiError;
 use super::list::Params;
 use super::timestamp::{of_ms, rfc3339};
-use super::writing::{Asking, body, done, object, refused};
-use crate::catalog::rules::{self, Unknown};
-use crate::catalog::{
-    Applied, Change, Difference, Managed, Object, Record, Source, WriteRefused, canonical, difference,
-};
+use super::writing::{Asking, body, done, object, refused, tagged};
+use crate::catalog::{Applied, Change, Difference, Managed, Object, Record, Source, canonical, difference};
 use crate::host;
 use crate::peer::Handles;
 
@@ -42,11 +39,7 @@ pub(super) async fn one(State(handles): State<Handles>, uri: Uri) -> Result<Resp
         "file": FileShown::of(&handles, &applied),
         "as_of": rfc3339(host::wall_now()),
     });
-    let mut response = Json(shown).into_response();
-    if let Some(etag) = etag.and_then(|etag| HeaderValue::from_str(&format!("\"{etag}\"")).ok()) {
-        response.headers_mut().insert(header::ETAG, etag);
-    }
-    Ok(response)
+    Ok(tagged(Json(shown).into_response(), etag))
 }
 
 /// A newer catalog that is committed and cannot be served by; `null` where there is none.
@@ -79,17 +72,15 @@ pub(super) async fn put(
 ) -> Result<Response, ApiError> {
     Params::of(&uri, &[])?;
     let desired = desired(&body)?;
-    Ok(done(StatusCode::OK, asking.write(&handles, Change::Apply { desired }).await?))
+    Ok(done(asking.write(&handles, Change::Apply { desired }).await?))
 }
 
 /// `POST /api/v1/catalog/diff`: what a put would change.
 pub(super) async fn diff(State(handles): State<Handles>, uri: Uri, body: Bytes) -> Result<Response, ApiError> {
     Params::of(&uri, &[])?;
     let desired = desired(&body)?;
-    // As the put would: what it would refuse is no difference. What is unknown already stays so.
-    let is_known = rules::read(handles.agreed.catalog.applied().desired(), Unknown::Refused).is_ok();
-    let unknown = if is_known { Unknown::Refused } else { Unknown::Kept };
-    rules::read(&desired, unknown).map_err(|faults| refused(WriteRefused::invalid(faults)))?;
+    // What the put would refuse is no difference.
+    handles.agreed.catalog.applied().check(&desired).map_err(refused)?;
     Ok(Json(from_now(&handles, &desired)).into_response())
 }
 
@@ -128,7 +119,8 @@ pub(super) async fn history(State(handles): State<Handles>, uri: Uri) -> Result<
     .into_response())
 }
 
-/// `GET /api/v1/catalog/history/{revision}`: one of them, with what users wanted from then on.
+/// `GET /api/v1/catalog/history/{revision}`: one of them, with what it changed of what users wanted (`null`: the one before is
+/// not known any more), what they wanted from then on, and what a rollback to it would change.
 pub(super) async fn version(
     State(handles): State<Handles>,
     Path(revision): Path<String>,
@@ -136,8 +128,16 @@ pub(super) async fn version(
 ) -> Result<Response, ApiError> {
     Params::of(&uri, &[])?;
     let (record, desired) = wanted_then(&handles, revision.parse().ok(), &revision).await?;
+    let catalog = &handles.agreed.catalog;
+    let before = catalog.history().into_iter().take_while(|earlier| earlier.revision < record.revision).last();
+    let before = match before {
+        Some(before) => catalog.desired_of(before.etag).await,
+        None => None,
+    };
+    let changed = before.map(|before| difference(&before, &desired, &Managed::default()));
     let mut answer = shown(&record);
-    answer["difference_to_now"] = serde_json::to_value(from_now(&handles, &desired)).unwrap_or_default();
+    answer["difference"] = serde_json::to_value(changed).unwrap_or_default();
+    answer["rollback_difference"] = serde_json::to_value(from_now(&handles, &desired)).unwrap_or_default();
     answer["desired"] = Value::Object(desired);
     Ok(Json(answer).into_response())
 }
@@ -159,7 +159,7 @@ pub(super) async fn rollback(
     let Rollback { revision } = body(&bytes)?;
     let (_, desired) = wanted_then(&handles, Some(revision), &revision.to_string()).await?;
     let change = Change::Rollback { revision, desired };
-    Ok(done(StatusCode::OK, asking.write(&handles, change).await?))
+    Ok(done(asking.write(&handles, change).await?))
 }
 
 async fn wanted_then(handles: &Handles, revision: Option<u64>, named: &str) -> Result<(Record, Object), ApiError> {

@@ -12,7 +12,7 @@ use super::error::ApiError;
 use super::list::Params;
 use super::peers;
 use super::timestamp::rfc3339;
-use super::writing::body;
+use super::writing::{Asking, body};
 use crate::catalog::ElectorsRefused;
 use crate::election::Standing;
 use crate::host;
@@ -166,10 +166,15 @@ struct Elector {
 }
 
 /// `POST /api/v1/electors`: one elector more.
-pub(super) async fn add(State(handles): State<Handles>, uri: Uri, bytes: Bytes) -> Result<Response, ApiError> {
+pub(super) async fn add(
+    State(handles): State<Handles>,
+    uri: Uri,
+    asking: Asking,
+    bytes: Bytes,
+) -> Result<Response, ApiError> {
     Params::of(&uri, &[])?;
-    let Elector { id } = body(&bytes)?;
-    changed(handles.agreed.catalog.change_electors(ElectorsChange::Add(id)).await, StatusCode::CREATED)
+    let (by, Elector { id }) = (asking.author()?, body(&bytes)?);
+    changed(handles.agreed.catalog.change_electors(ElectorsChange::Add(id), by).await, StatusCode::CREATED)
 }
 
 /// `DELETE /api/v1/electors/{id}?forget=`: one less, by the majority; or, where none is left, at this peer alone.
@@ -177,12 +182,14 @@ pub(super) async fn remove(
     State(handles): State<Handles>,
     Path(id): Path<String>,
     uri: Uri,
+    asking: Asking,
 ) -> Result<Response, ApiError> {
     let params = Params::of(&uri, &["forget"])?;
+    let by = asking.author()?;
     let peer: PeerId = id.parse().map_err(|_| ApiError::unknown("peer", &id, std::iter::empty()))?;
     match params.get("forget") {
         None | Some("false") => {
-            changed(handles.agreed.catalog.change_electors(ElectorsChange::Remove(peer)).await, StatusCode::OK)
+            changed(handles.agreed.catalog.change_electors(ElectorsChange::Remove(peer), by).await, StatusCode::OK)
         }
         Some("true") => {
             handles.agreed.catalog.forget_elector(peer).await.map_err(|why| refused(&why))?;

@@ -168,7 +168,7 @@ impl ApiError {
     }
 
     /// What a refusal means that was made below the handlers.
-    fn of_status(status: StatusCode) -> Self {
+    fn of_status(method: &Method, status: StatusCode) -> Self {
         match status {
             StatusCode::PAYLOAD_TOO_LARGE => Self::new(
                 status,
@@ -176,9 +176,15 @@ impl ApiError {
                 "the body is too large",
                 format!("a body has at most {API_BODY_BYTES_MAX} bytes"),
             ),
-            StatusCode::SERVICE_UNAVAILABLE => {
+            StatusCode::SERVICE_UNAVAILABLE if method.is_safe() => {
                 Self::new(status, "too_slow", "the answer took too long", "try again; ask for less with ?limit=")
             }
+            StatusCode::SERVICE_UNAVAILABLE => Self::new(
+                status,
+                "too_slow",
+                "the answer took too long; whether the change is done is not known yet",
+                "GET what it was about; a write that had an Idempotency-Key may be sent again with it",
+            ),
             status if status.is_server_error() => {
                 Self::new(status, "internal", "the peer failed to answer", "its log says why")
             }
@@ -217,7 +223,7 @@ pub(super) fn shape(mut response: Response, method: &Method, path: &str) -> Resp
     let error = if status == StatusCode::METHOD_NOT_ALLOWED {
         ApiError::method(method, path, allow.as_ref().and_then(|allow| allow.to_str().ok()))
     } else {
-        ApiError::of_status(status)
+        ApiError::of_status(method, status)
     };
     let mut shaped = error.into_response();
     if let Some(allow) = allow {

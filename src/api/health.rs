@@ -21,7 +21,7 @@ use crate::catalog::Behind;
 use crate::host;
 use crate::model::{ListenerName, PeerId, PoolName, RegionName, Revision};
 use crate::peer::supervise::{ChildState, ChildStatus};
-use crate::peer::{Handles, NotReady};
+use crate::peer::{BoundListener, Handles, NotReady};
 use crate::proxy::FailureCounts;
 use crate::view::View;
 
@@ -112,6 +112,7 @@ enum Code {
     Starting,
     Draining,
     PoolWithoutUsableNodes,
+    ListenerWithoutPool,
     NobodyLeads,
     CatalogBehind,
     ChildRestarting,
@@ -162,6 +163,12 @@ impl Health {
             let at_least = if all { Status::Unhealthy } else { Status::Degraded };
             find(at_least, Code::PoolWithoutUsableNodes, format!("no node of pool {pool} is usable"));
         }
+        let turned_away: Vec<_> = handles.listeners_without_pool(view).collect();
+        for listener in &turned_away {
+            let all = turned_away.len() == handles.listeners.len();
+            let at_least = if all { Status::Unhealthy } else { Status::Degraded };
+            find(at_least, Code::ListenerWithoutPool, listener_without_pool(listener));
+        }
         // Traffic needs neither a leader nor the newest catalog.
         if let Some(nobody) = leader.nobody().filter(|_| handles.cluster.is_some()) {
             find(Status::Degraded, Code::NobodyLeads, nobody);
@@ -197,6 +204,14 @@ impl Health {
             children_given_up: given_up.map(|child| child.name.clone()).collect(),
         }
     }
+}
+
+/// What to say of a listener whose pool is not there.
+pub(super) fn listener_without_pool(listener: &BoundListener) -> String {
+    let BoundListener { name, pool, .. } = listener;
+    format!(
+        "listener {name} of this peer sends to pool {pool}, which the catalog does not have: its clients are turned away"
+    )
 }
 
 #[derive(Serialize)]

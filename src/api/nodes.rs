@@ -13,7 +13,8 @@ use serde_json::Value;
 
 use super::error::ApiError;
 use super::list::{Page, Params};
-use super::resources::{progress, with_etag};
+use super::resources::{beside, progress};
+use super::writing::in_step;
 use crate::balance::score::Band;
 use crate::catalog::Kind;
 use crate::model::{Admin, Health, NodeAddress, NodeId, Observation, PeerId, PoolName, RegionName, Verdict};
@@ -60,11 +61,12 @@ pub(super) async fn one(
     uri: Uri,
 ) -> Result<Response, ApiError> {
     Params::of(&uri, &[])?;
-    let view = handles.view.load();
+    let known = find(&handles.view.load(), &id).map(|(_, node)| node.node.id.clone())?;
+    let drain = progress(&handles, &known).await;
+    let (view, applied) = in_step(&handles).await;
     let (pool, node) = find(&view, &id)?;
-    let drain = progress(&handles, &node.node.id).await;
     let shown = OneShown { node: NodeShown::of(pool, node, &handles), drain };
-    Ok(with_etag(&handles, Kind::Node, &id, shown))
+    Ok(beside(applied.as_deref(), Kind::Node, &id, shown))
 }
 
 /// `GET /api/v1/nodes/{node}/observations`

@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use super::error::ApiError;
 use super::list::{Page, Params};
-use super::resources::with_etag;
+use super::resources::beside;
+use super::writing::in_step;
 use crate::catalog::Kind;
 use crate::model::{Admin, ListenerName, PoolName, Strategy, Verdict};
 use crate::peer::Handles;
@@ -35,11 +36,11 @@ pub(super) async fn one(
     uri: Uri,
 ) -> Result<Response, ApiError> {
     Params::of(&uri, &[])?;
-    let view = handles.view.load();
+    let (view, applied) = in_step(&handles).await;
     let known = view.pools().find(|pool| pool.pool.name.as_str() == name);
     let pool =
         known.ok_or_else(|| ApiError::unknown("pool", &name, view.pools().map(|pool| pool.pool.name.as_str())))?;
-    Ok(with_etag(&handles, Kind::Pool, &name, PoolShown::of(pool, &handles)))
+    Ok(beside(applied.as_deref(), Kind::Pool, &name, PoolShown::of(pool, &handles)))
 }
 
 /// A pool.

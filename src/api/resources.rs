@@ -1,6 +1,5 @@
 //! Resources of the catalog one by one: made, read as users wrote them, changed, deleted; and nodes drained.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -11,18 +10,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
 use super::error::ApiError;
 use super::list::{Page, Params};
-use super::peers;
 use super::router::Asked;
 use super::timestamp::of_ms;
-use super::writing::{Asking, body, object};
-use crate::catalog::{Change, Etag, Kind, Mode, Name, Source, Written, all, find};
-use crate::model::{NodeId, PeerId, PeerState};
+use super::writing::{Asking, body, object, tagged};
+use crate::catalog::{Applied, Change, Etag, Kind, Mode, Name, Object, Source, Written, all, find};
+use crate::host;
+use crate::model::{DrainLeft, NodeId, PeerId};
 use crate::peer::Handles;
-use crate::wire::{Query, QueryAnswer};
 
 /// The list of a kind that has no view of its own.
 pub(super) fn listed(kind: Kind) -> MethodRouter<Asked> {
@@ -52,8 +49,7 @@ pub(super) fn changed(kind: Kind) -> MethodRouter<Asked> {
         let (mode, content) = (asking.mode, object(&body)?);
         let name = Name { kind, id };
         let change = Change::Put { name: name.clone(), pool, content, mode };
-        let written = asking.write(&handles, change).await?;
-        Ok::<_, ApiError>(put_done(&handles, &name, StatusCode::OK, written))
+        Ok::<_, ApiError>(put_done(&name, asking.write(&handles, change).await?))
     };
     let delete = move |State(handles): State<Handles>, Path(id): Path<String>, uri: Uri, asking: Asking| async move {
         Params::of(&uri, &[])?;
@@ -89,19 +85,27 @@ async fn create(
     let name = Name { kind, id };
     let change = Change::Put { name: name.clone(), pool, content, mode: Mode::Create };
     let written = asking.write(handles, change).await?;
-    Ok(put_done(handles, &name, StatusCode::CREATED, written))
+    // Sent again, it is answered as it was the first time.
+    Ok(put_done(&name, Written { created: true, ..written }))
 }
 
 /// The answer to a put that is done: its ETag is that of the resource, which is what the next `If-Match` has to say.
-fn put_done(handles: &Handles, name: &Name, status: StatusCode, written: Written) -> Response {
-    let applied = handles.agreed.catalog.applied();
-    let resource = find(applied.desired(), name).filter(|_| written.applied);
-    let etag = resource.map(|(_, resource)| Etag::of(resource));
-    let response = (status, Json(written)).into_response();
-    match etag {
-        Some(etag) => tagged(response, etag),
-        None => response,
+fn put_done(name: &Name, written: Written) -> Response {
+    let etag = written.resource_etag;
+    let created = written.created;
+    let mut response = Json(written).into_response();
+    if created {
+        *response.status_mut() = StatusCode::CREATED;
+        if let Ok(at) = HeaderValue::from_str(&path_of(name)) {
+            response.headers_mut().insert(header::LOCATION, at);
+        }
     }
+    tagged(response, etag)
+}
+
+/// Where a resource is found.
+fn path_of(Name { kind, id }: &Name) -> String {
+    format!("/api/v1/{kind}s/{id}")
 }
 
 async fn list(kind: Kind, handles: Handles, uri: Uri) -> Result<Response, ApiError> {
@@ -120,25 +124,23 @@ async fn one(kind: Kind, handles: Handles, id: String, uri: Uri) -> Result<Respo
         let known = all(applied.desired(), kind).into_iter().map(|(id, ..)| id);
         return Err(ApiError::unknown(kind.key(), &name.id, known));
     };
-    Ok(tagged(Json(resource).into_response(), Etag::of(resource)))
+    Ok(tagged(Json(resource).into_response(), Some(Etag::of(resource))))
 }
 
-/// What is shown of a resource, with the ETag of what users wrote of it: for `If-Match`.
-pub(super) fn with_etag(handles: &Handles, kind: Kind, id: &str, shown: impl Serialize) -> Response {
-    let applied = handles.agreed.catalog.applied();
-    let written = find(applied.desired(), &Name { kind, id: id.to_owned() });
-    let response = Json(shown).into_response();
-    match written {
-        Some((_, resource)) => tagged(response, Etag::of(resource)),
-        None => response,
-    }
+/// What is shown of a resource, and beside it what users wrote of it, with its ETag for `If-Match`.
+#[derive(Serialize)]
+struct Beside<'a, S> {
+    #[serde(flatten)]
+    shown: S,
+    /// `null` for a moment after the catalog has changed: what is shown is of the one before.
+    desired: Option<&'a Object>,
 }
 
-fn tagged(mut response: Response, etag: Etag) -> Response {
-    if let Ok(etag) = HeaderValue::from_str(&format!("\"{etag}\"")) {
-        response.headers_mut().insert(header::ETAG, etag);
-    }
-    response
+/// The answer that shows a pool or a node, as it is and as users wrote it.
+pub(super) fn beside(applied: Option<&Applied>, kind: Kind, id: &str, shown: impl Serialize) -> Response {
+    let name = Name { kind, id: id.to_owned() };
+    let desired = applied.and_then(|applied| find(applied.desired(), &name)).map(|(_, resource)| resource);
+    tagged(Json(Beside { shown, desired }).into_response(), desired.map(Etag::of))
 }
 
 #[derive(Default, Deserialize)]
@@ -188,46 +190,27 @@ fn drain_timeout(text: &str) -> Result<Duration, ApiError> {
         .map_err(|why| ApiError::bad_body(format!("timeout: {why}")))
 }
 
-/// How far the drain of a node is: what is left at every peer. Each is asked; who does not answer in time is named.
+/// How far the drain of a node is: what is left at every peer, and who does not say. `None`: it does not drain.
 pub(super) async fn progress(handles: &Handles, id: &NodeId) -> Option<Value> {
-    /// How long another peer may take to say it.
-    const ANSWER_WITHIN: Duration = Duration::from_millis(500);
     let applied = handles.agreed.catalog.applied();
     let Source::Committed { body, .. } = &applied.source else { return None };
     let managed = body.managed.nodes.get(id).filter(|node| node.is_draining())?;
-    let here = handles.view.load().node(id).map(|(_, node)| node.live.in_flight());
-    let mut left = vec![(handles.id.clone(), here)];
-    if let (Some(cluster), Ok(question)) = (&handles.cluster, Query::InFlight(id.clone()).encode()) {
-        let mut asking = JoinSet::new();
-        for peer in peers::states(handles).into_iter().filter(|peer| peer.id != handles.id) {
-            if !matches!(peer.state, PeerState::Alive | PeerState::Suspect) {
-                continue;
-            }
-            let (link, question) = (Arc::clone(&cluster.link), Bytes::from(question.clone()));
-            asking.spawn(async move {
-                let answer = link.ask(peer.id.clone(), question, ANSWER_WITHIN).await.ok();
-                let count = answer.and_then(|bytes| match QueryAnswer::decode(&bytes) {
-                    Ok(QueryAnswer::Count(count)) => Some(count.unwrap_or(0)),
-                    _ => None,
-                });
-                (peer.id, count)
-            });
-        }
-        while let Some(answered) = asking.join_next().await {
-            left.extend(answered.ok());
-        }
-    }
-    left.sort_unstable();
-    let by_peer: Vec<Value> = (left.iter())
-        .filter_map(|(peer, count)| Some((peer, count.filter(|count| *count > 0)?)))
-        .map(|(peer, count)| json!({ "peer": peer, "in_flight": count }))
+    let cut_at = handles.view.load().node(id).and_then(|(_, node)| node.cut_at());
+    let left = handles.drain_left(id).await;
+    let silent: Vec<&PeerId> = left.iter().filter(|(_, left)| left.is_none()).map(|(peer, _)| peer).collect();
+    let known = || left.iter().filter_map(|(peer, left)| Some((peer, (*left)?)));
+    let by_peer: Vec<Value> = known()
+        .filter(|(_, left)| *left != DrainLeft::default())
+        .map(|(peer, left)| json!({ "peer": peer, "in_flight": left.in_flight, "cut": left.cut }))
         .collect();
-    let silent: Vec<&PeerId> = left.iter().filter(|(_, count)| count.is_none()).map(|(peer, _)| peer).collect();
+    let cut_in = cut_at.map(|at| at.saturating_duration_since(host::now()).as_millis());
     Some(json!({
         "since": of_ms(managed.at_ms),
         "by": managed.by,
         "timeout_ms": managed.drain_timeout_ms,
-        "in_flight": left.iter().filter_map(|(_, count)| *count).map(u64::from).sum::<u64>(),
+        "cut_in_ms": cut_in.map(|ms| u64::try_from(ms).unwrap_or(u64::MAX)),
+        "in_flight": known().map(|(_, left)| u64::from(left.in_flight)).sum::<u64>(),
+        "cut": known().map(|(_, left)| left.cut).sum::<u64>(),
         "by_peer": by_peer,
         "missing_peers": silent,
     }))

@@ -69,13 +69,15 @@ fn view_of(pools: Vec<Pool>, events: Vec<Event>) -> Arc<View> {
 
 /// A peer with pool `web` of `web-1` up, `web-2` down and `web-3` unknown, and pool `api` of `api-1` up.
 fn handles() -> Handles {
-    let handles = empty();
+    let mut handles = empty();
     let mut first = node("web-1", 8_001);
     first.weight = Weight::new(3).unwrap();
     first.region = Some("eu-west".parse::<RegionName>().unwrap());
     let web = pool("web", vec![first, node("web-2", 8_002), node("web-3", 8_003)]);
+    let pools = vec![web, pool("api", vec![node("api-1", 9_001)])];
+    handles.agreed = agreed(Catalog::new(pools.clone()).unwrap());
     let view = view_of(
-        vec![web, pool("api", vec![node("api-1", 9_001)])],
+        pools,
         vec![
             observed(&node("web-1", 8_001), Health::Up),
             observed(&node("web-2", 8_002), Health::Down),
@@ -110,17 +112,17 @@ fn empty() -> Handles {
         }]),
         children: Board::default(),
         readiness: Readiness::default(),
-        agreed: agreed(),
+        agreed: agreed(Catalog::default()),
         cluster: None,
     }
 }
 
 /// A peer that serves by its own file, and whose elector and catalog do not answer.
-fn agreed() -> Agreed {
+fn agreed(catalog: Catalog) -> Agreed {
     let folder = tempfile::tempdir().unwrap();
     let file = Arc::new(catalog::Object::new());
     let source = catalog::Source::File { desired: Arc::clone(&file) };
-    let applied = catalog::Applied { source, catalog: Arc::default(), warnings: Arc::default(), behind: None };
+    let applied = catalog::Applied { source, catalog: Arc::new(catalog), warnings: Arc::default(), behind: None };
     let ((_, standing), _) = election::Arguments::channels();
     let parts = catalog::Parts {
         own: "ams-1".parse().unwrap(),
@@ -195,7 +197,7 @@ async fn the_shape_of_a_node() {
             "requests": 12, "answers": {"1xx": 0, "2xx": 11, "3xx": 0, "4xx": 0, "5xx": 1}, "connections": 0,
             "connect_failures": 0, "exchange_failures": 0, "timeouts": 0, "bytes_sent": 0, "bytes_received": 0
         },
-        "drain": null
+        "drain": null, "desired": null
     });
     assert_eq!(node, expected);
     let (_, down) = json_of(&handles(), "/api/v1/nodes/web-2").await;

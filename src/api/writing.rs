@@ -1,6 +1,7 @@
 //! What every write has in common: who asks, under which condition and id, and how what becomes of it is answered.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -14,16 +15,22 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::error::ApiError;
-use crate::catalog::{self, Author, Change, Etag, JsonError, Mode, Object, Write, WriteRefused, Written};
+use super::health::listener_without_pool;
+use crate::catalog::{self, Applied, Author, Change, Etag, JsonError, Mode, Object, Write, WriteRefused, Written};
 use crate::election::IdempotencyId;
 use crate::host::{self, Dice};
 use crate::model::limits::VALUE_BODY_BYTES_MAX;
 use crate::peer::Handles;
+use crate::view::View;
 
 /// By this a write that is sent again is known.
 pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Who asks, as they say.
 pub(super) const USER: &str = "evenkeel-user";
+
+/// What is said of a write at a peer whose file comes first.
+const FOLLOWS_FILE: &str = "this peer follows its settings file: at its next start or reload the catalog is what the file says, \
+                            without this change; write it into the file too";
 
 /// How long a write waits until the view is of what is applied, which it is within milliseconds.
 const VIEW_WAIT: Duration = Duration::from_secs(1);
@@ -41,10 +48,14 @@ pub(super) struct Asking {
 impl Asking {
     /// What they say; `from` is who sent them.
     fn of(fields: &HeaderMap, from: IpAddr) -> Result<Self, ApiError> {
-        let text = |name: &str| match fields.get(name).map(HeaderValue::to_str) {
-            None => Ok(None),
-            Some(Ok(text)) => Ok(Some(text)),
-            Some(Err(_)) => Err(ApiError::bad_field(name, "it is not plain text", "write printable ASCII")),
+        let text = |name: &str| {
+            let mut all = fields.get_all(name).iter();
+            match (all.next().map(HeaderValue::to_str), all.next()) {
+                (None, _) => Ok(None),
+                (Some(_), Some(_)) => Err(ApiError::bad_field(name, "it stands twice", "send it once")),
+                (Some(Ok(text)), None) => Ok(Some(text)),
+                (Some(Err(_)), None) => Err(ApiError::bad_field(name, "it is not plain text", "write printable ASCII")),
+            }
         };
         let by = text(USER)?.map_or_else(|| Author::new(&from.to_string()), Author::new);
         let id = match text(IDEMPOTENCY_KEY)? {
@@ -74,16 +85,22 @@ impl Asking {
         Ok(Self { by, id, if_match, mode })
     }
 
+    /// Who asks, where there is nothing that a condition could be about.
+    pub(super) fn author(self) -> Result<Author, ApiError> {
+        match (self.if_match, self.mode) {
+            (None, Mode::Put) => Ok(self.by),
+            _ => Err(ApiError::bad_field("if-match, if-none-match", "electors have no ETag", "leave it out")),
+        }
+    }
+
     /// Asks whoever leads for this change, and answers what becomes of it.
     pub(super) async fn write(self, handles: &Handles, change: Change) -> Result<Written, ApiError> {
         let Self { by, id, if_match, mode } = self;
         if mode == Mode::Create && !matches!(change, Change::Put { .. }) {
             return Err(ApiError::bad_field("if-none-match", "only a PUT of one resource may be new", "leave it out"));
         }
-        let at = host::wall_now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        let at_ms = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
-        let write = Write { change, if_match, id, by, via: handles.id.clone(), at_ms };
-        let written = handles.agreed.catalog.write(write).await.map_err(|why| match (why, mode) {
+        let write = Write { change, if_match, id, by, via: handles.id.clone(), at_ms: host::wall_now_ms() };
+        let mut written = handles.agreed.catalog.write(write).await.map_err(|why| match (why, mode) {
             (WriteRefused::Conflict { message }, Mode::Create) => ApiError::write(
                 StatusCode::PRECONDITION_FAILED,
                 "exists",
@@ -92,24 +109,34 @@ impl Asking {
             ),
             (why, _) => refused(why),
         })?;
-        let applied = written.applied && is_in_view(handles).await;
-        Ok(Written { applied, ..written })
+        let (view, applied) = in_step(handles).await;
+        written.applied = written.applied && applied.is_some();
+        // The leader knows of no other peer's listeners and file.
+        written.warnings.extend(handles.listeners_without_pool(&view).map(listener_without_pool));
+        if handles.agreed.follow_file {
+            written.warnings.push(FOLLOWS_FILE.to_owned());
+        }
+        Ok(written)
     }
 }
 
-/// Whether traffic and this API go by the catalog that is applied, or do within [`VIEW_WAIT`]: whoever is told of a write finds
-/// it.
-async fn is_in_view(handles: &Handles) -> bool {
+/// The view, and the catalog that is applied, once the one is of the other: whoever is told of a write finds it, and sees
+/// nothing of the one before. After [`VIEW_WAIT`] the view alone.
+pub(super) async fn in_step(handles: &Handles) -> (Arc<View>, Option<Arc<Applied>>) {
     let mut catalogs = handles.view.catalogs();
     let there = async {
-        while !handles.view.load().is_of(&handles.agreed.catalog.applied().catalog) {
-            if catalogs.changed().await.is_err() {
-                return false;
+        loop {
+            let (view, applied) = (handles.view.load(), handles.agreed.catalog.applied());
+            if view.is_of(&applied.catalog) {
+                return Some((view, applied));
             }
+            catalogs.changed().await.ok()?;
         }
-        true
     };
-    timeout(VIEW_WAIT, there).await.unwrap_or(false)
+    match timeout(VIEW_WAIT, there).await {
+        Ok(Some((view, applied))) => (view, Some(applied)),
+        Ok(None) | Err(_) => (handles.view.load(), None),
+    }
 }
 
 /// Who sent a request: put there where the connection is.
@@ -125,10 +152,15 @@ impl<S: Sync> FromRequestParts<S> for Asking {
     }
 }
 
-/// The answer to a write that is done.
-pub(super) fn done(status: StatusCode, written: Written) -> Response {
-    let etag = HeaderValue::from_str(&format!("\"{}\"", written.etag)).ok();
-    let mut response = (status, Json(written)).into_response();
+/// The answer to a write of the whole catalog that is done.
+pub(super) fn done(written: Written) -> Response {
+    let etag = written.etag;
+    tagged(Json(written).into_response(), Some(etag))
+}
+
+/// An answer with the ETag of what it is about.
+pub(super) fn tagged(mut response: Response, etag: Option<Etag>) -> Response {
+    let etag = etag.and_then(|etag| HeaderValue::from_str(&format!("\"{etag}\"")).ok());
     if let Some(etag) = etag {
         response.headers_mut().insert(header::ETAG, etag);
     }
@@ -151,6 +183,12 @@ pub(super) fn refused(refused: WriteRefused) -> ApiError {
             message,
             "PUT changes what is there; or choose another name",
         ),
+        WriteRefused::Missing { message } => ApiError::write(
+            StatusCode::PRECONDITION_FAILED,
+            "missing",
+            message,
+            "leave If-Match out to make it, or choose another name",
+        ),
         WriteRefused::Changed { etag } => ApiError::write(
             StatusCode::PRECONDITION_FAILED,
             "changed",
@@ -169,6 +207,12 @@ pub(super) fn refused(refused: WriteRefused) -> ApiError {
             )
             .with("faults", serde_json::to_value(faults).unwrap_or_default())
         }
+        WriteRefused::OtherWrite { .. } => ApiError::write(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "idempotency_key_reused",
+            message,
+            "nothing was done; give each write a key of its own: a UUID is a good one",
+        ),
         WriteRefused::TooLarge { .. } => too_large(message),
         WriteRefused::Busy => ApiError::write(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -64,6 +64,8 @@ pub struct NodeCounts {
     pub exchange_failures: AtomicU64,
     /// Exchanges that ran into a time-out of the node's.
     pub timeouts: AtomicU64,
+    /// Exchanges and connections that were cut because the time of a drain was over.
+    pub drains_cut: AtomicU64,
     /// Bytes of bodies and relays from clients to the node.
     pub bytes_sent: AtomicU64,
     /// Bytes of bodies and relays from the node to clients.

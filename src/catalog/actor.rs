@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot, watch};
@@ -13,9 +13,11 @@ use super::applied::{Applied, Behind, Source};
 use super::body::{Body, Next};
 use super::json::{Etag, Object};
 use super::versions::Versions;
-use super::write::{Write, WriteRefused, Written};
+use super::write::{Keyed, WriteRefused, Written};
 use crate::document::Warning;
-use crate::election::{Committed, Declined, Leadership, Offered, Refused, Request, Standing, Value, Writes};
+use crate::election::{
+    Committed, Declined, IdempotencyId, Leadership, Offered, Refused, Remembered, Request, Standing, Value, Writes,
+};
 use crate::host;
 use crate::model::{Catalog, PeerId, Revision, Slot, Term, ValueHash};
 
@@ -30,7 +32,7 @@ const WRITES_PER_TURN_MAX: usize = 64;
 #[derive(Debug)]
 pub struct Asked {
     /// The write.
-    pub write: Write,
+    pub write: Keyed,
     /// Takes what becomes of it. A peer that does not lead answers [`WriteRefused::NotLeading`] at once.
     pub reply: Reply,
 }
@@ -44,6 +46,9 @@ pub struct Arguments {
     pub own: PeerId,
     /// What users want, as this peer's file has it: the first catalog, if this peer leads first.
     pub desired: Arc<Object>,
+    /// The catalog is about to become what the file says, and nobody else has a say: until then what was agreed on before the
+    /// start is not served by.
+    pub file_first: bool,
     /// Writes for this peer as the leader.
     pub asked: Arc<Mutex<mpsc::Receiver<Asked>>>,
     /// How its elector stands.
@@ -72,15 +77,20 @@ pub struct Turn;
 pub struct State {
     arguments: Arguments,
     asked: OwnedMutexGuard<mpsc::Receiver<Asked>>,
-    writes: Writes<Arc<Write>, Reply>,
+    writes: Writes<Arc<Keyed>, Reply>,
     /// The term that this peer leads in.
     leading: Option<Term>,
     /// What the next write is made from.
     newest: Option<Newest>,
     step: Step,
     tasks: JoinSet<Done>,
+    /// See [`Arguments::file_first`].
+    file_first: bool,
     /// The committed value that is being read.
     reading: Option<Slot>,
+    /// What is to be kept for a rollback next, and whether something is being kept.
+    to_keep: Option<Arc<Body>>,
+    is_keeping: bool,
 }
 
 /// The newest committed value.
@@ -89,7 +99,15 @@ struct Newest {
     slot: Slot,
     value: Arc<Value>,
     /// What it says; why that cannot be read.
-    body: Result<Arc<Body>, Arc<str>>,
+    said: Result<Said, Arc<str>>,
+}
+
+/// What a committed value says.
+#[derive(Clone)]
+struct Said {
+    body: Arc<Body>,
+    /// The ETag of what users want.
+    etag: Etag,
 }
 
 /// How far the write is that is undecided.
@@ -98,15 +116,28 @@ enum Step {
     Idle,
     /// It is being made, or is on its way to the elector.
     Making,
-    /// It is declined for now.
-    Again(std::time::Instant),
+    /// Something else is undecided, so it is made once more at this moment.
+    Again(Instant),
     /// It is proposed.
-    Proposed { hash: ValueHash, warnings: Vec<Warning>, write: Option<Arc<Write>> },
+    Proposed(Proposed),
+}
+
+/// A value that was proposed.
+struct Proposed {
+    hash: ValueHash,
+    /// The write that it was made for; the first catalog of a cluster has none.
+    write: Option<Arc<Keyed>>,
+    /// Whether it has a resource that was not there.
+    created: bool,
+    /// The ETag of the resource that was put.
+    resource_etag: Option<Etag>,
+    /// What is allowed in it and probably not meant.
+    warnings: Vec<Warning>,
 }
 
 enum Done {
     /// A committed value was read.
-    Read(Slot, Arc<Value>, Result<(Arc<Body>, Applied), String>),
+    Read(Slot, Arc<Value>, Result<Read, String>),
     /// A write was made into a value and given to the elector.
     Made {
         term: Term,
@@ -116,19 +147,9 @@ enum Done {
 }
 
 enum Made {
-    Proposed {
-        hash: ValueHash,
-        warnings: Vec<Warning>,
-        write: Option<Arc<Write>>,
-    },
-    /// It is done, or was before; `changed`: it changed something.
-    Done {
-        revision: Revision,
-        changed: bool,
-        etag: Etag,
-        warnings: Vec<Warning>,
-        write: Arc<Write>,
-    },
+    Proposed(Proposed),
+    /// It is done, or was before.
+    Done(Written),
     Refused(WriteRefused),
     Again,
     NotLeading,
@@ -151,6 +172,7 @@ impl Actor for CatalogActor {
         // Whoever ran before has ended, or is about to.
         let asked = Arc::clone(&given.asked).lock_owned().await;
         let mut state = State {
+            file_first: given.file_first,
             arguments: given,
             asked,
             writes: Writes::new(),
@@ -159,6 +181,8 @@ impl Actor for CatalogActor {
             step: Step::Idle,
             tasks: JoinSet::new(),
             reading: None,
+            to_keep: None,
+            is_keeping: false,
         };
         state.committed();
         state.stand();
@@ -223,8 +247,8 @@ impl State {
     }
 
     fn led_no_more(&mut self) {
-        let id = self.writes.undecided().map(|write| write.id.clone());
-        let is_begun = matches!(self.step, Step::Making | Step::Proposed { .. });
+        let id = self.writes.undecided().map(|write| write.key().id.clone());
+        let is_begun = matches!(self.step, Step::Making | Step::Proposed(_));
         let (begun, waiting) = self.writes.led_no_more();
         for reply in begun {
             let refused = match &id {
@@ -245,9 +269,14 @@ impl State {
             return;
         }
         self.reading = Some(slot.clone());
-        self.tasks.spawn_blocking(move || {
-            let read = read(&slot, &value);
-            Done::Read(slot, value, read)
+        let file = self.file_first.then(|| Arc::clone(&self.arguments.desired));
+        self.tasks.spawn(async move {
+            let reading = {
+                let (slot, value) = (slot.clone(), Arc::clone(&value));
+                spawn_blocking(move || read(&slot, &value, file.as_deref())).await
+            };
+            // One that nobody can read is no reason to try for ever: this peer goes on with the one before.
+            Done::Read(slot, value, reading.unwrap_or_else(|error| Err(error.to_string())))
         });
     }
 
@@ -256,26 +285,14 @@ impl State {
         let (Some(_), Some(newest)) = (self.leading, &self.newest) else {
             return answer(reply, Err(WriteRefused::NotLeading));
         };
-        let id = write.id.clone();
-        match self.writes.offer(Some(id.clone()), Arc::new(write), reply, &newest.value.outcomes) {
+        let key = write.key().clone();
+        match self.writes.offer(Some(key.clone()), Arc::new(write), reply, &newest.value.outcomes) {
             Offered::Waits => {}
             Offered::Done(revision, reply) => {
-                let etag = newest.body.as_ref().map_or_else(|_| Etag::of(&Object::new()), |body| body.etag());
-                answer(
-                    reply,
-                    Ok(Written {
-                        revision: revision.get(),
-                        etag,
-                        changed: true,
-                        applied: false,
-                        id,
-                        warnings: Vec::new(),
-                    }),
-                );
+                answer(reply, newest.said().map(|said| written(revision, said.etag, key.id)));
             }
-            Offered::Full(reply) => {
-                answer(reply, Err(WriteRefused::Busy));
-            }
+            Offered::Other(reply) => answer(reply, Err(WriteRefused::OtherWrite { id: key.id })),
+            Offered::Full(reply) => answer(reply, Err(WriteRefused::Busy)),
         }
     }
 
@@ -293,11 +310,21 @@ impl State {
             if !matches!(self.arguments.standing.borrow().leadership, Leadership::Own { first: true, .. }) {
                 return;
             }
-            let body = Body::first((*self.arguments.desired).clone(), &self.arguments.own, wall_ms());
+            let (desired, own) = (Arc::clone(&self.arguments.desired), self.arguments.own.clone());
             self.step = Step::Making;
             self.tasks.spawn(async move {
-                let value = Value { body: body.encode(), ..Value::default() };
-                Done::Made { term, made: propose(&elector, Revision::ZERO, value, Vec::new(), None).await }
+                let first = move || Body::first((*desired).clone(), &own, host::wall_now_ms()).encode();
+                let body = match spawn_blocking(first).await {
+                    Ok(body) => body,
+                    Err(error) => {
+                        let message = error.to_string();
+                        return Done::Made { term, made: Made::Refused(WriteRefused::Unavailable { message }) };
+                    }
+                };
+                let value = Value { body, ..Value::default() };
+                let proposed =
+                    |hash| Proposed { hash, write: None, created: false, resource_etag: None, warnings: Vec::new() };
+                Done::Made { term, made: propose(&elector, Revision::ZERO, value, proposed).await }
             });
             return;
         };
@@ -324,24 +351,26 @@ impl State {
             // What was made in an earlier term is none of this one's: who asked for it was told.
             Done::Made { term, .. } if self.leading != Some(term) || !matches!(self.step, Step::Making) => {}
             Done::Made { made, .. } => self.made(made),
-            Done::Kept(Err(error)) => {
-                tracing::warn!(error, "this revision cannot be kept; a rollback to it would have to ask other peers");
+            Done::Kept(kept) => {
+                if let Err(error) = kept {
+                    tracing::warn!(
+                        error,
+                        "this revision cannot be kept; a rollback to it would have to ask other peers"
+                    );
+                }
+                self.is_keeping = false;
+                self.keep();
             }
-            Done::Kept(Ok(())) => {}
         }
     }
 
     fn made(&mut self, made: Made) {
         match made {
-            Made::Proposed { hash, warnings, write } => {
-                self.step = Step::Proposed { hash, warnings, write };
+            Made::Proposed(proposed) => {
+                self.step = Step::Proposed(proposed);
                 self.decide();
             }
-            Made::Done { revision, changed, etag, warnings, write } => {
-                let (revision, warnings, id) = (revision.get(), in_words(&warnings), write.id.clone());
-                let written = Written { revision, etag, changed, applied: false, id, warnings };
-                self.decided(&Ok(written));
-            }
+            Made::Done(written) => self.decided(&Ok(written)),
             Made::Refused(refused) if self.writes.undecided().is_none() => {
                 tracing::error!(%refused, "the first catalog cannot be proposed; it is tried again");
                 self.step = Step::Again(host::now() + TURN_MAX);
@@ -357,18 +386,23 @@ impl State {
 
     /// Answers the write that is undecided, if the newest committed value is the one that was proposed.
     fn decide(&mut self) {
-        let (Step::Proposed { hash, warnings, write }, Some(newest)) = (&self.step, &self.newest) else { return };
-        if newest.slot.hash != *hash {
+        let (Step::Proposed(proposed), Some(newest)) = (&self.step, &self.newest) else { return };
+        if newest.slot.hash != proposed.hash {
             return;
         }
-        let Some(write) = write else {
+        let Some(write) = &proposed.write else {
             self.step = Step::Idle;
             return;
         };
-        let Ok(body) = &newest.body else { return };
-        let revision = newest.value.outcomes.get(&write.id).unwrap_or(newest.slot.revision).get();
-        let (etag, warnings, id) = (body.etag(), in_words(warnings), write.id.clone());
-        self.decided(&Ok(Written { revision, etag, changed: true, applied: false, id, warnings }));
+        let Ok(Said { etag, .. }) = newest.said else { return };
+        let revision = match newest.value.outcomes.get(write.key()) {
+            Some(Remembered::Done(revision)) => revision,
+            _ => newest.slot.revision,
+        };
+        let (created, resource_etag) = (proposed.created, proposed.resource_etag);
+        let warnings = in_words(&proposed.warnings);
+        let written = written(revision, etag, write.key().id.clone());
+        self.decided(&Ok(Written { created, resource_etag, warnings, ..written }));
     }
 
     fn decided(&mut self, outcome: &Result<Written, WriteRefused>) {
@@ -377,35 +411,51 @@ impl State {
     }
 
     /// Serves by what is committed from now on, if it can be read.
-    fn apply(&mut self, slot: Slot, value: Arc<Value>, read: Result<(Arc<Body>, Applied), String>) {
+    fn apply(&mut self, slot: Slot, value: Arc<Value>, read: Result<Read, String>) {
         let revision = slot.revision;
         match read {
-            Ok((body, applied)) => {
-                self.newest = Some(Newest { slot, value, body: Ok(Arc::clone(&body)) });
-                if applied.behind.is_none() {
+            Ok(Read { said, applied, is_of_file }) => {
+                let body = Arc::clone(&said.body);
+                self.newest = Some(Newest { slot, value, said: Ok(said) });
+                let is_by_file = matches!(self.arguments.applied.borrow().source, Source::File { .. });
+                if std::mem::take(&mut self.file_first) && is_by_file && !is_of_file {
+                    tracing::debug!(%revision, "this peer's file is newer than what was agreed on before");
+                } else if applied.behind.is_none() {
                     tracing::info!(%revision, "the cluster's catalog is applied");
                     let catalog = Arc::clone(&applied.catalog);
+                    // First what is shown, then what is done: who sees a view of a catalog finds that catalog applied.
+                    self.arguments.applied.send_replace(Arc::new(applied));
                     self.arguments.catalog.send_if_modified(|now| {
                         let is_new = **now != *catalog;
                         *now = catalog;
                         is_new
                     });
-                    self.arguments.applied.send_replace(Arc::new(applied));
                 } else if let Some(behind) = applied.behind {
                     self.fall_behind(behind);
                 }
-                let versions = self.arguments.versions.clone();
-                self.tasks.spawn_blocking(move || {
-                    let named: BTreeSet<Etag> = body.history.iter().map(|record| record.etag).collect();
-                    Done::Kept(versions.keep(&body.desired, &named))
-                });
+                self.to_keep = Some(body);
+                self.keep();
             }
             Err(why) => {
-                self.newest = Some(Newest { slot, value, body: Err(why.as_str().into()) });
+                self.newest = Some(Newest { slot, value, said: Err(why.as_str().into()) });
                 self.fall_behind(Behind { revision, why });
             }
         }
         self.decide();
+    }
+
+    /// Keeps what users want for a rollback: one after the other, so that none removes what a later one has kept.
+    fn keep(&mut self) {
+        if self.is_keeping {
+            return;
+        }
+        let Some(body) = self.to_keep.take() else { return };
+        self.is_keeping = true;
+        let versions = self.arguments.versions.clone();
+        self.tasks.spawn_blocking(move || {
+            let named: BTreeSet<Etag> = body.history.iter().map(|record| record.etag).collect();
+            Done::Kept(versions.keep(&body.desired, &named))
+        });
     }
 
     fn fall_behind(&self, behind: Behind) {
@@ -416,10 +466,19 @@ impl State {
     }
 }
 
+/// A committed value that was read.
+struct Read {
+    said: Said,
+    applied: Applied,
+    /// Users want in it what the file says that was asked about.
+    is_of_file: bool,
+}
+
 /// What a committed value means. Blocks.
-fn read(slot: &Slot, value: &Value) -> Result<(Arc<Body>, Applied), String> {
+fn read(slot: &Slot, value: &Value, file: Option<&Object>) -> Result<Read, String> {
     let body = Arc::new(Body::parse(&value.body).map_err(|error| error.to_string())?);
-    let source = Source::Committed { revision: slot.revision, etag: body.etag(), body: Arc::clone(&body) };
+    let etag = body.etag();
+    let source = Source::Committed { revision: slot.revision, etag, body: Arc::clone(&body) };
     let applied = match body.meaning() {
         Ok(meaning) => {
             let (catalog, warnings) = (Arc::new(meaning.catalog), meaning.warnings.into());
@@ -430,12 +489,30 @@ fn read(slot: &Slot, value: &Value) -> Result<(Arc<Body>, Applied), String> {
             Applied { source, catalog: Arc::default(), warnings: Arc::default(), behind }
         }
     };
-    Ok((body, applied))
+    let is_of_file = file.is_some_and(|file| Etag::of(file) == etag);
+    Ok(Read { said: Said { body, etag }, applied, is_of_file })
+}
+
+impl Newest {
+    fn said(&self) -> Result<Said, WriteRefused> {
+        self.said.clone().map_err(|why| WriteRefused::Unavailable {
+            message: format!("the catalog was written by a later version and cannot be changed here: {why}"),
+        })
+    }
+}
+
+/// The catalog of a peer at its start that goes by its file, with what operators did before over it. Blocks.
+pub fn of_file(committed: &Committed, desired: &Arc<Object>) -> Result<Applied, String> {
+    let body = Body::parse(&committed.value.body).map_err(|error| error.to_string())?;
+    let body = Body { desired: (**desired).clone(), ..body };
+    let meaning = body.meaning().map_err(|faults| faults.to_string())?;
+    let source = Source::File { desired: Arc::clone(desired) };
+    Ok(Applied { source, catalog: Arc::new(meaning.catalog), warnings: meaning.warnings.into(), behind: None })
 }
 
 /// The catalog of a peer at its start, from what is committed on its disk. Blocks.
 pub fn at_start(committed: &Committed) -> Result<Applied, String> {
-    let (_, applied) = read(&committed.slot, &committed.value)?;
+    let Read { applied, .. } = read(&committed.slot, &committed.value, None)?;
     match applied.behind {
         None => Ok(applied),
         Some(behind) => Err(behind.why),
@@ -443,17 +520,17 @@ pub fn at_start(committed: &Committed) -> Result<Applied, String> {
 }
 
 /// Makes a write into a value and gives it to the elector.
-async fn make(newest: Newest, write: Arc<Write>, elector: mpsc::Sender<Request>) -> Made {
-    let body = match &newest.body {
-        Ok(body) => Arc::clone(body),
-        Err(why) => {
-            let message = format!("the catalog was written by a later version and cannot be changed here: {why}");
-            return Made::Refused(WriteRefused::Unavailable { message });
-        }
+async fn make(newest: Newest, write: Arc<Keyed>, elector: mpsc::Sender<Request>) -> Made {
+    let Said { body, etag } = match newest.said() {
+        Ok(said) => said,
+        Err(refused) => return Made::Refused(refused),
     };
-    if let Some(revision) = newest.value.outcomes.get(&write.id) {
+    let id = write.key().id.clone();
+    match newest.value.outcomes.get(write.key()) {
         // It was proposed, and whether it was taken was not heard.
-        return Made::Done { revision, changed: true, etag: body.etag(), warnings: Vec::new(), write };
+        Some(Remembered::Done(revision)) => return Made::Done(written(revision, etag, id)),
+        Some(Remembered::Other) => return Made::Refused(WriteRefused::OtherWrite { id }),
+        None => {}
     }
     let on = newest.slot.revision;
     let Some(revision) = on.next() else {
@@ -461,16 +538,18 @@ async fn make(newest: Newest, write: Arc<Write>, elector: mpsc::Sender<Request>)
     };
     let making = {
         let (body, write) = (Arc::clone(&body), Arc::clone(&write));
-        spawn_blocking(move || body.after(&write, revision.get())).await
+        spawn_blocking(move || body.after(write.write(), revision.get())).await
     };
     let made = match making {
-        Ok(Ok(Next::Changed { bytes, warnings, .. })) => {
+        Ok(Ok(Next::Changed { bytes, created, resource: resource_etag, warnings, .. })) => {
             let mut outcomes = newest.value.outcomes.clone();
-            outcomes.push(write.id.clone(), revision);
-            return propose(&elector, on, Value { outcomes, body: bytes }, warnings, Some(write)).await;
+            outcomes.push(write.key().clone(), revision);
+            let proposed = |hash| Proposed { hash, write: Some(write), created, resource_etag, warnings };
+            return propose(&elector, on, Value { outcomes, body: bytes }, proposed).await;
         }
-        Ok(Ok(Next::Same { warnings })) => {
-            Made::Done { revision: on, changed: false, etag: body.etag(), warnings, write }
+        Ok(Ok(Next::Same { resource: resource_etag, warnings })) => {
+            let warnings = in_words(&warnings);
+            Made::Done(Written { changed: false, resource_etag, warnings, ..written(on, etag, id) })
         }
         Ok(Err(refused)) => Made::Refused(refused),
         Err(error) => {
@@ -491,8 +570,7 @@ async fn propose(
     elector: &mpsc::Sender<Request>,
     on: Revision,
     value: Value,
-    warnings: Vec<Warning>,
-    write: Option<Arc<Write>>,
+    proposed: impl FnOnce(ValueHash) -> Proposed,
 ) -> Made {
     let encoded = spawn_blocking(move || value.encode()).await;
     let bytes = match encoded {
@@ -500,12 +578,12 @@ async fn propose(
         Ok(Err(error)) => return Made::Refused(WriteRefused::Unavailable { message: error.to_string() }),
         Err(error) => return Made::Refused(WriteRefused::Unavailable { message: error.to_string() }),
     };
-    let (reply, proposed) = oneshot::channel();
+    let (reply, taken) = oneshot::channel();
     if elector.send(Request::Propose { on, bytes, reply }).await.is_err() {
         return Made::Again;
     }
-    match proposed.await {
-        Ok(Ok(hash)) => Made::Proposed { hash, warnings, write },
+    match taken.await {
+        Ok(Ok(hash)) => Made::Proposed(proposed(hash)),
         Ok(Err(Refused::Declined(Declined::NotLeading))) => Made::NotLeading,
         Ok(Err(Refused::Disk(error))) => Made::Refused(WriteRefused::Unavailable {
             message: format!("the leader cannot write to its disk: {error}"),
@@ -514,13 +592,14 @@ async fn propose(
     }
 }
 
-fn in_words(warnings: &[Warning]) -> Vec<String> {
-    warnings.iter().map(ToString::to_string).collect()
+/// A write that changed something, and of which nothing else is known.
+fn written(revision: Revision, etag: Etag, id: IdempotencyId) -> Written {
+    let (revision, warnings) = (revision.get(), Vec::new());
+    Written { revision, etag, changed: true, created: false, resource_etag: None, applied: false, id, warnings }
 }
 
-fn wall_ms() -> u64 {
-    let since = host::wall_now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+fn in_words(warnings: &[Warning]) -> Vec<String> {
+    warnings.iter().map(ToString::to_string).collect()
 }
 
 /// Whoever asked may have gone; then nobody misses the answer.

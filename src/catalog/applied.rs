@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::body::Body;
 use super::json::{Etag, Object};
+use super::write::WriteRefused;
 use crate::document::Warning;
 use crate::model::{Catalog, Revision};
 
@@ -55,6 +56,16 @@ impl Applied {
             Source::File { .. } => None,
             Source::Committed { revision, .. } => Some(*revision),
         }
+    }
+
+    /// What this peer would put into the place of what is applied, were it asked for this: what is wrong with it, if anything.
+    /// Blocks.
+    pub fn check(&self, desired: &Object) -> Result<Vec<Warning>, WriteRefused> {
+        let read = match &self.source {
+            Source::File { desired: now } => Body { desired: (**now).clone(), ..Body::default() }.check(desired),
+            Source::Committed { body, .. } => body.check(desired),
+        };
+        read.map(|read| read.warnings)
     }
 
     /// What users want.

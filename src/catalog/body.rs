@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::json::{self, Etag, JsonError, Object};
-use super::managed::{Managed, ManagedNode};
+use super::managed::Managed;
 use super::resource::{self, Kind, Name, ResourceError};
-use super::rules::{self, Unknown};
+use super::rules::{self, Read, Unknown};
 use super::write::{Author, Change, Write, WriteRefused, Wrong};
 use crate::document::{Faults, Warning};
 use crate::model::limits::{HISTORY_MAX, VALUE_BODY_BYTES_MAX};
@@ -58,6 +58,8 @@ pub struct Record {
 pub enum Next {
     /// Nothing: all is as it asks for.
     Same {
+        /// The ETag of the resource that was put.
+        resource: Option<Etag>,
         /// What is allowed and probably not meant.
         warnings: Vec<Warning>,
     },
@@ -67,6 +69,10 @@ pub enum Next {
         body: Box<Body>,
         /// Its bytes.
         bytes: Vec<u8>,
+        /// Whether it has a resource that was not there.
+        created: bool,
+        /// The ETag of the resource that was put.
+        resource: Option<Etag>,
         /// What is allowed and probably not meant.
         warnings: Vec<Warning>,
     },
@@ -133,25 +139,27 @@ impl Body {
             Change::Delete { name } => resource::delete(&mut desired, name).map_err(|error| refused(&error))?,
             Change::Drain { node, timeout_ms } => {
                 self.node(node)?;
-                let timeout = timeout_ms.map(std::time::Duration::from_millis);
-                let drain = ManagedNode::draining(timeout, write.at_ms, write.by.as_str().to_owned());
-                managed.nodes.insert(node.clone(), drain);
+                managed.drain(node, *timeout_ms, revision, write);
             }
             Change::Undrain { node } => {
                 self.node(node)?;
-                managed.nodes.remove(node);
+                managed.undrain(node);
             }
+            Change::Electors { .. } => {}
         }
-        let warnings = self.check(&desired, &mut managed)?;
-        let is_same_drain = |(id, node): (&NodeId, &ManagedNode)| {
-            let before = managed.nodes.get(id);
-            before
-                .is_some_and(|before| (&before.admin, before.drain_timeout_ms) == (&node.admin, node.drain_timeout_ms))
+        let Read { catalog, warnings, .. } = self.check(&desired)?;
+        let nodes: BTreeSet<&NodeId> = catalog.nodes().map(|(_, node)| &node.id).collect();
+        managed.prune(|id| nodes.contains(id));
+        let resource = match &write.change {
+            Change::Put { name, .. } => resource::find(&desired, name).map(|(_, resource)| Etag::of(resource)),
+            _ => None,
         };
-        let same_managed =
-            self.managed.nodes.len() == managed.nodes.len() && self.managed.nodes.iter().all(is_same_drain);
-        if same_managed && json::canonical(&desired) == json::canonical(&self.desired) {
-            return Ok(Next::Same { warnings });
+        let is_record = matches!(write.change, Change::Electors { .. });
+        if !is_record
+            && managed.says_the_same(&self.managed)
+            && json::canonical(&desired) == json::canonical(&self.desired)
+        {
+            return Ok(Next::Same { resource, warnings });
         }
         let record = Record {
             revision,
@@ -169,14 +177,18 @@ impl Body {
         if bytes.len() > VALUE_BODY_BYTES_MAX {
             return Err(WriteRefused::TooLarge { length: bytes.len() });
         }
-        Ok(Next::Changed { body: Box::new(body), bytes, warnings })
+        let created = match &write.change {
+            Change::Put { name, .. } => resource::find(&self.desired, name).is_none(),
+            _ => false,
+        };
+        Ok(Next::Changed { body: Box::new(body), bytes, created, resource, warnings })
     }
 
     /// Whether what the write is about is still what its sender has read.
     fn match_etag(&self, write: &Write) -> Result<(), WriteRefused> {
         let Some(expected) = write.if_match else { return Ok(()) };
         let name = match &write.change {
-            Change::Apply { .. } | Change::Rollback { .. } => None,
+            Change::Apply { .. } | Change::Rollback { .. } | Change::Electors { .. } => None,
             Change::Put { name, .. } | Change::Delete { name } => Some(name.clone()),
             Change::Drain { node, .. } | Change::Undrain { node } => {
                 Some(Name { kind: Kind::Node, id: node.to_string() })
@@ -201,25 +213,17 @@ impl Body {
         }
     }
 
-    /// What the rules say of it. What was unknown before and is unknown still is no fault of this write.
-    fn check(&self, desired: &Object, managed: &mut Managed) -> Result<Vec<Warning>, WriteRefused> {
+    /// What the rules say of a document that shall take the place of this one. What was unknown before and is unknown still
+    /// is no fault.
+    pub fn check(&self, desired: &Object) -> Result<Read, WriteRefused> {
         let read = match rules::read(desired, Unknown::Refused) {
-            Ok(read) => read,
-            Err(faults) => {
-                let before = rules::read(&self.desired, Unknown::Refused).err().map(|faults| faults.faults);
-                let before: BTreeSet<(String, String)> =
-                    before.into_iter().flatten().map(|fault| (fault.key, fault.wrong)).collect();
-                let is_new = |wrong: &Wrong| !before.contains(&(wrong.key.clone(), wrong.wrong.clone()));
-                let WriteRefused::Invalid { faults } = WriteRefused::invalid(faults) else { return Ok(Vec::new()) };
-                if faults.iter().any(is_new) {
-                    return Err(WriteRefused::Invalid { faults: faults.into_iter().filter(is_new).collect() });
-                }
-                rules::read(desired, Unknown::Kept).map_err(WriteRefused::invalid)?
-            }
+            Ok(read) => return Ok(read),
+            Err(faults) => match rules::read(&self.desired, Unknown::Kept) {
+                Ok(before) if !before.unknown.is_empty() => rules::read(desired, Unknown::KeptOf(&before.unknown)),
+                _ => Err(faults),
+            },
         };
-        let nodes: BTreeSet<&NodeId> = read.catalog.nodes().map(|(_, node)| &node.id).collect();
-        managed.prune(|id| nodes.contains(id));
-        Ok(read.warnings)
+        read.map_err(WriteRefused::invalid)
     }
 }
 
@@ -227,6 +231,7 @@ fn refused(error: &ResourceError) -> WriteRefused {
     let message = error.to_string();
     match error {
         ResourceError::NotFound(_) => WriteRefused::NotFound { message },
+        ResourceError::NothingToReplace(_) => WriteRefused::Missing { message },
         ResourceError::Exists(_) => WriteRefused::Conflict { message },
         ResourceError::OtherName { kind, .. } => WriteRefused::Invalid {
             faults: vec![Wrong {

@@ -217,6 +217,7 @@ impl fmt::Display for Difference {
 #[cfg(test)]
 mod tests {
     use super::super::json::parse;
+    use super::super::managed::ManagedNode;
     use super::*;
 
     fn object(text: &str) -> Object {
@@ -257,7 +258,8 @@ mod tests {
     #[test]
     fn where_an_operator_said_otherwise_that_is_told() {
         let mut managed = Managed::default();
-        let drain = super::super::managed::ManagedNode::draining(None, 0, "alice".to_owned());
+        let drain =
+            ManagedNode { admin: Some("draining".to_owned()), by: "alice".to_owned(), ..ManagedNode::default() };
         managed.nodes.insert("web-1".parse().unwrap(), drain);
         let before = object(BEFORE);
         let difference = difference(&before, &before, &managed);

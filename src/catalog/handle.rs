@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
 use super::actor::Asked;
@@ -13,9 +13,9 @@ use super::applied::{Applied, Source};
 use super::body::Record;
 use super::json::{self, Etag, Object};
 use super::versions::Versions;
-use super::write::{Outcome, Write, WriteRefused, Written};
-use crate::election::{self, Change, Request, Standing, Store};
-use crate::host;
+use super::write::{self, Author, Keyed, Outcome, Write, WriteRefused, Written};
+use crate::election::{self, Change, Declined, IdempotencyId, Request, Standing, Store};
+use crate::host::{self, Dice};
 use crate::link::{Answer, Link, LinkState};
 use crate::model::{Electors, PeerId, Revision};
 use crate::wire::{ElectorsChange, Query, QueryAnswer};
@@ -28,8 +28,17 @@ const LEADER_WAIT: Duration = Duration::from_millis(1_500);
 const APPLY_WAIT: Duration = Duration::from_secs(1);
 /// Until a leader that could not take a write is asked again, or another one.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
-/// How long a change of electors may take: the newcomer has to hear of all that is accepted first.
-const ELECTORS_LIMIT: Duration = Duration::from_secs(10);
+/// How long a change of electors may take at the leader.
+const ELECTORS_LIMIT: Duration = Duration::from_secs(6);
+/// How long one is asked for again that is declined because a write is undecided, or because the newcomer has not heard of the
+/// last one yet.
+const ELECTORS_READY_WAIT: Duration = Duration::from_secs(3);
+/// How long the note of such a change in the history is waited for.
+const NOTE_LIMIT: Duration = Duration::from_secs(1);
+/// How long an earlier revision is looked for at other peers.
+const DESIRED_LIMIT: Duration = Duration::from_secs(2);
+/// Peers that are asked for one at a time: each answers with as much as a catalog.
+const DESIRED_ASKED_AT_ONCE: usize = 4;
 
 /// The way to a peer's catalog.
 #[derive(Clone, Debug)]
@@ -126,8 +135,27 @@ impl CatalogHandle {
         Ok(Written { applied, ..written })
     }
 
-    /// One elector more or less, decided by whoever leads.
-    pub async fn change_electors(&self, change: ElectorsChange) -> ElectorsOutcome {
+    /// One elector more or less, decided by whoever leads, and noted in the history as asked for by `by`.
+    pub async fn change_electors(&self, change: ElectorsChange, by: Author) -> ElectorsOutcome {
+        let electors = self.decide_electors(change.clone()).await?;
+        let note = Write {
+            change: write::Change::Electors { change },
+            if_match: None,
+            id: IdempotencyId::random(&mut Dice::new()),
+            by,
+            via: self.own.clone(),
+            at_ms: host::wall_now_ms(),
+        };
+        // It is done; a history without it is no reason to say otherwise.
+        match timeout(NOTE_LIMIT, self.write(note)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(refused)) => tracing::warn!(%refused, "a change of electors is not in the history"),
+            Err(_) => tracing::warn!("a change of electors is perhaps not in the history: its note took too long"),
+        }
+        Ok(electors)
+    }
+
+    async fn decide_electors(&self, change: ElectorsChange) -> ElectorsOutcome {
         let deadline = host::now() + LEADER_WAIT;
         let leader = self.leader(deadline).await.ok_or(ElectorsRefused::NoLeader)?;
         if leader == self.own {
@@ -135,7 +163,8 @@ impl CatalogHandle {
         }
         let question = Query::Electors(change).encode();
         let (Some(link), Ok(question)) = (&self.link, question) else { return Err(ElectorsRefused::NoLeader) };
-        match link.ask(leader, Bytes::from(question), ELECTORS_LIMIT).await {
+        // Longer than the leader takes, so that its answer comes first.
+        match link.ask(leader, Bytes::from(question), ELECTORS_LIMIT + Duration::from_secs(1)).await {
             Ok(answer) => match QueryAnswer::decode(&answer) {
                 Ok(QueryAnswer::Outcome(outcome)) => {
                     let outcome: Result<Vec<PeerId>, ElectorsRefused> =
@@ -178,16 +207,27 @@ impl CatalogHandle {
         }
         let link = self.link.as_ref()?;
         let question = Bytes::from(Query::Desired(etag.bytes()).encode().ok()?);
-        for peer in link.known().peers.into_iter().filter(|peer| peer.state == LinkState::Up) {
-            let Ok(answer) = link.ask(peer.id, question.clone(), APPLY_WAIT).await else { continue };
-            if let Ok(QueryAnswer::Bytes(Some(bytes))) = QueryAnswer::decode(&answer)
-                && let Ok(desired) = json::parse(&bytes)
-                && Etag::of(&desired) == etag
-            {
-                return Some(desired);
+        let mut peers = link.known().peers.into_iter().filter(|peer| peer.state == LinkState::Up);
+        let mut asking = JoinSet::new();
+        let mut ask_next = |asking: &mut JoinSet<Option<Object>>| {
+            let Some(peer) = peers.next() else { return };
+            let (link, question) = (Arc::clone(link), question.clone());
+            asking.spawn(async move {
+                let answer = link.ask(peer.id, question, DESIRED_LIMIT).await.ok()?;
+                spawn_blocking(move || desired_in(&answer, etag)).await.ok()?
+            });
+        };
+        (0..DESIRED_ASKED_AT_ONCE).for_each(|_| ask_next(&mut asking));
+        let found = async {
+            while let Some(answered) = asking.join_next().await {
+                if let Ok(Some(desired)) = answered {
+                    return Some(desired);
+                }
+                ask_next(&mut asking);
             }
-        }
-        None
+            None
+        };
+        timeout(DESIRED_LIMIT, found).await.ok()?
     }
 
     /// Answers another peer's question. What cannot be read, or is not for the catalog, is left without an answer.
@@ -200,20 +240,25 @@ impl CatalogHandle {
             }
             Query::Desired(etag) => {
                 let (versions, etag) = (self.versions.clone(), Etag::new(etag));
-                let desired = spawn_blocking(move || versions.get(etag)).await.ok().flatten();
-                QueryAnswer::Bytes(desired.map(|desired| json::canonical(&desired)))
+                let kept = spawn_blocking(move || versions.get(etag).map(|desired| json::canonical(&desired))).await;
+                QueryAnswer::Bytes(kept.ok().flatten())
             }
             Query::Write(bytes) => {
-                let outcome = match serde_json::from_slice(&bytes) {
-                    Ok(write) => self.write_here(write).await,
-                    Err(error) => Err(WriteRefused::Unavailable {
+                let read = move || serde_json::from_slice::<Write>(&bytes).map(Keyed::new);
+                let outcome = match spawn_blocking(read).await {
+                    Ok(Ok(write)) => self.do_here(write).await,
+                    Ok(Err(error)) => Err(WriteRefused::Unavailable {
                         message: format!("the leader cannot read the write: {error}; does it run an older version?"),
                     }),
+                    Err(error) => {
+                        tracing::error!(%error, "a peer's write could not be looked at");
+                        return;
+                    }
                 };
                 QueryAnswer::Outcome(Outcome::from(outcome).encode())
             }
             // Routing answers that.
-            Query::InFlight(_) => return,
+            Query::Drain(_) => return,
             Query::Electors(change) => {
                 let outcome: Result<Vec<PeerId>, ElectorsRefused> =
                     self.change_here(change).await.map(|electors| electors.iter().cloned().collect());
@@ -257,9 +302,20 @@ impl CatalogHandle {
     }
 
     async fn write_here(&self, write: Write) -> Result<Written, WriteRefused> {
-        let id = write.id.clone();
+        match spawn_blocking(move || Keyed::new(write)).await {
+            Ok(write) => self.do_here(write).await,
+            Err(error) => {
+                tracing::error!(%error, "a write could not be looked at");
+                Err(WriteRefused::Unavailable { message: "the write could not be looked at".to_owned() })
+            }
+        }
+    }
+
+    async fn do_here(&self, write: Keyed) -> Result<Written, WriteRefused> {
+        let id = write.key().id.clone();
         let (reply, outcome) = oneshot::channel();
-        self.asked.send(Asked { write, reply }).await.map_err(|_| WriteRefused::NotLeading)?;
+        let sent = timeout(WRITE_LIMIT, self.asked.send(Asked { write, reply })).await;
+        sent.ok().and_then(Result::ok).ok_or(WriteRefused::NotLeading)?;
         // Whoever had it is gone, and may have proposed it.
         timeout(WRITE_LIMIT, outcome)
             .await
@@ -273,13 +329,23 @@ impl CatalogHandle {
             ElectorsChange::Add(peer) => Change::Add(peer),
             ElectorsChange::Remove(peer) => Change::Remove(peer),
         };
-        let (reply, answer) = oneshot::channel();
-        let sent = self.elector.send(Request::Change { change, reply }).await;
-        sent.map_err(|_| ElectorsRefused::NoLeader)?;
-        match timeout(ELECTORS_LIMIT, answer).await {
-            Ok(Ok(Ok(electors))) => Ok(electors),
-            Ok(Ok(Err(election::Refused::Unknown))) | Ok(Err(_)) | Err(_) => Err(ElectorsRefused::OutcomeUnknown),
-            Ok(Ok(Err(refused))) => Err(ElectorsRefused::Declined(refused.to_string())),
+        let began = host::now();
+        loop {
+            let (reply, answer) = oneshot::channel();
+            let sent = self.elector.send(Request::Change { change: change.clone(), reply }).await;
+            sent.map_err(|_| ElectorsRefused::NoLeader)?;
+            let left = ELECTORS_LIMIT.saturating_sub(began.elapsed());
+            let Ok(Ok(answered)) = timeout(left, answer).await else { return Err(ElectorsRefused::OutcomeUnknown) };
+            match answered {
+                Ok(electors) => return Ok(electors),
+                Err(election::Refused::Unknown) => return Err(ElectorsRefused::OutcomeUnknown),
+                Err(election::Refused::Declined(Declined::Undecided | Declined::NotReady))
+                    if began.elapsed() < ELECTORS_READY_WAIT =>
+                {
+                    sleep(AGAIN_AFTER).await;
+                }
+                Err(refused) => return Err(ElectorsRefused::Declined(refused.to_string())),
+            }
         }
     }
 
@@ -289,6 +355,12 @@ impl CatalogHandle {
         let is_there = |applied: &Arc<Applied>| applied.revision().map(Revision::get) >= Some(revision);
         timeout(APPLY_WAIT, applied.wait_for(is_there)).await.is_ok_and(|seen| seen.is_ok())
     }
+}
+
+/// What users wanted, where an answer has what was asked for. Blocks.
+fn desired_in(answer: &[u8], etag: Etag) -> Option<Object> {
+    let Ok(QueryAnswer::Bytes(Some(bytes))) = QueryAnswer::decode(answer) else { return None };
+    json::parse(&bytes).ok().filter(|desired| Etag::of(desired) == etag)
 }
 
 fn no_leader() -> WriteRefused {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::json::Object;
-use crate::model::{Admin, Catalog, NodeId};
+use super::write::Write;
+use crate::model::{Admin, Catalog, NodeId, Revision};
 
 const DRAINING: &str = "draining";
 
@@ -22,7 +23,7 @@ pub struct Managed {
 }
 
 /// What an operator said of a node.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct ManagedNode {
     /// What it may take: `draining`. A word that this version does not know counts as nothing said, and is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -30,6 +31,9 @@ pub struct ManagedNode {
     /// Of a drain: how long the old work may take, in milliseconds. `None`: as long as it takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain_timeout_ms: Option<u64>,
+    /// Of a drain: the revision that it began with. By this one that was ended and begun anew is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_revision: Option<u64>,
     /// When that was said, in milliseconds since 1970, as the clock of the peer that was told had it. Shown and nothing else.
     #[serde(default)]
     pub at_ms: u64,
@@ -42,6 +46,36 @@ pub struct ManagedNode {
 }
 
 impl Managed {
+    /// A node drains from now on. One that does already goes on doing so, perhaps within another time.
+    pub fn drain(&mut self, node: &NodeId, timeout_ms: Option<u64>, revision: u64, write: &Write) {
+        let managed = self.nodes.entry(node.clone()).or_default();
+        managed.drain_timeout_ms = timeout_ms;
+        if !managed.is_draining() {
+            managed.admin = Some(DRAINING.to_owned());
+            managed.drain_revision = Some(revision);
+            managed.at_ms = write.at_ms;
+            write.by.as_str().clone_into(&mut managed.by);
+        }
+    }
+
+    /// A node takes work again. What else is said of it stays.
+    pub fn undrain(&mut self, node: &NodeId) {
+        let Some(managed) = self.nodes.get_mut(node).filter(|managed| managed.is_draining()) else { return };
+        *managed = ManagedNode { other: std::mem::take(&mut managed.other), ..ManagedNode::default() };
+        if managed.other.is_empty() {
+            self.nodes.remove(node);
+        }
+    }
+
+    /// Whether both mean the same, whoever said it and when.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let said = |of: &Self| -> BTreeMap<NodeId, ManagedNode> {
+            let nodes = of.nodes.iter();
+            nodes.map(|(id, node)| (id.clone(), ManagedNode { at_ms: 0, by: String::new(), ..node.clone() })).collect()
+        };
+        self.other == other.other && said(self) == said(other)
+    }
+
     /// Forgets nodes that users do not have any more.
     pub fn prune(&mut self, has: impl Fn(&NodeId) -> bool) {
         self.nodes.retain(|id, _| has(id));
@@ -61,21 +95,11 @@ impl Managed {
 }
 
 impl ManagedNode {
-    /// A drain.
-    pub fn draining(timeout: Option<Duration>, at_ms: u64, by: String) -> Self {
-        Self {
-            admin: Some(DRAINING.to_owned()),
-            drain_timeout_ms: timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
-            at_ms,
-            by,
-            other: Object::new(),
-        }
-    }
-
     fn over(&self, written: Admin) -> Admin {
         match self.admin.as_deref() {
             Some(DRAINING) if written != Admin::Disabled => {
-                Admin::Draining { timeout: self.drain_timeout_ms.map(Duration::from_millis) }
+                let begun = self.drain_revision.and_then(Revision::new).unwrap_or(Revision::ZERO);
+                Admin::Draining { begun, timeout: self.drain_timeout_ms.map(Duration::from_millis) }
             }
             _ => written,
         }

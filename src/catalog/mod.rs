@@ -15,7 +15,7 @@ pub mod rules;
 mod versions;
 mod write;
 
-pub use actor::{Arguments, Asked, CatalogActor, Turn, at_start};
+pub use actor::{Arguments, Asked, CatalogActor, Turn, at_start, of_file};
 pub use applied::{Applied, Behind, Source};
 pub use body::{Body, Meaning, Next, Record};
 pub use difference::{Changed, Difference, KeyChanged, Operation, Overridden, difference};
@@ -24,4 +24,4 @@ pub use json::{Etag, EtagError, JsonError, Object, canonical, parse};
 pub use managed::{Managed, ManagedNode};
 pub use resource::{Kind, Mode, Name, ResourceError, all, find};
 pub use versions::Versions;
-pub use write::{Author, Change, Outcome, Write, WriteRefused, Written, Wrong};
+pub use write::{Author, Change, Keyed, Outcome, Write, WriteRefused, Written, Wrong};

@@ -86,6 +86,9 @@ pub enum ResourceError {
     /// There is none.
     #[error("there is no {0}")]
     NotFound(Name),
+    /// There is none, and none was to be made.
+    #[error("there is no {0} to replace")]
+    NothingToReplace(Name),
     /// There is one.
     #[error("there is a {0} already")]
     Exists(Name),
@@ -156,7 +159,7 @@ pub(super) fn put(
     let known = find(desired, name).map(|(pool, resource)| (pool.map(str::to_owned), resource.clone()));
     match (&known, mode) {
         (Some(_), Mode::Create) => return Err(ResourceError::Exists(name.clone())),
-        (None, Mode::Replace) => return Err(ResourceError::NotFound(name.clone())),
+        (None, Mode::Replace) => return Err(ResourceError::NothingToReplace(name.clone())),
         _ => {}
     }
     let nodes = Kind::Node.key();
@@ -283,7 +286,7 @@ mod tests {
         let web_9 = name(Kind::Node, "web-9");
         assert_eq!(
             put(&mut shop, &web_9, Some("web"), Object::new(), Mode::Replace),
-            Err(ResourceError::NotFound(web_9.clone()))
+            Err(ResourceError::NothingToReplace(web_9.clone()))
         );
         assert_eq!(delete(&mut shop, &web_9), Err(ResourceError::NotFound(web_9.clone())));
         assert_eq!(

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::json::{Etag, Object};
 use super::resource::{Mode, Name};
 use crate::document::Faults;
-use crate::election::IdempotencyId;
+use crate::election::{Fingerprint, IdempotencyId, WriteKey};
 use crate::model::limits::AUTHOR_BYTES_MAX;
 use crate::model::{NodeId, PeerId};
+use crate::wire::ElectorsChange;
 
 /// What is to be changed.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -50,6 +51,11 @@ pub enum Change {
         /// Which.
         node: NodeId,
     },
+    /// A change of electors, which was made, for the history.
+    Electors {
+        /// Which.
+        change: ElectorsChange,
+    },
     /// What users wrote is as it was in an earlier revision.
     Rollback {
         /// Which revision.
@@ -60,6 +66,14 @@ pub enum Change {
 }
 
 impl Change {
+    /// What tells it from another change. Blocks.
+    fn fingerprint(&self) -> Fingerprint {
+        // It is an object, and has no map whose keys are no texts.
+        let mut value = serde_json::to_value(self).unwrap_or_default();
+        value.sort_all_objects();
+        Fingerprint::of(value.to_string().as_bytes())
+    }
+
     /// What it did, in a few words, for the history.
     pub fn summary(&self) -> String {
         match self {
@@ -72,6 +86,8 @@ impl Change {
                 format!("drain node \"{node}\" within {} s", Duration::from_millis(*ms).as_secs_f64())
             }
             Self::Undrain { node } => format!("undrain node \"{node}\""),
+            Self::Electors { change: ElectorsChange::Add(peer) } => format!("add elector \"{peer}\""),
+            Self::Electors { change: ElectorsChange::Remove(peer) } => format!("remove elector \"{peer}\""),
             Self::Rollback { revision, .. } => format!("rollback to revision {revision}"),
         }
     }
@@ -93,6 +109,31 @@ pub struct Write {
     pub via: PeerId,
     /// When, in milliseconds since 1970, as that peer's clock had it.
     pub at_ms: u64,
+}
+
+/// A write with the key that its outcome is remembered by.
+#[derive(Clone, Debug)]
+pub struct Keyed {
+    write: Write,
+    key: WriteKey,
+}
+
+impl Keyed {
+    /// A write with its key, which has to be made of all that it changes: this blocks.
+    pub fn new(write: Write) -> Self {
+        let key = WriteKey { id: write.id.clone(), fingerprint: write.change.fingerprint() };
+        Self { write, key }
+    }
+
+    /// The write.
+    pub fn write(&self) -> &Write {
+        &self.write
+    }
+
+    /// By what it is known if it is sent again.
+    pub fn key(&self) -> &WriteKey {
+        &self.key
+    }
 }
 
 /// Who asked for a write, as they said: at most [`AUTHOR_BYTES_MAX`] bytes, on one line.
@@ -133,6 +174,12 @@ pub struct Written {
     pub etag: Etag,
     /// Whether it changed anything; else the revision is the one that was there.
     pub changed: bool,
+    /// Whether it made a resource that was not there. Unknown of a write that was sent again.
+    #[serde(default)]
+    pub created: bool,
+    /// The ETag of the resource that was put, as this revision has it. Unknown of a write that was sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource_etag: Option<Etag>,
     /// Whether the peer that was asked serves by it already.
     #[serde(default)]
     pub applied: bool,
@@ -153,6 +200,12 @@ pub enum WriteRefused {
         /// What is not there.
         message: String,
     },
+    /// What it would replace is not there, and it may make nothing.
+    #[error("{message}")]
+    Missing {
+        /// What is not there.
+        message: String,
+    },
     /// What it would create is there.
     #[error("{message}")]
     Conflict {
@@ -164,6 +217,12 @@ pub enum WriteRefused {
     Changed {
         /// What it is now; of what is not there nothing.
         etag: String,
+    },
+    /// Its id belongs to another write, which was done or is under way. Nothing was done for this one.
+    #[error("the idempotency id {id} belongs to another write")]
+    OtherWrite {
+        /// The id.
+        id: IdempotencyId,
     },
     /// What it would make is no catalog.
     #[error("{} faults", faults.len())]
@@ -264,5 +323,37 @@ impl From<Outcome> for Result<Written, WriteRefused> {
             Outcome::Written(written) => Ok(written),
             Outcome::Refused(refused) => Err(refused),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Frozen: while peers of two versions run, a write that is sent again through the other one has to be known as the same. A
+    /// new field of a change is left out where it says what was so before.
+    #[test]
+    fn a_change_is_known_again_by_another_version_and_told_from_every_other() {
+        let object = |value: serde_json::Value| value.as_object().cloned().unwrap();
+        let desired = object(json!({ "pool": [{ "name": "web", "node": [] }] }));
+        let turned = object(json!({ "pool": [{ "node": [], "name": "web" }] }));
+        let of = |change: &Change| format!("{:?}", change.fingerprint());
+        let apply = Change::Apply { desired };
+        assert_eq!(of(&apply), of(&Change::Apply { desired: turned }), "keys have no order");
+        let node: NodeId = "web-1".parse().unwrap();
+        let drain = Change::Drain { node: node.clone(), timeout_ms: Some(5) };
+        let longer = Change::Drain { node: node.clone(), timeout_ms: None };
+        let all = [of(&apply), of(&drain), of(&longer), of(&Change::Undrain { node })];
+        assert_eq!(
+            all,
+            [
+                "Fingerprint(10069840239932301448)",
+                "Fingerprint(18405031941351386584)",
+                "Fingerprint(8979654832709674457)",
+                "Fingerprint(3757603645280461219)"
+            ]
+        );
     }
 }

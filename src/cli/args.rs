@@ -212,7 +212,19 @@ pub(super) enum ElectorsCommand {
     /// One less, by the majority of the rest
     Remove(Elector),
     /// One less where no majority is left, at the peer that is asked and nowhere else
-    Forget(Elector),
+    Forget(Forget),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Forget {
+    /// The peer's id
+    #[arg(value_name = "PEER")]
+    pub(super) peer: String,
+    /// Do not ask
+    #[arg(long)]
+    pub(super) yes: bool,
+    #[command(flatten)]
+    pub(super) question: Question,
 }
 
 #[derive(Debug, Args)]
@@ -255,7 +267,7 @@ pub(super) enum CatalogCommand {
     /// What `apply` would change
     Diff(Diff),
     /// Who changed what, when and through which peer: the last 20 changes
-    History(Question),
+    History(History),
     /// Make what users want what it was in an earlier revision
     Rollback(Rollback),
 }
@@ -270,10 +282,22 @@ pub(super) struct Diff {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct History {
+    /// One of them, with what it changed
+    #[arg(value_name = "REVISION")]
+    pub(super) revision: Option<u64>,
+    #[command(flatten)]
+    pub(super) question: Question,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Rollback {
     /// A revision of `evenkeel catalog history`
     #[arg(value_name = "REVISION")]
     pub(super) revision: u64,
+    /// Show the difference and stop
+    #[arg(long)]
+    pub(super) dry_run: bool,
     /// Do not ask
     #[arg(long)]
     pub(super) yes: bool,

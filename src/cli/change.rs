@@ -1,15 +1,15 @@
 //! `evenkeel apply`, `catalog`, `drain` and `undrain`: what is changed, with the difference first.
 
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use hyper::{Method, StatusCode};
+use hyper::Method;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::args::{Apply, Catalog, CatalogCommand, Drain, Undrain};
+use super::args::{Apply, Catalog, CatalogCommand, Drain, History, Question, Undrain};
 use super::ask::{escaped, refused, rows, show, wait, word};
-use super::client::{Answer, ApiAddress, Sent, get, send};
+use super::client::{Answer, ApiAddress, Sent, get, send, try_send};
 use super::outcome::Failure;
 use super::table::Table;
 use crate::catalog::{Difference, Object};
@@ -19,33 +19,38 @@ use crate::host::{self, Dice};
 
 /// How often the progress of a drain is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long a peer that does not answer, or has not heard of the drain, is waited for once nothing is left elsewhere.
+const SILENT_MAX: Duration = Duration::from_secs(10);
 
 /// Sends a write, under an id by which it is done once. Where nobody can say what became of it, it is sent again.
 async fn write(api: &ApiAddress, method: Method, path: &str, mut sent: Sent) -> Result<Value, Failure> {
     /// Each try waits for a leader by itself.
     const TRIES_MAX: usize = 3;
     let id = IdempotencyId::random(&mut Dice::new()).to_string();
-    sent.fields.push(("idempotency-key", id.clone()));
-    sent.fields.extend(user().map(|user| ("evenkeel-user", user)));
-    for attempt in 1.. {
-        let Answer { status, body } = send(api, method.clone(), path, &sent).await?;
-        if status.is_success() {
-            return Ok(body);
+    sent.fields.push(("idempotency-key", id));
+    sent.fields.extend(user());
+    let mut why = String::new();
+    for _ in 0..TRIES_MAX {
+        match try_send(api, method.clone(), path, &sent).await {
+            Ok(Answer { status, body }) if status.is_success() => return Ok(body),
+            Ok(Answer { body, .. }) if body["error"]["code"] == "write_outcome_unknown" => {
+                why = word(&body["error"]["message"]);
+            }
+            Ok(Answer { body, .. }) => return Err(refused_write(&body)),
+            Err(broken) if broken.is_perhaps_done() || !why.is_empty() => why = format!("{api} {broken}"),
+            Err(broken) => return Err(broken.failure(api)),
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE
-            && body["error"]["code"] == "write_outcome_unknown"
-            && attempt < TRIES_MAX
-        {
-            continue;
-        }
-        return Err(refused_write(&body));
     }
-    Err(Failure::new("the write was not answered", format_args!("send it again with Idempotency-Key: {id}")))
+    Err(Failure::new(
+        format_args!("whether the change is done is not known: {why}"),
+        "`evenkeel catalog history` shows it, also of another peer (--api); the same command again does no harm",
+    ))
 }
 
-/// Who asks, as this machine knows them.
-fn user() -> Option<String> {
-    config::user_name().map(|name| name.chars().filter(char::is_ascii_graphic).take(64).collect())
+/// The field that says who asks, as this machine knows them.
+pub(super) fn user() -> Option<(&'static str, String)> {
+    let name = config::user_name()?;
+    Some(("evenkeel-user", name.chars().filter(char::is_ascii_graphic).take(64).collect()))
 }
 
 /// What the API said that was wrong, with every fault of a document.
@@ -87,12 +92,11 @@ pub(super) fn apply(apply: &Apply) -> Result<(), Failure> {
         if apply.dry_run {
             return show(&apply.question, &json!({ "changed": false, "difference": difference }), String::new);
         }
-        if !apply.yes && !confirmed(&difference)? {
-            return Err(Failure::new("nothing was changed", "answer yes, or give --yes"));
+        if !apply.yes {
+            confirm(&apply.question, &question_of(&difference))?;
         }
         let mut sent = Sent::json(&json!({ "desired": desired }));
-        // What was shown is what is done: not if somebody else was faster.
-        sent.fields.extend(now.body["etag"].as_str().map(|etag| ("if-match", format!("\"{etag}\""))));
+        sent.fields.extend(if_still(&now));
         let written = write(api, Method::PUT, "/api/v1/catalog", sent).await?;
         let said = json!({ "changed": true, "difference": difference, "written": written });
         show(&apply.question, &said, || written_text(&written))
@@ -109,17 +113,33 @@ async fn difference_to(api: &ApiAddress, desired: &Object) -> Result<Difference,
         .map_err(|error| Failure::new(error, "does the peer run another version? update the older one"))
 }
 
-/// Asks whether to go on. Without a terminal there is nobody to ask.
-fn confirmed(difference: &Difference) -> Result<bool, Failure> {
+/// What was shown is what is done: not if somebody else was faster.
+fn if_still(now: &Answer) -> Option<(&'static str, String)> {
+    now.body["etag"].as_str().map(|etag| ("if-match", format!("\"{etag}\"")))
+}
+
+fn question_of(difference: &Difference) -> String {
     let (add, change, remove) = difference.counts();
-    if !io::stdin().is_terminal() {
-        return Err(Failure::new("there is no terminal to ask for a yes", "give --yes to apply, or --dry-run to look"));
+    format!("add {add}, change {change}, remove {remove}: apply?")
+}
+
+/// Asks whether to go on; goes on only by a yes. Without a terminal there is nobody to ask.
+pub(super) fn confirm(question: &Question, what: &str) -> Result<(), Failure> {
+    if question.json || !io::stdin().is_terminal() {
+        let why = if question.json {
+            "with --json nobody is asked for a yes"
+        } else {
+            "there is no terminal to ask for a yes"
+        };
+        return Err(Failure::new(why, "give --yes to go on; `evenkeel catalog diff` and --dry-run only look"));
     }
-    write!(io::stdout(), "add {add}, change {change}, remove {remove}: apply? [y/N] ")?;
-    io::stdout().flush()?;
+    write!(io::stderr(), "{what} [y/N] ")?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "yes" | "Y" | "Yes"))
+    match answer.trim() {
+        "y" | "yes" | "Y" | "Yes" => Ok(()),
+        _ => Err(Failure::new("nothing was changed", "answer yes, or give --yes")),
+    }
 }
 
 fn written_text(written: &Value) -> String {
@@ -155,30 +175,52 @@ pub(super) fn catalog(catalog: &Catalog, colour: bool) -> Result<(), Failure> {
                 false => difference.to_string(),
             })
         }
-        CatalogCommand::History(question) => {
+        CatalogCommand::History(History { revision: None, question }) => {
             let Answer { status, body } = wait(get(&question.api, "/api/v1/catalog/history"))?;
             if !status.is_success() {
                 return Err(refused(&body));
             }
             show(question, &body, || history_table(rows(&body["items"]), colour))
         }
+        CatalogCommand::History(History { revision: Some(revision), question }) => {
+            let Answer { status, body } = wait(get(&question.api, &format!("/api/v1/catalog/history/{revision}")))?;
+            if !status.is_success() {
+                return Err(refused(&body));
+            }
+            let difference: Option<Difference> = serde_json::from_value(body["difference"].clone()).unwrap_or_default();
+            show(question, &body, || {
+                let table = history_table(std::slice::from_ref(&body), colour);
+                match &difference {
+                    None => {
+                        format!("{table}\nwhat it changed is not known any more: no peer has the revision before\n")
+                    }
+                    Some(difference) if difference.is_empty() => format!("{table}\nnothing of what users wrote\n"),
+                    Some(difference) => format!("{table}\n{difference}"),
+                }
+            })
+        }
         CatalogCommand::Rollback(rollback) => {
             let api = &rollback.question.api;
             wait(async {
                 let path = format!("/api/v1/catalog/history/{}", rollback.revision);
-                let then = get(api, &path).await?;
-                if !then.status.is_success() {
-                    return Err(refused(&then.body));
+                let (now, then) = (get(api, "/api/v1/catalog").await?, get(api, &path).await?);
+                if let Some(failed) = [&now, &then].into_iter().find(|answer| !answer.status.is_success()) {
+                    return Err(refused(&failed.body));
                 }
                 let Some(desired) = then.body["desired"].as_object() else { return Err(refused(&then.body)) };
                 let difference = difference_to(api, desired).await?;
                 if !rollback.question.json {
                     write!(io::stdout(), "{difference}")?;
                 }
-                if !difference.is_empty() && !rollback.yes && !confirmed(&difference)? {
-                    return Err(Failure::new("nothing was changed", "answer yes, or give --yes"));
+                if rollback.dry_run {
+                    let said = json!({ "changed": false, "difference": difference });
+                    return show(&rollback.question, &said, String::new);
                 }
-                let sent = Sent::json(&json!({ "revision": rollback.revision }));
+                if !difference.is_empty() && !rollback.yes {
+                    confirm(&rollback.question, &question_of(&difference))?;
+                }
+                let mut sent = Sent::json(&json!({ "revision": rollback.revision }));
+                sent.fields.extend(if_still(&now));
                 let written = write(api, Method::POST, "/api/v1/catalog/rollback", sent).await?;
                 let said = json!({ "difference": difference, "written": written });
                 show(&rollback.question, &said, || written_text(&written))
@@ -205,8 +247,8 @@ pub(super) fn drain(drain: &Drain) -> Result<(), Failure> {
         if drain.no_wait {
             return show(&drain.question, &written, || written_text(&written));
         }
-        let (began, is_terminal) = (host::now(), io::stderr().is_terminal());
-        let left = loop {
+        let (began, is_terminal) = (host::now(), io::stderr().is_terminal() && !drain.question.json);
+        let progress = loop {
             let Answer { status, body } = get(api, &format!("/api/v1/nodes/{}", escaped(&drain.node))).await?;
             if !status.is_success() {
                 return Err(refused(&body));
@@ -218,40 +260,61 @@ pub(super) fn drain(drain: &Drain) -> Result<(), Failure> {
                     "somebody has undrained it; see `evenkeel catalog history`",
                 ));
             }
-            let left = progress["in_flight"].as_u64().unwrap_or(0);
-            if is_terminal && !drain.question.json {
-                let line = progress_line(progress, began);
-                let _ = write!(io::stderr(), "\r\x1b[K{line}");
+            if is_terminal {
+                let _ = write!(io::stderr(), "\r\x1b[K{}", progress_line(progress));
             }
-            // Every peer has told of what it has by then.
-            if left == 0 && began.elapsed() > 3 * LOOK_EVERY {
-                break left;
+            let nothing_left = progress["in_flight"] == 0;
+            let all_told = rows(&progress["missing_peers"]).is_empty();
+            // A peer may hear of the drain a little later than the one that was asked.
+            if nothing_left && began.elapsed() > if all_told { 3 * LOOK_EVERY } else { SILENT_MAX } {
+                break progress.clone();
             }
             sleep(LOOK_EVERY).await;
         };
-        if is_terminal && !drain.question.json {
+        if is_terminal {
             let _ = writeln!(io::stderr());
         }
-        show(&drain.question, &json!({ "written": written, "in_flight": left }), || {
-            format!("node {} is drained: nothing is left at any peer\n", drain.node)
-        })
+        show(&drain.question, &json!({ "written": written, "drain": progress }), || drained(&drain.node, &progress))
     })
 }
 
-fn progress_line(progress: &Value, began: Instant) -> String {
+/// What a drain came to once nothing is left.
+fn drained(node: &str, progress: &Value) -> String {
+    let cut = match progress["cut"].as_u64() {
+        None | Some(0) => String::new(),
+        Some(cut) => format!("; {cut} {} cut at the deadline", if cut == 1 { "was" } else { "were" }),
+    };
+    match names(&progress["missing_peers"]) {
+        silent if silent.is_empty() => format!("node {node} is drained: nothing is left at any peer{cut}\n"),
+        silent => {
+            format!(
+                "node {node} has nothing left at the peers that answer{cut}; no answer from {}\n",
+                silent.join(", ")
+            )
+        }
+    }
+}
+
+fn progress_line(progress: &Value) -> String {
     let by_peer: Vec<String> = rows(&progress["by_peer"])
         .iter()
+        .filter(|peer| peer["in_flight"] != 0)
         .map(|peer| format!("{} {}", word(&peer["peer"]), word(&peer["in_flight"])))
         .collect();
     let shares = if by_peer.is_empty() { String::new() } else { format!(" ({})", by_peer.join(", ")) };
-    let deadline = progress["timeout_ms"].as_u64().map_or_else(
-        || ", no deadline".to_owned(),
-        |ms| {
-            let left = Duration::from_millis(ms).saturating_sub(began.elapsed());
-            format!(", what is left is cut in {} s", left.as_secs())
-        },
-    );
-    format!("{} left{shares}{deadline}", word(&progress["in_flight"]))
+    let deadline = match progress["cut_in_ms"].as_u64() {
+        None => ", no deadline".to_owned(),
+        Some(ms) => format!(", what is left is cut in {} s", ms.div_ceil(1_000)),
+    };
+    let silent = match names(&progress["missing_peers"]) {
+        silent if silent.is_empty() => String::new(),
+        silent => format!(", no answer from {}", silent.join(", ")),
+    };
+    format!("{} left{shares}{deadline}{silent}", word(&progress["in_flight"]))
+}
+
+fn names(list: &Value) -> Vec<String> {
+    rows(list).iter().map(word).collect()
 }
 
 /// `evenkeel undrain`

@@ -86,25 +86,54 @@ pub(super) async fn get(api: &ApiAddress, path: &str) -> Result<Answer, Failure>
 
 /// Sends a request.
 pub(super) async fn send(api: &ApiAddress, method: Method, path: &str, sent: &Sent) -> Result<Answer, Failure> {
-    let failed = |what: String, hint: &str| Failure::new(format_args!("{api} {what}"), hint);
+    try_send(api, method, path, sent).await.map_err(|broken| broken.failure(api))
+}
+
+/// Sends a request, for whoever may send it again.
+pub(super) async fn try_send(api: &ApiAddress, method: Method, path: &str, sent: &Sent) -> Result<Answer, Broken> {
     let answered = tokio::time::timeout(TIMEOUT, exchange(api, method, path, sent)).await.unwrap_or(Err(Broken::Slow));
-    let (status, bytes) = answered.map_err(|broken| match broken {
-        Broken::Connect(error) => failed(
-            format!("does not answer: {error}"),
-            "is a peer running? start one with `evenkeel run` or `evenkeel demo`, or name its API with --api or EVENKEEL_API",
-        ),
-        Broken::Slow => failed(format!("did not answer within {TIMEOUT:?}"), "the peer may be stuck; its log may say why"),
-        Broken::Exchange(error) => failed(format!("broke off: {error}"), "is that the API of a peer? its log may say why"),
-    })?;
-    let body = serde_json::from_slice(&bytes)
-        .map_err(|_| failed(format!("answered {status} and no JSON"), "is that the API of a peer, or a listener?"))?;
+    let (status, bytes) = answered?;
+    let body = serde_json::from_slice(&bytes).map_err(|_| Broken::NoJson(status))?;
     Ok(Answer { status, body })
 }
 
-enum Broken {
+/// Why there is no answer.
+pub(super) enum Broken {
     Connect(std::io::Error),
     Slow,
     Exchange(Box<dyn std::error::Error + Send + Sync>),
+    NoJson(StatusCode),
+}
+
+impl Broken {
+    /// Whether what was asked for may have been done all the same.
+    pub(super) fn is_perhaps_done(&self) -> bool {
+        matches!(self, Self::Slow | Self::Exchange(_))
+    }
+
+    /// What to say of it.
+    pub(super) fn failure(self, api: &ApiAddress) -> Failure {
+        let hint = match self {
+            Self::Connect(_) => {
+                "is a peer running? start one with `evenkeel run` or `evenkeel demo`, or name its API with --api or EVENKEEL_API"
+            }
+            Self::Slow => "the peer may be stuck; its log may say why",
+            Self::Exchange(_) => "is that the API of a peer? its log may say why",
+            Self::NoJson(_) => "is that the API of a peer, or a listener?",
+        };
+        Failure::new(format_args!("{api} {self}"), hint)
+    }
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(error) => write!(f, "does not answer: {error}"),
+            Self::Slow => write!(f, "did not answer within {TIMEOUT:?}"),
+            Self::Exchange(error) => write!(f, "broke off: {error}"),
+            Self::NoJson(status) => write!(f, "answered {status} and no JSON"),
+        }
+    }
 }
 
 async fn exchange(

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::args::{Electors, ElectorsCommand, Question};
 use super::ask::{escaped, refused, rows, show, wait, word};
+use super::change::{confirm, user};
 use super::client::{Answer, Sent, get, send};
 use super::outcome::Failure;
 use super::table::Table;
@@ -48,14 +49,24 @@ pub(super) fn electors(electors: &Electors, colour: bool) -> Result<(), Failure>
     let (question, answer) = match &electors.command {
         None => (&electors.question, wait(get(&electors.question.api, "/api/v1/electors"))?),
         Some(ElectorsCommand::Add(elector)) => {
-            let sent = Sent::json(&json!({ "id": elector.peer }));
+            let mut sent = Sent::json(&json!({ "id": elector.peer }));
+            sent.fields.extend(user());
             (&elector.question, wait(send(&elector.question.api, Method::POST, "/api/v1/electors", &sent))?)
         }
         Some(ElectorsCommand::Remove(elector)) => {
             let path = format!("/api/v1/electors/{}", escaped(&elector.peer));
-            (&elector.question, wait(send(&elector.question.api, Method::DELETE, &path, &Sent::default()))?)
+            let mut sent = Sent::default();
+            sent.fields.extend(user());
+            (&elector.question, wait(send(&elector.question.api, Method::DELETE, &path, &sent))?)
         }
         Some(ElectorsCommand::Forget(elector)) => {
+            if !elector.yes {
+                let what = format!(
+                    "is {} gone for good? Should it come back, two leaders may stand. Forget it?",
+                    elector.peer
+                );
+                confirm(&elector.question, &what)?;
+            }
             let path = format!("/api/v1/electors/{}?forget=true", escaped(&elector.peer));
             (&elector.question, wait(send(&elector.question.api, Method::DELETE, &path, &Sent::default()))?)
         }

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use crate::catalog::canonical;
 use crate::config::{self, Fault, Loaded, Refused, Settings, Sources};
 use crate::link::TrustSource;
 use crate::model::{Catalog, ListenerName, PoolName};
@@ -70,8 +71,14 @@ impl Reload {
     /// Takes what users want, and says what becomes of it. True where there was something to say.
     fn take_catalog(&mut self, read: &Settings, running: &Running) -> bool {
         let now = &mut self.settings.peer;
-        let differs = now.desired != read.peer.desired;
         let follows = now.follow_file;
+        // A file that is followed is new where users have changed the catalog since it was read last.
+        let differs = match follows {
+            true => {
+                canonical(running.peer().handles().agreed.catalog.applied().desired()) != canonical(&read.peer.desired)
+            }
+            false => now.desired != read.peer.desired,
+        };
         let left_alone = pool_missing(now, &read.peer.catalog).filter(|_| follows);
         running.peer().file_was_read(&read.peer.desired, follows && left_alone.is_none());
         now.desired = Arc::clone(&read.peer.desired);

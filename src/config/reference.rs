@@ -18,10 +18,11 @@ with exit code 64.
 The file is TOML, in UTF-8, 4 MiB at most. It is named by `--config`, or by `EVENKEEL_CONFIG`. Durations are a whole number
 and one unit of `ms`, `s`, `m`, `h`, `d`: `\"250ms\"`, `\"5s\"`, `\"2m\"`, `\"1h\"`. Lists of tables, such as `[[listener]]` and
 `[[pool]]`, stand in the file only. An empty variable of the environment counts as not set. `EVENKEEL_API` is no setting: it
-tells `evenkeel status`, `pools` and `nodes` which API to ask, and a peer leaves it alone.
+tells every command that asks a peer (`evenkeel status`, `apply`, `drain`) which API to ask, and a peer leaves it alone.
 
 `evenkeel check FILE --values` shows every setting with its value and where that comes from: the default, a line of the
-file, a variable, a flag. What a check sends (`send`) may hold a password and is never shown.
+file, a variable, a flag. What a check sends (`send`) may hold a password: no fault, difference or list of
+settings shows it; whoever may read the catalog reads it there.
 
 An annotated sample is `deploy/evenkeel.toml`.
 ";

@@ -60,7 +60,7 @@ pub use event::{Change, Declined, Event, Leadership, Output};
 pub use founders::{Founders, FoundersError, Known};
 pub use lease::Authority;
 pub use machine::Election;
-pub use outcomes::{IdempotencyId, IdempotencyIdError, Outcomes, Value, ValueError};
+pub use outcomes::{Fingerprint, IdempotencyId, IdempotencyIdError, Outcomes, Remembered, Value, ValueError, WriteKey};
 pub use settings::{Pace, Settings};
 pub use standing::{Committed, Standing};
 pub use store::{Found, Store};

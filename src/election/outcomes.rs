@@ -58,23 +58,56 @@ impl<'de> Deserialize<'de> for IdempotencyId {
     }
 }
 
-/// The last [`OUTCOMES_MAX`] writes that had an id, each once, the oldest first.
+/// What is to be written, in 8 bytes: by them an id that is used again for something else is noticed (the fingerprint of
+/// draft-ietf-httpapi-idempotency-key-header, section 2.4).
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Fingerprint(u64);
+
+impl Fingerprint {
+    /// Of these bytes: the first 8 of their SHA-256.
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut first = [0; 8];
+        first.copy_from_slice(&ValueHash::of(bytes).bytes()[..8]);
+        Self(u64::from_be_bytes(first))
+    }
+}
+
+/// By this a write that is sent again is known.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct WriteKey {
+    /// What its sender calls it.
+    pub id: IdempotencyId,
+    /// What it is to write.
+    pub fingerprint: Fingerprint,
+}
+
+/// What is known of a write that is sent again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Remembered {
+    /// It was done, and became this revision.
+    Done(Revision),
+    /// Under its id something else was done.
+    Other,
+}
+
+/// The last [`OUTCOMES_MAX`] writes that had an id, each id once, the oldest first.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
-pub struct Outcomes(VecDeque<(IdempotencyId, Revision)>);
+pub struct Outcomes(VecDeque<(WriteKey, Revision)>);
 
 impl Outcomes {
-    /// The revision that this write became, where it was done.
-    pub fn get(&self, id: &IdempotencyId) -> Option<Revision> {
-        self.0.iter().find(|(known, _)| known == id).map(|(_, revision)| *revision)
+    /// What became of this write; `None`: nothing was done under its id.
+    pub fn get(&self, key: &WriteKey) -> Option<Remembered> {
+        let (known, revision) = self.0.iter().find(|(known, _)| known.id == key.id)?;
+        Some(if known == key { Remembered::Done(*revision) } else { Remembered::Other })
     }
 
     /// This write becomes that revision. Of too many the oldest are forgotten; an id that is known keeps its revision.
-    pub fn push(&mut self, id: IdempotencyId, revision: Revision) {
-        if self.get(&id).is_none() {
+    pub fn push(&mut self, key: WriteKey, revision: Revision) {
+        if self.get(&key).is_none() {
             if self.0.len() == OUTCOMES_MAX {
                 self.0.pop_front();
             }
-            self.0.push_back((id, revision));
+            self.0.push_back((key, revision));
         }
     }
 
@@ -91,8 +124,8 @@ impl Outcomes {
 
 impl<'de> Deserialize<'de> for Outcomes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let all = VecDeque::<(IdempotencyId, Revision)>::deserialize(deserializer)?;
-        let distinct: std::collections::BTreeSet<_> = all.iter().map(|(id, _)| id).collect();
+        let all = VecDeque::<(WriteKey, Revision)>::deserialize(deserializer)?;
+        let distinct: std::collections::BTreeSet<_> = all.iter().map(|(key, _)| &key.id).collect();
         if all.len() > OUTCOMES_MAX || distinct.len() < all.len() {
             return Err(de::Error::custom(format_args!("outcomes are at most {OUTCOMES_MAX}, each id once")));
         }
@@ -142,8 +175,9 @@ pub enum ValueError {
 mod tests {
     use super::*;
 
-    fn id(number: usize) -> IdempotencyId {
-        format!("{number:0>width$}", width = IDEMPOTENCY_ID_BYTES_MAX).parse().unwrap()
+    fn key(number: usize) -> WriteKey {
+        let id = format!("{number:0>width$}", width = IDEMPOTENCY_ID_BYTES_MAX).parse().unwrap();
+        WriteKey { id, fingerprint: Fingerprint(u64::MAX) }
     }
 
     fn revision(number: usize) -> Revision {
@@ -153,17 +187,17 @@ mod tests {
     #[test]
     fn the_last_thousand_are_remembered_and_a_known_one_keeps_its_revision() {
         let mut outcomes = Outcomes::default();
-        (0..OUTCOMES_MAX + 2).for_each(|number| outcomes.push(id(number), revision(number)));
-        outcomes.push(id(5), revision(9_999));
+        (0..OUTCOMES_MAX + 2).for_each(|number| outcomes.push(key(number), revision(number)));
+        outcomes.push(key(5), revision(9_999));
         assert_eq!(outcomes.len(), OUTCOMES_MAX);
-        assert_eq!((outcomes.get(&id(1)), outcomes.get(&id(2))), (None, Some(revision(2))));
-        assert_eq!(outcomes.get(&id(5)), Some(revision(5)));
+        assert_eq!((outcomes.get(&key(1)), outcomes.get(&key(2))), (None, Some(Remembered::Done(revision(2)))));
+        assert_eq!(outcomes.get(&key(5)), Some(Remembered::Done(revision(5))));
     }
 
     #[test]
     fn a_full_value_is_read_as_it_was_written_and_nothing_else_is_taken_for_it() {
         let mut value = Value { outcomes: Outcomes::default(), body: vec![7; VALUE_BODY_BYTES_MAX] };
-        (0..OUTCOMES_MAX).for_each(|number| value.outcomes.push(id(number), Revision::MAX));
+        (0..OUTCOMES_MAX).for_each(|number| value.outcomes.push(key(number), Revision::MAX));
         let mut bytes = value.encode().unwrap();
         let hash = ValueHash::of(&bytes);
         assert_eq!(Value::decode(&bytes, hash), Ok(value.clone()));
@@ -176,10 +210,20 @@ mod tests {
     #[test]
     fn what_follows_of_a_write_twice_is_no_value() {
         let mut twice = Outcomes::default();
-        twice.push(id(1), revision(1));
-        twice.0.push_back((id(1), revision(2)));
+        twice.push(key(1), revision(1));
+        twice.0.push_back((key(1), revision(2)));
         let bytes = Value { outcomes: twice, body: vec![] }.encode().unwrap();
         assert!(matches!(Value::decode(&bytes, ValueHash::of(&bytes)), Err(ValueError::Unreadable(_))));
+    }
+
+    #[test]
+    fn an_id_that_was_used_for_something_else_is_noticed_and_what_it_was_used_for_stays() {
+        let mut outcomes = Outcomes::default();
+        outcomes.push(key(1), revision(1));
+        let other = WriteKey { fingerprint: Fingerprint::of(b"else"), ..key(1) };
+        assert_eq!(outcomes.get(&other), Some(Remembered::Other));
+        outcomes.push(other, revision(2));
+        assert_eq!((outcomes.get(&key(1)), outcomes.len()), (Some(Remembered::Done(revision(1))), 1));
     }
 
     #[test]

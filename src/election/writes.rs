@@ -1,11 +1,12 @@
 //! Writes that wait for their turn at the leader: one value is undecided at a time.
 //!
 //! A write with an id that waits or is undecided is not done a second time: who sends it again waits for the first. One
-//! that was done is answered from the value. Both are looked at before anything else of the write is.
+//! that was done is answered from the value. An id that belongs to something else is refused. All of that is looked at before
+//! anything else of the write is.
 
 use std::collections::VecDeque;
 
-use crate::election::outcomes::{IdempotencyId, Outcomes};
+use crate::election::outcomes::{Outcomes, Remembered, WriteKey};
 use crate::model::Revision;
 use crate::model::limits::WRITES_WAITING_MAX;
 
@@ -18,7 +19,7 @@ pub struct Writes<W, R> {
 
 #[derive(Debug)]
 struct Entry<W, R> {
-    id: Option<IdempotencyId>,
+    key: Option<WriteKey>,
     write: W,
     asked_by: Vec<R>,
 }
@@ -30,6 +31,8 @@ pub enum Offered<R> {
     Waits,
     /// It was done before, and became this revision.
     Done(Revision, R),
+    /// Its id belongs to something else, which was done or waits.
+    Other(R),
     /// Too many wait.
     Full(R),
 }
@@ -40,38 +43,42 @@ impl<W, R> Writes<W, R> {
         Self { undecided: None, waiting: VecDeque::new() }
     }
 
-    /// A write, with its id if it has one. `done` is of the newest value that this leader has accepted, decided or not:
+    /// A write, with its key if it has one. `done` is of the newest value that this leader has accepted, decided or not:
     /// an undecided write of a leader before it is found there, and waits like any other that is undecided.
-    pub fn offer(&mut self, id: Option<IdempotencyId>, write: W, asked_by: R, done: &Outcomes) -> Offered<R> {
+    pub fn offer(&mut self, key: Option<WriteKey>, write: W, asked_by: R, done: &Outcomes) -> Offered<R> {
         let is_full = self.asking() >= WRITES_WAITING_MAX;
-        if let Some(id) = &id {
-            let known = self.undecided.iter_mut().chain(&mut self.waiting).find(|entry| entry.id.as_ref() == Some(id));
-            match known {
+        if let Some(key) = &key {
+            let all = self.undecided.iter_mut().chain(&mut self.waiting);
+            let mut known = all.filter_map(|entry| Some((entry.key.as_ref()?, &mut entry.asked_by)));
+            match known.find(|(known, _)| known.id == key.id) {
+                Some((known, _)) if known != key => return Offered::Other(asked_by),
                 Some(_) if is_full => return Offered::Full(asked_by),
-                Some(known) => {
-                    known.asked_by.push(asked_by);
+                Some((_, all_asked_by)) => {
+                    all_asked_by.push(asked_by);
                     return Offered::Waits;
                 }
                 None => {}
             }
-            if let Some(revision) = done.get(id) {
-                return Offered::Done(revision, asked_by);
+            match done.get(key) {
+                Some(Remembered::Done(revision)) => return Offered::Done(revision, asked_by),
+                Some(Remembered::Other) => return Offered::Other(asked_by),
+                None => {}
             }
         }
         if is_full {
             return Offered::Full(asked_by);
         }
-        self.waiting.push_back(Entry { id, write, asked_by: vec![asked_by] });
+        self.waiting.push_back(Entry { key, write, asked_by: vec![asked_by] });
         Offered::Waits
     }
 
     /// The next write to be made a value of, while none is undecided. It is undecided from now on.
-    pub fn begin(&mut self) -> Option<(&W, Option<&IdempotencyId>)> {
+    pub fn begin(&mut self) -> Option<&W> {
         if self.undecided.is_some() {
             return None;
         }
         self.undecided = Some(self.waiting.pop_front()?);
-        self.undecided.as_ref().map(|entry| (&entry.write, entry.id.as_ref()))
+        self.undecided()
     }
 
     /// The one that is undecided.
@@ -106,9 +113,10 @@ impl<W, R> Default for Writes<W, R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::election::outcomes::Fingerprint;
 
-    fn id(text: &str) -> Option<IdempotencyId> {
-        Some(text.parse().unwrap())
+    fn key(id: &str, content: &str) -> Option<WriteKey> {
+        Some(WriteKey { id: id.parse().unwrap(), fingerprint: Fingerprint::of(content.as_bytes()) })
     }
 
     #[test]
@@ -118,38 +126,50 @@ mod tests {
         for (write, who) in [("first", 1), ("second", 2)] {
             assert_eq!(writes.offer(None, write, who, &none), Offered::Waits);
         }
-        assert_eq!(writes.begin(), Some((&"first", None)));
+        assert_eq!(writes.begin(), Some(&"first"));
         assert_eq!(writes.begin(), None, "one is undecided");
         assert_eq!(writes.decided(), [1]);
-        assert_eq!(writes.begin(), Some((&"second", None)));
+        assert_eq!(writes.begin(), Some(&"second"));
         assert_eq!(writes.decided(), [2]);
     }
 
     #[test]
     fn a_write_that_is_sent_again_waits_for_the_first_or_is_told_what_it_became() {
         let (mut writes, mut done) = (Writes::new(), Outcomes::default());
-        assert_eq!(writes.offer(id("x"), "write", 1, &done), Offered::Waits);
-        assert_eq!(writes.offer(id("x"), "write", 2, &done), Offered::Waits);
-        assert_eq!(writes.begin(), Some((&"write", id("x").as_ref())));
-        assert_eq!(writes.offer(id("x"), "write", 3, &done), Offered::Waits);
+        assert_eq!(writes.offer(key("x", "write"), "write", 1, &done), Offered::Waits);
+        assert_eq!(writes.offer(key("x", "write"), "write", 2, &done), Offered::Waits);
+        assert_eq!(writes.begin(), Some(&"write"));
+        assert_eq!(writes.offer(key("x", "write"), "write", 3, &done), Offered::Waits);
         // It is in the accepted value already, and not decided: nobody is told yet.
         let revision = Revision::new(4).unwrap();
-        done.push("x".parse().unwrap(), revision);
-        assert_eq!(writes.offer(id("x"), "write", 4, &done), Offered::Waits);
+        done.push(key("x", "write").unwrap(), revision);
+        assert_eq!(writes.offer(key("x", "write"), "write", 4, &done), Offered::Waits);
         assert_eq!(writes.decided(), [1, 2, 3, 4]);
         assert_eq!(writes.begin(), None);
-        assert_eq!(writes.offer(id("x"), "write", 5, &done), Offered::Done(revision, 5));
+        assert_eq!(writes.offer(key("x", "write"), "write", 5, &done), Offered::Done(revision, 5));
+    }
+
+    #[test]
+    fn an_id_is_not_taken_for_something_else_while_the_first_waits_nor_after_it_is_done() {
+        let (mut writes, mut done) = (Writes::new(), Outcomes::default());
+        assert_eq!(writes.offer(key("x", "first"), "first", 1, &done), Offered::Waits);
+        assert_eq!(writes.offer(key("x", "other"), "other", 2, &done), Offered::Other(2));
+        assert!(writes.begin().is_some());
+        assert_eq!(writes.offer(key("x", "other"), "other", 3, &done), Offered::Other(3));
+        done.push(key("x", "first").unwrap(), Revision::new(4).unwrap());
+        assert_eq!(writes.decided(), [1]);
+        assert_eq!(writes.offer(key("x", "other"), "other", 4, &done), Offered::Other(4));
     }
 
     #[test]
     fn no_more_wait_than_allowed_whatever_they_wait_for() {
         let (mut writes, none) = (Writes::new(), Outcomes::default());
         for who in 0..WRITES_WAITING_MAX {
-            let id = if who % 2 == 0 { id("same") } else { None };
-            assert_eq!(writes.offer(id, "write", who, &none), Offered::Waits);
+            let key = if who % 2 == 0 { key("same", "write") } else { None };
+            assert_eq!(writes.offer(key, "write", who, &none), Offered::Waits);
         }
         assert_eq!(writes.offer(None, "write", 64, &none), Offered::Full(64));
-        assert_eq!(writes.offer(id("same"), "write", 65, &none), Offered::Full(65));
+        assert_eq!(writes.offer(key("same", "write"), "write", 65, &none), Offered::Full(65));
         assert!(writes.begin().is_some());
         assert_eq!(writes.offer(None, "write", 66, &none), Offered::Waits);
     }

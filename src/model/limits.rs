@@ -120,7 +120,7 @@ pub const OUTCOMES_MAX: usize = 1_000;
 /// Bytes of the body of the value that a cluster agrees on.
 pub const VALUE_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of that value: its body, and the outcomes beside it.
-pub const VALUE_BYTES_MAX: usize = VALUE_BODY_BYTES_MAX + OUTCOMES_MAX * (IDEMPOTENCY_ID_BYTES_MAX + 16) + 64;
+pub const VALUE_BYTES_MAX: usize = VALUE_BODY_BYTES_MAX + OUTCOMES_MAX * (IDEMPOTENCY_ID_BYTES_MAX + 24) + 64;
 /// Bytes of an idempotency id.
 pub const IDEMPOTENCY_ID_BYTES_MAX: usize = 128;
 /// Questions of other peers that are answered at the same time.

@@ -32,7 +32,7 @@ pub use min_timeout::MinTimeout;
 pub use node_key::NodeKey;
 pub use observation::{Health, Heard, Observation, Verdict};
 pub use peer_state::PeerState;
-pub use pool::{Admin, HostSent, Node, Observe, Panic, Pool, Weight};
+pub use pool::{Admin, DrainLeft, HostSent, Node, Observe, Panic, Pool, Weight};
 pub use preset::{Preset, PresetError};
 pub use region::{Capacity, Region, RegionWeight};
 pub use route::{Action, Conditions, HostPattern, Method, PathPattern, PatternError, Route};

@@ -3,11 +3,12 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::address::NodeAddress;
 use super::check::Check;
 use super::id::{NodeId, PoolName, RegionName};
+use super::slot::Revision;
 use super::strategy::{HashKey, Strategy};
 
 /// A node's share of traffic beside its siblings': 1 to 1000.
@@ -39,6 +40,8 @@ pub enum Admin {
     Enabled,
     /// It takes no new work and finishes the old.
     Draining {
+        /// The revision of the catalog that it began with: one that was ended and begun anew is another drain.
+        begun: Revision,
         /// How long the old may take, at each peer from when that peer was told; then what is left is cut. `None`: as long
         /// as it takes.
         timeout: Option<Duration>,
@@ -62,6 +65,15 @@ impl Serialize for Admin {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.name())
     }
+}
+
+/// What one peer still has at a node that drains.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct DrainLeft {
+    /// Requests and connections that go on.
+    pub in_flight: u32,
+    /// Those that were cut because the time of this drain was over.
+    pub cut: u64,
 }
 
 /// One endpoint in a pool.

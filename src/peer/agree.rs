@@ -55,11 +55,16 @@ impl Files {
 
     /// What this peer serves by from its start: what the cluster committed last, as far as it was told, else its own file.
     /// Blocks.
-    pub(super) fn at_start(&self, desired: &Arc<Object>, catalog: &Arc<Catalog>) -> Applied {
+    ///
+    /// `file_first`: it alone decides, and is about to decide for its file; what operators did stays over that.
+    pub(super) fn at_start(&self, desired: &Arc<Object>, catalog: &Arc<Catalog>, file_first: bool) -> Applied {
         let source = Source::File { desired: Arc::clone(desired) };
         let of_file = Applied { source, catalog: Arc::clone(catalog), warnings: Arc::default(), behind: None };
         let Some(slot) = self.store.load().ballot.committed else { return of_file };
-        let read = self.store.read(slot.hash).and_then(|value| catalog::at_start(&Committed { slot, value }));
+        let read = self.store.read(slot.hash).and_then(|value| {
+            let committed = Committed { slot, value };
+            if file_first { catalog::of_file(&committed, desired) } else { catalog::at_start(&committed) }
+        });
         read.unwrap_or_else(|why| {
             tracing::error!(
                 why,
@@ -183,6 +188,7 @@ pub(super) fn agree(
         children.push(serves_by_child(applied_seen.clone(), gossip));
     }
     let (waits_for, founding_seen) = watch::channel(None);
+    let is_alone = company.is_none();
     let link = company.as_ref().map(|company| Arc::clone(&company.link));
     let handle = CatalogHandle::new(Parts {
         own: own.clone(),
@@ -228,6 +234,7 @@ pub(super) fn agree(
     let file = OwnFile::new(&desired);
     let arguments = catalog::Arguments {
         own: own.clone(),
+        file_first: follow_file && is_alone,
         desired,
         asked: Arc::new(Mutex::new(asked)),
         standing: standing_seen,
@@ -280,10 +287,10 @@ fn questions_child(questions: mpsc::Receiver<Question>, handle: CatalogHandle, v
                     continue;
                 }
                 match Query::decode(&bytes) {
-                    Ok(Query::InFlight(node)) => {
+                    Ok(Query::Drain(node)) => {
                         let view = view.load();
-                        let count = view.node(&node).map(|(_, node)| node.live.in_flight());
-                        if let Ok(bytes) = QueryAnswer::Count(count).encode() {
+                        let left = view.node(&node).and_then(|(_, node)| node.drain_left());
+                        if let Ok(bytes) = QueryAnswer::Drain(left).encode() {
                             answer.send(bytes.into());
                         }
                     }
@@ -300,16 +307,22 @@ fn questions_child(questions: mpsc::Receiver<Question>, handle: CatalogHandle, v
 
 /// Applies what this peer's file says, after every start and whenever the file was read again, as soon as somebody leads.
 fn follow_child(handle: CatalogHandle, own: PeerId, file: watch::Receiver<Arc<Object>>) -> ChildSpec {
+    // What is settled stays so when this child is started again: users may have changed the catalog since.
+    let (settled, _) = watch::channel(None::<Arc<Object>>);
+    let settled = Arc::new(settled);
     ChildSpec::task("follow-file", move || {
-        let (handle, own, mut file) = (handle.clone(), own.clone(), file.clone());
+        let (handle, own, mut file, settled) = (handle.clone(), own.clone(), file.clone(), Arc::clone(&settled));
         async move {
             loop {
                 let desired = Arc::clone(&file.borrow_and_update());
-                let write = write_of_file(&own, &desired);
-                // A file that is read meanwhile takes the place of this one, between two tries: so no older write is on its way
-                // beside a newer one.
-                while !is_settled(&handle, &write).await && !file.has_changed().unwrap_or(false) {
-                    sleep(FOLLOW_AGAIN_AFTER).await;
+                if !settled.borrow().as_ref().is_some_and(|settled| Arc::ptr_eq(settled, &desired)) {
+                    let write = write_of_file(&own, &desired);
+                    // A file that is read meanwhile takes the place of this one, between two tries: so no older write is on its
+                    // way beside a newer one.
+                    while !is_settled(&handle, &write).await && !file.has_changed().unwrap_or(false) {
+                        sleep(FOLLOW_AGAIN_AFTER).await;
+                    }
+                    settled.send_replace(Some(desired));
                 }
                 if file.changed().await.is_err() {
                     // The peer is ending; a child that ends would be started again.
@@ -321,14 +334,13 @@ fn follow_child(handle: CatalogHandle, own: PeerId, file: watch::Receiver<Arc<Ob
 }
 
 fn write_of_file(own: &PeerId, desired: &Object) -> Write {
-    let at_ms = host::wall_now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
     Write {
         change: Change::Apply { desired: desired.clone() },
         if_match: None,
         id: election::IdempotencyId::random(&mut Dice::new()),
         by: Author::new("settings file"),
         via: own.clone(),
-        at_ms: u64::try_from(at_ms).unwrap_or(u64::MAX),
+        at_ms: host::wall_now_ms(),
     }
 }
 

@@ -291,9 +291,10 @@ async fn cluster_thread() -> Result<(Cluster, Supervisor, Board), StartError> {
 async fn agreed_before(settings: &Settings) -> Result<(Files, Applied), StartError> {
     let (path, desired, catalog) =
         (settings.data_dir.clone(), Arc::clone(&settings.desired), Arc::new(settings.catalog.clone()));
+    let file_first = settings.follow_file && settings.cluster.is_none();
     let opened = spawn_blocking(move || {
         let files = Files::open(&path)?;
-        let applied = files.at_start(&desired, &catalog);
+        let applied = files.at_start(&desired, &catalog, file_first);
         Ok((files, applied))
     });
     opened.await.map_err(|error| StartError::Thread(io::Error::other(error)))?

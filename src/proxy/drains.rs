@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::counts::bump;
+use super::listen::Bound;
 use crate::balance::NodeLive;
 use crate::view::View;
 
@@ -44,13 +46,19 @@ impl Drains {
     }
 }
 
+/// Counts what is cut of a node whose time is over.
+pub(in crate::proxy) fn count_cut(bound: &Bound, node: &NodeLive) {
+    bump(&bound.failures.drains_cut);
+    bump(&node.counts.drains_cut);
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
     use crate::host;
-    use crate::model::{Admin, Catalog, Member, Members, Node, Pool, RegionName};
+    use crate::model::{Admin, Catalog, Member, Members, Node, Pool, RegionName, Revision};
     use crate::view::{Changes, Event, first};
 
     fn catalog(nodes: &[(&str, Option<u64>)]) -> Catalog {
@@ -58,7 +66,7 @@ mod tests {
         for (id, seconds) in nodes {
             let mut node = Node::new(id.parse().unwrap(), "192.0.2.1:80".parse().unwrap());
             if let Some(seconds) = seconds {
-                node.admin = Admin::Draining { timeout: Some(Duration::from_secs(*seconds)) };
+                node.admin = Admin::Draining { begun: Revision::ZERO, timeout: Some(Duration::from_secs(*seconds)) };
             }
             pool.nodes.push(node);
         }

@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 use super::alarm::Alarm;
 use super::connect::{ConnectError, connect};
 use super::counts::bump;
+use super::drains::count_cut;
 use super::idle::NodeConnection;
 use super::listen::Bound;
 use super::pick::pick;
@@ -47,7 +48,7 @@ pub(crate) async fn serve(worker: &Worker, bound: &Bound, settings: &Tcp, stream
     let limits = Limits { idle: settings.idle_timeout, is_over: &|| worker.is_over(&node.live) };
     match relay(&mut client, &mut node_leg, &mut alarm, limits, &worker.stock, &count_up, &count_down).await {
         RelayEnd::Idle => bump(&bound.failures.timeouts_tcp_idle),
-        RelayEnd::Drained => bump(&bound.failures.drains_cut),
+        RelayEnd::Drained => count_cut(bound, &node.live),
         RelayEnd::Closed | RelayEnd::Broken => {}
     }
 }

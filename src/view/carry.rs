@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use super::build::{Seen, build_pool, tally};
 use super::heard::{Moves, Near, Observers, Place, Slots};
-use super::picture::{Index, NodeState, NodeView, PoolView, Run, Standing, View};
+use super::picture::{DrainBegun, Index, NodeState, NodeView, PoolView, Run, Standing, View};
 use super::verdict::Tally;
 use crate::balance::NodeLive;
-use crate::model::{Admin, Catalog, CheckKind, Health, Members, Node, NodeKey, Observation, Pool, Verdict};
+use crate::model::{Catalog, CheckKind, Health, Members, Node, NodeKey, Observation, Pool, Verdict};
 
 /// A pool of the new catalog, not judged yet.
 struct Draft<'v> {
@@ -60,21 +60,20 @@ fn draw(view: &View, pool: &Pool, node: &Node, place: Place, moves: &mut Moves, 
     if before.node == *node {
         return Arc::clone(before);
     }
-    let drains = matches!(node.admin, Admin::Draining { .. });
     Arc::new(NodeView {
         node: node.clone(),
         state: NodeState { admin: node.admin, ..before.state },
-        draining_since: drains.then(|| before.draining_since.unwrap_or(now)),
+        drain: DrainBegun::of(node.admin, before.drain, &before.live, now),
         ..NodeView::clone(before)
     })
 }
 
 /// A node of which nothing is known.
 fn begin(node: &Node, pool: &Pool, now: Instant) -> NodeView {
+    let live = Arc::new(NodeLive::default());
     NodeView {
         node: node.clone(),
         key: NodeKey::of(&node.id, &node.address),
-        live: Arc::new(NodeLive::default()),
         addresses: node.address.literal().into_iter().collect(),
         state: NodeState { admin: node.admin, run: Run::Running, verdict: Verdict::Unknown },
         observation: Observation {
@@ -87,7 +86,8 @@ fn begin(node: &Node, pool: &Pool, now: Instant) -> NodeView {
         latency: None,
         usable_since: None,
         silent_since: Some(now),
-        draining_since: matches!(node.admin, Admin::Draining { .. }).then_some(now),
+        drain: DrainBegun::of(node.admin, None, &live, now),
+        live,
     }
 }
 

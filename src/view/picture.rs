@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -13,7 +14,8 @@ use super::verdict::Tally;
 use crate::balance::score::{Band, Score};
 use crate::balance::{NodeLive, PoolLive};
 use crate::model::{
-    Admin, CheckKind, Health, Heard, Members, Node, NodeId, NodeKey, Observation, PeerId, Pool, PoolName, Verdict,
+    Admin, CheckKind, DrainLeft, Health, Heard, Members, Node, NodeId, NodeKey, Observation, PeerId, Pool, PoolName,
+    Revision, Verdict,
 };
 
 /// One peer's picture of everything it may send traffic to.
@@ -193,8 +195,8 @@ pub struct NodeView {
     pub usable_since: Option<Instant>,
     /// Since when no vote on it has counted; `None`: one does.
     pub(super) silent_since: Option<Instant>,
-    /// Since when this peer has known that it drains; `None`: it does not.
-    pub(super) draining_since: Option<Instant>,
+    /// `None`: it does not drain.
+    pub(super) drain: Option<DrainBegun>,
 }
 
 impl NodeView {
@@ -211,9 +213,16 @@ impl NodeView {
     /// When what it still has at this peer is cut; `None`: never, or it does not drain.
     pub fn cut_at(&self) -> Option<Instant> {
         match self.node.admin {
-            Admin::Draining { timeout: Some(timeout) } => self.draining_since?.checked_add(timeout),
+            Admin::Draining { timeout: Some(timeout), .. } => self.drain?.since.checked_add(timeout),
             _ => None,
         }
+    }
+
+    /// How far its drain is at this peer; `None`: this peer knows of none.
+    pub fn drain_left(&self) -> Option<DrainLeft> {
+        let cut_before = self.drain?.cut_before;
+        let cut = self.live.counts.drains_cut.load(Relaxed).saturating_sub(cut_before);
+        Some(DrainLeft { in_flight: self.live.in_flight(), cut })
     }
 
     /// Whether this peer's own checks fail, whatever the cluster says: the path from here may be the fault. Such a node is
@@ -241,6 +250,26 @@ impl NodeView {
     /// The score in a word.
     pub fn band(&self) -> Band {
         Band::of(self.health_score())
+    }
+}
+
+/// The begin of a drain at this peer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DrainBegun {
+    /// Since when the peer has known of it.
+    pub(super) since: Instant,
+    /// Which drain it is.
+    revision: Revision,
+    /// What drains before it had cut of the node's work.
+    cut_before: u64,
+}
+
+impl DrainBegun {
+    /// Of a node of which an operator says this; `before`: the drain that was known of.
+    pub(super) fn of(admin: Admin, before: Option<Self>, live: &NodeLive, now: Instant) -> Option<Self> {
+        let Admin::Draining { begun: revision, .. } = admin else { return None };
+        let begins = || Self { since: now, revision, cut_before: live.counts.drains_cut.load(Relaxed) };
+        Some(before.filter(|before| before.revision == revision).unwrap_or_else(begins))
     }
 }
 

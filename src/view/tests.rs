@@ -11,7 +11,7 @@ use crate::balance::hash;
 use crate::host::{self, Dice};
 use crate::model::{
     Admin, Catalog, Check, CheckKind, Health, Member, Members, Node, NodeId, NodeKey, Observation, Panic, Pool,
-    PoolName, RegionName, Strategy, Verdict, Weight,
+    PoolName, RegionName, Revision, Strategy, Verdict, Weight,
 };
 
 /// A pool `p` of nodes written as `id[*weight][/places][+backup]`, observed as given: `U` up, `G` degraded, `D` down,
@@ -51,7 +51,7 @@ fn catalog(mut pool: Pool, nodes: &[(&str, &str)]) -> Catalog {
         node.max_connections = NonZeroU32::new(places.parse().unwrap()).unwrap();
         node.backup = backup;
         node.admin = match &how[..1] {
-            "x" => Admin::Draining { timeout: None },
+            "x" => Admin::Draining { begun: Revision::ZERO, timeout: None },
             "o" => Admin::Disabled,
             _ => Admin::Enabled,
         };

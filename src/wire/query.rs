@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::codec::{WireError, decode, encode};
 use super::frame::Kind;
 use crate::model::limits::QUERY_BYTES_MAX;
-use crate::model::{NodeId, PeerId, ValueHash};
+use crate::model::{DrainLeft, NodeId, PeerId, ValueHash};
 
 /// The link bounds the whole message, its kind included.
 const BODY_BYTES_MAX: usize = QUERY_BYTES_MAX - 2;
@@ -21,8 +21,8 @@ pub enum Query {
     Write(Vec<u8>),
     /// One elector more or less: for the leader, which passes it on to nobody.
     Electors(ElectorsChange),
-    /// How much the peer has in flight at this node.
-    InFlight(NodeId),
+    /// How far the drain of this node is at the peer.
+    Drain(NodeId),
 }
 
 /// One elector more or less.
@@ -39,8 +39,8 @@ pub enum ElectorsChange {
 pub enum QueryAnswer {
     /// The bytes that were asked for; `None`: they are not here.
     Bytes(Option<Vec<u8>>),
-    /// How many requests and connections; `None`: the peer does not know the node.
-    Count(Option<u32>),
+    /// How far a drain is; `None`: the peer knows of none.
+    Drain(Option<DrainLeft>),
     /// What became of the write or the change, as JSON.
     Outcome(Vec<u8>),
 }
@@ -82,7 +82,7 @@ pub(super) mod samples {
             Query::Write(b"{}".to_vec()),
             Query::Electors(ElectorsChange::Add(peer.clone())),
             Query::Electors(ElectorsChange::Remove(peer)),
-            Query::InFlight("web-1".parse().expect("a legal sample")),
+            Query::Drain("web-1".parse().expect("a legal sample")),
         ]
     }
 
@@ -90,7 +90,7 @@ pub(super) mod samples {
         vec![
             QueryAnswer::Bytes(Some(b"value".to_vec())),
             QueryAnswer::Bytes(None),
-            QueryAnswer::Count(Some(7)),
+            QueryAnswer::Drain(Some(DrainLeft { in_flight: 7, cut: 1 })),
             QueryAnswer::Outcome(b"{}".to_vec()),
         ]
     }

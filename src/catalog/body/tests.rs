@@ -1,6 +1,7 @@
 use super::*;
+use crate::catalog::managed::ManagedNode;
 use crate::catalog::resource::Mode;
-use crate::model::Admin;
+use crate::model::{Admin, Revision};
 
 fn object(text: &str) -> Object {
     json::parse(text.as_bytes()).unwrap()
@@ -83,7 +84,8 @@ fn a_write_that_asks_for_what_is_there_changes_nothing() {
 fn a_drain_is_over_what_users_wrote_and_apply_does_not_touch_it() {
     let drained = changed(&shop(), &write(Change::Drain { node: "web-1".parse().unwrap(), timeout_ms: Some(30_000) }));
     let timeout = Some(std::time::Duration::from_secs(30));
-    assert_eq!(admin(&drained, "web-1"), Admin::Draining { timeout });
+    let begun = Revision::new(2).unwrap();
+    assert_eq!(admin(&drained, "web-1"), Admin::Draining { begun, timeout });
     assert_eq!(admin(&drained, "web-2"), Admin::Enabled);
     assert_eq!(drained.etag(), shop().etag(), "what users want is what it was");
 
@@ -91,9 +93,36 @@ fn a_drain_is_over_what_users_wrote_and_apply_does_not_touch_it() {
     resource::put(&mut desired, &node("web-1"), None, object(r#"{"address":"10.0.0.1:80","weight":9}"#), Mode::Put)
         .unwrap();
     let applied = changed(&drained, &write(Change::Apply { desired }));
-    assert_eq!(admin(&applied, "web-1"), Admin::Draining { timeout });
+    assert_eq!(admin(&applied, "web-1"), Admin::Draining { begun, timeout });
     let back = changed(&applied, &write(Change::Undrain { node: "web-1".parse().unwrap() }));
     assert_eq!(admin(&back, "web-1"), Admin::Enabled);
+}
+
+#[test]
+fn a_drain_that_is_begun_anew_is_another_one_and_another_deadline_is_none() {
+    let node = || "web-1".parse().unwrap();
+    let drain = |body: &Body, ms| changed(body, &write(Change::Drain { node: node(), timeout_ms: Some(ms) }));
+    let begun = |body: &Body| body.managed.nodes[&node()].drain_revision;
+    let (first, longer) = (drain(&shop(), 5), drain(&drain(&shop(), 5), 9));
+    assert_eq!((begun(&first), begun(&longer)), (Some(2), Some(2)));
+    let back = changed(&longer, &write(Change::Undrain { node: node() }));
+    assert_eq!(begun(&drain(&back, 9)), Some(5));
+}
+
+#[test]
+fn what_a_later_version_says_of_a_node_outlives_a_drain_by_this_one() {
+    let mut body = shop();
+    let later = ManagedNode { other: object(r#"{"pinned":true}"#), ..ManagedNode::default() };
+    body.managed.nodes.insert("web-1".parse().unwrap(), later.clone());
+    let drained = changed(&body, &write(Change::Drain { node: "web-1".parse().unwrap(), timeout_ms: None }));
+    assert_eq!(drained.managed.nodes[&"web-1".parse::<NodeId>().unwrap()].other, later.other);
+    let back = changed(&drained, &write(Change::Undrain { node: "web-1".parse().unwrap() }));
+    assert_eq!(back.managed, body.managed);
+    // A word that this version does not know is no drain that it could end.
+    let word = ManagedNode { admin: Some("parked".to_owned()), ..later };
+    body.managed.nodes.insert("web-2".parse().unwrap(), word);
+    let undrained = body.after(&write(Change::Undrain { node: "web-2".parse().unwrap() }), 2);
+    assert!(matches!(undrained, Ok(Next::Same { .. })));
 }
 
 #[test]
@@ -170,4 +199,18 @@ fn what_is_not_there_is_told() {
 fn who_asked_is_shown_on_one_short_line() {
     assert_eq!(Author::new(" alice\r\nX: y\0 ").as_str(), "alice??X: y?");
     assert!(Author::new(&"ü".repeat(100)).as_str().len() <= crate::model::limits::AUTHOR_BYTES_MAX);
+}
+
+#[test]
+fn however_many_keys_are_unknown_a_user_is_told_of_a_misspelt_one_and_of_nobody_elses() {
+    let node = |number: usize, beside: &str| format!(r#"{{"id":"n-{number}","address":"10.0.0.1:{number}"{beside}}}"#);
+    let nodes: Vec<String> = (1..=1_200).map(|number| node(number, r#","zone":"x""#)).collect();
+    let desired = object(&format!(r#"{{"pool":[{{"name":"web","node":[{}]}}]}}"#, nodes.join(",")));
+    let body = Body::first(desired, &"ams".parse().unwrap(), 1_000);
+    let next = changed(&body, &put("n-1", &node(1, "")));
+    assert_eq!(next.check(&next.desired).unwrap().unknown.len(), 1_199);
+    let misspelt = next.after(&put("n-1200", &node(1_200, r#","wieght":3"#)), 3).unwrap_err();
+    let WriteRefused::Invalid { faults } = misspelt else { panic!("{misspelt:?}") };
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert!(faults[0].key.ends_with("node \"n-1200\" wieght"), "{faults:?}");
 }

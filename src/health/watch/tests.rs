@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::host;
-use crate::model::{Admin, Health, Member, Node, Pool, RegionName, TcpCheck};
+use crate::model::{Admin, Health, Member, Node, Pool, RegionName, Revision, TcpCheck};
 
 mod change;
 mod divided;
@@ -274,7 +274,9 @@ fn a_check_that_breaks_off_changes_no_vote_and_is_done_again() {
 #[test]
 fn a_disabled_node_is_not_asked_and_a_draining_one_is() {
     let mut pool = Pool::new("web".parse().unwrap());
-    for (name, admin) in [("off", Admin::Disabled), ("leaving", Admin::Draining { timeout: None })] {
+    for (name, admin) in
+        [("off", Admin::Disabled), ("leaving", Admin::Draining { begun: Revision::ZERO, timeout: None })]
+    {
         pool.nodes.push(Node { admin, ..Node::new(id(name), "10.0.0.1:80".parse().unwrap()) });
     }
     let mut stage = Stage::new(&Catalog::new(vec![pool]).unwrap());

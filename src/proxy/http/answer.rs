@@ -16,6 +16,7 @@ use super::reply::Reply;
 use super::session::{REPLY_TIMEOUT, Session};
 use crate::host;
 use crate::proxy::counts::bump;
+use crate::proxy::drains::count_cut;
 use crate::proxy::idle::NodeConnection;
 use crate::proxy::presence::{HALF_CLOSED_TIMEOUT, LOOK_INTERVAL, Presence};
 use crate::proxy::pump::{PumpError, Side};
@@ -86,7 +87,7 @@ pub(crate) async fn pass_on(session: &mut Session<'_>, mut conversation: Convers
             Next::Abort
         }
         Passed::Drained => {
-            bump(&session.bound.failures.drains_cut);
+            count_cut(session.bound, &conversation.taken.node().live);
             if session.download.bytes_written() == 0 {
                 session.reply(Reply::DRAINED, false).await;
                 return Next::Close;

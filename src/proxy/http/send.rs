@@ -20,6 +20,7 @@ use crate::host;
 use crate::model::HostSent;
 use crate::model::limits::{INTERIM_ANSWERS_MAX, REPLAY_BYTES_MAX};
 use crate::proxy::counts::bump;
+use crate::proxy::drains::count_cut;
 use crate::proxy::presence::{HALF_CLOSED_TIMEOUT, LOOK_INTERVAL, Presence};
 use crate::proxy::pump::{PumpError, Side};
 
@@ -176,7 +177,7 @@ struct Sending<'s, 'a> {
 impl Sending<'_, '_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Sent> {
         if self.session.worker.is_over(&self.conversation.taken.node().live) {
-            bump(&self.session.bound.failures.drains_cut);
+            count_cut(self.session.bound, &self.conversation.taken.node().live);
             return Poll::Ready(Sent::Failed(Failure::Drained, Reply::DRAINED));
         }
         loop {

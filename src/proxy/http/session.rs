@@ -20,6 +20,7 @@ use crate::host;
 use crate::proxy::alarm::Alarm;
 use crate::proxy::buffer::Size;
 use crate::proxy::counts::bump;
+use crate::proxy::drains::count_cut;
 use crate::proxy::listen::Bound;
 use crate::proxy::pump::Pump;
 use crate::proxy::relay::{Limits, RelayEnd, relay};
@@ -121,7 +122,7 @@ pub(crate) async fn serve(worker: &Worker, bound: &Bound, settings: &Http, strea
                 let limits = Limits { idle: settings.tunnel_idle_timeout, is_over: &is_over };
                 match relay(&mut client, &mut node, &mut alarm, limits, &worker.stock, &count_up, &count_down).await {
                     RelayEnd::Idle => bump(&bound.failures.timeouts_tunnel_idle),
-                    RelayEnd::Drained => bump(&bound.failures.drains_cut),
+                    RelayEnd::Drained => count_cut(bound, &taken.node().live),
                     RelayEnd::Closed | RelayEnd::Broken => {}
                 }
                 return;

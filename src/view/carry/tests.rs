@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
 use crate::host::{self, Dice};
-use crate::model::{Check, Heard, Member, NodeId, PeerId, RegionName, Strategy, TcpCheck, Weight};
+use crate::model::{Admin, Check, Heard, Member, NodeId, PeerId, RegionName, Revision, Strategy, TcpCheck, Weight};
 use crate::view::{Ask, Changes, Event, Taken, Tried, Unavailable, first};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -222,6 +222,11 @@ fn whether_observations_or_the_catalog_come_first_all_end_with_the_same_verdicts
     }
 }
 
+/// A drain that began with this revision.
+fn drain(revision: u64, timeout: Option<Duration>) -> Admin {
+    Admin::Draining { begun: Revision::new(revision).unwrap(), timeout }
+}
+
 #[test]
 fn a_drain_counts_from_when_this_peer_was_told_and_ends_when_it_is_taken_back() {
     let start = host::now();
@@ -234,18 +239,21 @@ fn a_drain_counts_from_when_this_peer_was_told_and_ends_when_it_is_taken_back() 
     let cut_at = |view: &View| view.node(&id("a")).unwrap().1.cut_at();
     assert_eq!(cut_at(&view), None);
     let told = start + 5 * SECOND;
-    let draining = change(&view, &with(Admin::Draining { timeout: Some(10 * SECOND) }), told);
+    let draining = change(&view, &with(drain(2, Some(10 * SECOND))), told);
     assert_eq!(cut_at(&draining), Some(told + 10 * SECOND));
     assert!(picks(&draining).iter().all(|node| *node == id("b")), "no new work, whatever the hash says");
     // Other changes, another deadline: it still counts from the same moment.
-    let longer = change(&draining, &with(Admin::Draining { timeout: Some(60 * SECOND) }), told + SECOND);
+    let longer = change(&draining, &with(drain(2, Some(60 * SECOND))), told + SECOND);
     assert_eq!(cut_at(&longer), Some(told + 60 * SECOND));
-    assert_eq!(cut_at(&change(&longer, &with(Admin::Draining { timeout: None }), told + SECOND)), None);
+    assert_eq!(cut_at(&change(&longer, &with(drain(2, None)), told + SECOND)), None);
     let back = change(&longer, &with(Admin::Enabled), told + 2 * SECOND);
     assert_eq!(cut_at(&back), None);
     assert_eq!(picks(&back), picks(&view));
-    let again = change(&back, &with(Admin::Draining { timeout: Some(SECOND) }), told + 9 * SECOND);
+    let again = change(&back, &with(drain(5, Some(SECOND))), told + 9 * SECOND);
     assert_eq!(cut_at(&again), Some(told + 10 * SECOND));
+    // Taken back and begun anew while this peer heard nothing.
+    let anew = change(&again, &with(drain(7, Some(SECOND))), told + 90 * SECOND);
+    assert_eq!(cut_at(&anew), Some(told + 91 * SECOND));
 }
 
 #[test]
@@ -256,7 +264,7 @@ fn a_drain_moves_only_the_clients_of_its_node() {
     let view = begin_with(&[pool("web", &names)], now);
     let view = after(&view, names.iter().map(|name| up(key(name, 1))), now);
     let mut web = pool("web", &names);
-    web.nodes[3].admin = Admin::Draining { timeout: None };
+    web.nodes[3].admin = drain(2, None);
     let draining = change(&view, &[web], now);
     let before_and_after = picks(&view).into_iter().zip(picks(&draining)).filter(|(before, _)| *before != id("n3"));
     let moved = before_and_after.filter(|(before, after)| before != after).count();
