@@ -9,6 +9,7 @@ use cluster_tests::peer::Peer;
 use cluster_tests::raw::{Answer, Raw};
 use cluster_tests::settings::Settings;
 use cluster_tests::wait::{PATIENCE, wait_for, wait_until};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 const CATALOG: &str = "/api/v1/catalog";
@@ -173,6 +174,7 @@ fn every_kind_of_resource_is_made_read_changed_and_deleted_one_by_one() {
         assert_eq!((put.status, done(&put)), (200, before + 2));
         let now = shop.get(&one);
         assert_eq!(put.etag, now.etag, "what the next If-Match has to say");
+        assert_eq!(put.etag, Some(format!("\"{}\"", put.json["resource_etag"].as_str().unwrap())));
         let (key, value) = changed.as_object().unwrap().iter().next().unwrap();
         assert_eq!((&now.json[key], &now.json[id]), (value, &made[id]), "its name need not be said twice");
         let late = shop.ask(&Request::write("PUT", &one, changed.clone()).field("If-Match", &etag));
@@ -192,9 +194,10 @@ fn every_kind_of_resource_is_made_read_changed_and_deleted_one_by_one() {
         let error = refused(&gone, 412, "changed");
         assert_eq!(error["etag"], Value::Null, "{error}");
         let gone = shop.ask(&Request::write("PUT", &one, made.clone()).field("If-Match", "*"));
-        refused(&gone, 404, "not_found");
+        refused(&gone, 412, "missing");
         let new = shop.ask(&Request::write("PUT", &one, made.clone()).field("If-None-Match", "*"));
-        assert_eq!(done(&new), before + 4);
+        assert_eq!((new.status, done(&new)), (201, before + 4));
+        assert_eq!((&new.json["created"], &put.json["created"]), (&json!(true), &json!(false)));
         assert_eq!(done(&shop.delete(&one)), before + 5);
     }
 }
@@ -258,6 +261,14 @@ fn the_same_idempotency_key_is_done_once_and_answered_alike() {
 
     let drain = Request::write("POST", "/api/v1/nodes/web-1/drain", json!({})).field("Idempotency-Key", "d");
     assert_eq!(done(&shop.ask(&drain)), done(&shop.ask(&drain)));
+    let revision = shop.revision();
+    let other = Request::write("POST", "/api/v1/nodes/web-1/undrain", json!({})).field("Idempotency-Key", "d");
+    refused(&shop.ask(&other), 422, "idempotency_key_reused");
+    let other = Request::write("POST", "/api/v1/pools", json!({"name": "db"})).field("Idempotency-Key", "order-66");
+    refused(&shop.ask(&other), 422, "idempotency_key_reused");
+    let twice = Request::write("POST", "/api/v1/pools", json!({"name": "db"}));
+    refused(&shop.ask(&twice.field("Idempotency-Key", "a").field("Idempotency-Key", "b")), 400, "bad_field");
+    assert_eq!(shop.revision(), revision);
     let endless = "x".repeat(129);
     for wrong in ["", "two words", endless.as_str()] {
         let said = shop.ask(&Request::write("POST", "/api/v1/pools", json!({})).field("Idempotency-Key", wrong));
@@ -365,7 +376,11 @@ fn the_history_says_who_changed_what_and_any_revision_of_it_comes_back() {
     let then = first["revision"].as_u64().unwrap();
     let add = Request::write("POST", "/api/v1/pools", json!({"name": "api"})).field("Evenkeel-User", "ada");
     done(&shop.ask(&add));
-    done(&shop.delete("/api/v1/pools/web"));
+    let deleted = shop.delete("/api/v1/pools/web");
+    done(&deleted);
+    let warnings = deleted.json["warnings"].to_string();
+    assert!(warnings.contains("listener web of this peer sends to pool web"), "{warnings}");
+    assert_eq!(shop.get("/api/health").json["reasons"][0]["code"], "listener_without_pool");
     assert_eq!(Raw::connect(shop.peer.listener("web")).get("/").status, 503, "the pool of the listener is gone");
 
     let history = shop.get("/api/v1/catalog/history").json["items"].clone();
@@ -376,7 +391,15 @@ fn the_history_says_who_changed_what_and_any_revision_of_it_comes_back() {
 
     let past = shop.get(&format!("/api/v1/catalog/history/{then}")).json;
     assert_eq!(past["desired"], first["desired"]);
-    assert_eq!(past["difference_to_now"]["changes"].as_array().unwrap().len(), 3, "{past}");
+    assert_eq!(past["difference"], Value::Null, "there is none before the first");
+    let second = shop.get(&format!("/api/v1/catalog/history/{}", then + 1)).json;
+    let changes = second["difference"]["changes"].as_array().unwrap();
+    assert_eq!(
+        (changes.len(), &changes[0]["operation"], &changes[0]["id"]),
+        (1, &json!("add"), &json!("api")),
+        "{second}"
+    );
+    assert_eq!(past["rollback_difference"]["changes"].as_array().unwrap().len(), 3, "{past}");
     for unknown in ["99", "nope", "-1"] {
         refused(&shop.get(&format!("/api/v1/catalog/history/{unknown}")), 404, "unknown_revision");
     }
@@ -467,12 +490,15 @@ fn a_drain_ends_when_no_peer_has_anything_left_at_the_node() {
     let mut long = [begin(one, "/delay/3000"), begin(two, "/delay/3000")];
     wait_until("the long requests", || at(one) == 1 && at(two) == 1);
     done(&drain(json!({"timeout": "60s"})));
-    let progress = shown()["drain"].clone();
-    let mut by_peer =
-        [json!({"peer": cluster.id(one), "in_flight": 1}), json!({"peer": cluster.id(two), "in_flight": 1})];
+    let (progress, _) = wait_for("every peer to have heard of it", PATIENCE, || {
+        Some(shown()["drain"].clone()).filter(|drain| drain["missing_peers"] == json!([]))
+    });
+    let of = |peer| json!({"peer": cluster.id(peer), "in_flight": 1, "cut": 0});
+    let mut by_peer = [of(one), of(two)];
     by_peer.sort_by_key(|of| of["peer"].to_string());
     assert_eq!((&progress["in_flight"], &progress["by_peer"]), (&json!(2), &json!(by_peer)), "{progress}");
-    assert_eq!((&progress["timeout_ms"], &progress["missing_peers"]), (&json!(60_000), &json!([])));
+    assert_eq!(progress["timeout_ms"], 60_000);
+    assert!(progress["cut_in_ms"].as_u64().is_some_and(|ms| ms <= 60_000), "{progress}");
     assert_eq!(shown()["state"]["admin"], "draining");
     wait_until("no peer to send anything there", || (0..3).all(|peer| get(peer, "/") == 503));
     wait_until("nothing to be left", || shown()["drain"]["in_flight"] == 0);
@@ -491,11 +517,27 @@ fn a_drain_ends_when_no_peer_has_anything_left_at_the_node() {
     let (_, took) =
         wait_for("the end of the time that is given", PATIENCE, || (shown()["drain"]["in_flight"] == 0).then_some(()));
     assert!(took < Duration::from_secs(5), "{took:?}");
+    assert_eq!(shown()["drain"]["cut"], 1, "and it says so");
     let cut = endless.answer("GET");
     assert!(cut.as_ref().map_or(true, |answer| answer.status >= 500), "{cut:?}");
     // Asked again it gives more time, or as much as it takes.
     done(&drain(json!({})));
     assert_eq!(shown()["drain"]["timeout_ms"], Value::Null);
+}
+
+#[test]
+fn a_drain_is_not_called_done_while_a_peer_has_not_heard_of_it() {
+    let Some((mut cluster, leader)) = three() else { return };
+    let (asked, deaf) = ((leader + 1) % 3, (leader + 2) % 3);
+    let drain = |cluster: &Cluster| cluster.json(asked, "/api/v1/nodes/web-1")["drain"].clone();
+    cluster.peer(deaf).process().signal(Signal::STOP);
+    done(&cluster.send(asked, &Request::write("POST", "/api/v1/nodes/web-1/drain", json!({}))));
+    let missing = json!([cluster.id(deaf)]);
+    wait_until("the others to have heard of it", || drain(&cluster)["missing_peers"] == missing);
+    wait_until("it to be known as dead", || cluster.sees_peer(asked, deaf).as_deref() == Some("dead"));
+    assert_eq!(drain(&cluster)["missing_peers"], missing, "it may be serving clients all the same");
+    cluster.peer(deaf).process().signal(Signal::CONT);
+    wait_until("every peer to have heard of it", || drain(&cluster)["missing_peers"] == json!([]));
 }
 
 #[test]

@@ -167,9 +167,10 @@ fn a_drain_waits_until_nothing_is_left_or_its_time_is_over() {
     let listener = shop.peer.listener("web");
     let in_flight = || shop.peer.json("/api/v1/nodes/web-1")["in_flight"].clone();
     let mut long = Raw::connect(listener);
-    long.send("GET /delay/1500 HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    long.send("GET /delay/4000 HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
     wait_until("the long request", || in_flight() == 1);
     assert_eq!(shop.says(&["drain", "web-1"]), "node web-1 is drained: nothing is left at any peer\n");
+    assert_eq!(in_flight(), 0);
     assert_eq!(long.answer("GET").expect("nothing is cut").status, 200, "its answer had come by then");
     assert_eq!(Raw::connect(listener).get("/").status, 503);
     let nodes = shop.says(&["nodes"]);
@@ -185,7 +186,12 @@ fn a_drain_waits_until_nothing_is_left_or_its_time_is_over() {
     assert_eq!(in_flight(), 1, "nobody waited, and nothing is cut");
     assert_eq!(shop.json(&["undrain", "web-1"])["revision"], 5);
     let drained = shop.json(&["drain", "web-1", "--timeout", "200ms"]);
-    assert_eq!((&drained["in_flight"], &drained["written"]["revision"]), (&json!(0), &json!(6)), "{drained}");
+    assert_eq!(drained["written"]["revision"], 6, "{drained}");
+    assert_eq!((&drained["drain"]["in_flight"], &drained["drain"]["cut"]), (&json!(0), &json!(1)), "{drained}");
+    assert_eq!(
+        shop.says(&["drain", "web-1", "--timeout", "200ms"]),
+        "node web-1 is drained: nothing is left at any peer; 1 was cut at the deadline\n"
+    );
     assert_eq!(shop.json(&["drain", "web-1", "--timeout", "200ms", "--no-wait"])["changed"], false);
 
     assert!(shop.fails(&["drain", "web-9"], 1).contains("web-9"));

@@ -14,7 +14,8 @@ use cluster_tests::wait::{PATIENCE, wait_until};
 use evenkeel::balance::NodeLive;
 use evenkeel::host::Dice;
 use evenkeel::model::{
-    Admin, Catalog, Check, CheckKind, HttpCheck, Node, NodeId, Pool, RegionName, StatusRange, Strategy, Weight,
+    Admin, Catalog, Check, CheckKind, HttpCheck, Node, NodeId, Pool, RegionName, Revision, StatusRange, Strategy,
+    Weight,
 };
 use evenkeel::proxy::{Http, Idle, Listener, Protocol, Tcp};
 use evenkeel::telemetry::log;
@@ -119,7 +120,7 @@ fn pool(name: &str, nodes: &[(&str, SocketAddr)]) -> Pool {
 
 fn draining(mut pool: Pool, node: &str, timeout: Option<Duration>) -> Pool {
     let found = pool.nodes.iter_mut().find(|known| known.id.as_str() == node).expect("a node");
-    found.admin = Admin::Draining { timeout };
+    found.admin = Admin::Draining { begun: Revision::ZERO, timeout };
     pool
 }
 

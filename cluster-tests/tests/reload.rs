@@ -208,3 +208,33 @@ fn keys_are_changed_in_three_steps_and_no_link_is_lost() {
     has_stood(&second, "a", up);
     drop((third, stranger));
 }
+
+#[test]
+fn a_file_that_was_changed_while_its_peer_was_down_is_served_from_the_first_request() {
+    let (old, new) = (TestNode::start("old"), TestNode::start("new"));
+    let memory = tempfile::tempdir().expect("a temporary folder");
+    let start = |node: &TestNode| {
+        let pool = Pool::new("web").node(&node.address().to_string(), &["weight = 2"]);
+        Peer::start(&Settings::default().remembering_in(memory.path()).serve("http", pool))
+    };
+    let asked = |node: &TestNode| {
+        node.look(|seen| seen.requests.iter().filter(|request| request.line.contains("/mine")).count())
+    };
+    let mut peer = start(&old);
+    wait_until("the first file to be agreed on", || peer.json("/api/v1/catalog")["source"] == "cluster");
+    Raw::connect(peer.listener("web")).get("/mine");
+    assert_eq!(asked(&old), 1);
+    let first = peer.json("/api/v1/catalog")["revision"].as_u64().expect("a revision");
+    peer.process().kill();
+
+    let peer = start(&new);
+    let mut client = Raw::connect(peer.listener("web"));
+    let is_agreed = || peer.json("/api/v1/catalog")["revision"].as_u64() > Some(first);
+    let mut requests = 0;
+    wait_until("the changed file to be agreed on", || {
+        requests += 1;
+        assert_eq!(client.get("/mine").status, 200);
+        is_agreed()
+    });
+    assert_eq!((asked(&old), asked(&new)), (1, requests), "nothing went to the node of the old file");
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel::host::Dice;
-use evenkeel::model::{Admin, Catalog, Node, NodeId, Pool, Verdict, Weight};
+use evenkeel::model::{Admin, Catalog, Node, NodeId, Pool, Revision, Verdict, Weight};
 
 use super::Violation;
 use super::nodes::{self, Manner, Nodes};
@@ -104,7 +104,7 @@ impl Run<'_> {
             let mut node = Node::new(nodes::id(number), nodes::address(place).into());
             node.weight = u16::try_from(1 + self.dice.below(9)).ok().and_then(Weight::new).expect("a weight");
             node.admin = match self.dice.below(12) {
-                0 => Admin::Draining { timeout: Some(Duration::from_secs(1)) },
+                0 => Admin::Draining { begun: Revision::ZERO, timeout: Some(Duration::from_secs(1)) },
                 1 => Admin::Disabled,
                 _ => Admin::Enabled,
             };
