@@ -16,6 +16,7 @@ use crate::catalog::{Difference, Object};
 use crate::config;
 use crate::election::IdempotencyId;
 use crate::host::{self, Dice};
+use crate::model::limits::API_BODY_BYTES_MAX;
 
 /// How often the progress of a drain is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -105,6 +106,14 @@ pub(super) fn apply(apply: &Apply) -> Result<(), Failure> {
 
 async fn difference_to(api: &ApiAddress, desired: &Object) -> Result<Difference, Failure> {
     let sent = Sent::json(&json!({ "desired": desired }));
+    // A peer would hang up on it in the middle, which says less.
+    if sent.length() > API_BODY_BYTES_MAX {
+        let what = format_args!(
+            "the catalog has {} bytes, more than the {API_BODY_BYTES_MAX} that a peer takes",
+            sent.length()
+        );
+        return Err(Failure::new(what, "nothing was changed; make it smaller"));
+    }
     let Answer { status, body } = send(api, Method::POST, "/api/v1/catalog/diff", &sent).await?;
     if !status.is_success() {
         return Err(refused_write(&body));

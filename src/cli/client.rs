@@ -77,6 +77,11 @@ impl Sent {
         let fields = vec![("content-type", "application/json".to_owned())];
         Self { fields, body: bytes::Bytes::from(body.to_string()) }
     }
+
+    /// Bytes of the body.
+    pub(super) fn length(&self) -> usize {
+        self.body.len()
+    }
 }
 
 /// Asks `GET path`.
