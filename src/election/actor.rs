@@ -408,7 +408,8 @@ impl State {
                 let elsewhere = |error: &dyn std::fmt::Display| Unfetched::Elsewhere(error.to_string());
                 let link = link.ok_or_else(|| elsewhere(&"there is nobody to ask"))?;
                 let question = Query::Value(value).encode().map_err(|error| elsewhere(&error))?;
-                let answered = link.ask(from, question.into(), FETCH_LIMIT).await.map_err(|error| elsewhere(&error))?;
+                let answered = link.ask_at_once(from, question.into(), FETCH_LIMIT).await;
+                let answered = answered.map_err(|error| elsewhere(&error))?;
                 let QueryAnswer::Bytes(Some(bytes)) =
                     QueryAnswer::decode(&answered).map_err(|error| elsewhere(&error))?
                 else {
