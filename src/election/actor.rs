@@ -16,7 +16,7 @@ use crate::election::machine::Election;
 use crate::election::outcomes::Value;
 use crate::election::settings::Settings;
 use crate::election::standing::{Committed, Standing};
-use crate::election::store::Store;
+use crate::election::store::{Life, Pin, Store};
 use crate::election::time::Now;
 use crate::host::{self, Dice};
 use crate::link::{Channel, Events, Link, LinkEvent, LinkState, Received, To};
@@ -138,7 +138,11 @@ pub struct State {
     /// Whether the newest of what is committed is being read.
     reading: Option<Slot>,
     changing: Option<(Change, oneshot::Sender<Result<Electors, Refused>>)>,
+    /// The files are changed in its name.
+    life: Life,
     kept: BTreeSet<ValueHash>,
+    /// Values that have come since, each until a clean-up that knows whether the machine names it.
+    come: Vec<Pin>,
     /// One clean-up at a time: one that is late must not remove what came after it began.
     is_cleaning: bool,
     strangers: Vec<(PeerId, ClusterId)>,
@@ -156,9 +160,9 @@ enum Done {
         on: Revision,
         hash: ValueHash,
         reply: oneshot::Sender<Result<ValueHash, Refused>>,
-        stored: Result<(), String>,
+        stored: Result<Pin, String>,
     },
-    Fetched(ValueHash, Result<(), Unfetched>),
+    Fetched(ValueHash, Result<Pin, Unfetched>),
     Read(Slot, Result<Arc<Value>, String>),
     Kept,
 }
@@ -193,7 +197,7 @@ impl Actor for ElectionActor {
             None => None,
         };
         let store = Arc::clone(&given.store);
-        let found = spawn_blocking(move || store.load()).await?;
+        let (life, found) = spawn_blocking(move || store.begin()).await?;
         for damage in &found.damage {
             tracing::error!(damage, "a file of this elector is damaged; it votes again once it has heard all others");
         }
@@ -211,7 +215,9 @@ impl Actor for ElectionActor {
             tasks: JoinSet::new(),
             reading: None,
             changing: None,
+            life,
             kept: BTreeSet::new(),
+            come: Vec::new(),
             is_cleaning: false,
             strangers: Vec::new(),
             disk: None,
@@ -347,7 +353,7 @@ impl State {
                 let store = Arc::clone(&self.arguments.store);
                 self.tasks.spawn_blocking(move || {
                     let hash = ValueHash::of(&bytes);
-                    Done::Stored { on, hash, reply, stored: store.write(hash, &bytes).map(drop) }
+                    Done::Stored { on, hash, reply, stored: store.write(hash, &bytes) }
                 });
             }
             Request::Change { change, reply } => match self.ask(Event::Change(change.clone())) {
@@ -379,7 +385,8 @@ impl State {
             match output {
                 Output::Persist { number, ballot } => {
                     let store = Arc::clone(&self.arguments.store);
-                    self.tasks.spawn_blocking(move || Done::Persisted(number, store.write_ballot(&ballot)));
+                    let life = self.life;
+                    self.tasks.spawn_blocking(move || Done::Persisted(number, store.write_ballot(life, &ballot)));
                 }
                 Output::Send { to, message } => self.send(to, &message),
                 Output::Fetch { value, from } => self.fetch(value, from),
@@ -418,7 +425,7 @@ impl State {
                 if ValueHash::of(&bytes) != value {
                     return Err(elsewhere(&"it sent something else"));
                 }
-                let written = spawn_blocking(move || store.write(value, &bytes).map(drop)).await;
+                let written = spawn_blocking(move || store.write(value, &bytes)).await;
                 written.map_err(|error| elsewhere(&error))?.map_err(Unfetched::Disk)
             };
             Done::Fetched(value, fetched.await)
@@ -471,17 +478,18 @@ impl State {
                 answer(reply, Err(Refused::Disk(error)));
                 self.feed(Event::DiskFailed);
             }
-            Done::Stored { on, hash, reply, stored: Ok(()) } => {
+            Done::Stored { on, hash, reply, stored: Ok(pin) } => {
                 self.disk_works();
+                self.come.push(pin);
                 let asked = self.ask(Event::Propose { on, value: hash });
-                if asked.is_err() {
-                    self.arguments.store.unpin([hash]);
-                }
                 answer(reply, asked.map(|()| hash).map_err(Refused::from));
+                self.clean_up();
             }
-            Done::Fetched(value, Ok(())) => {
+            Done::Fetched(value, Ok(pin)) => {
                 self.disk_works();
+                self.come.push(pin);
                 self.feed(Event::Fetched(value));
+                self.clean_up();
             }
             Done::Fetched(value, Err(Unfetched::Elsewhere(error))) => {
                 tracing::debug!(?value, error, "a value could not be fetched; it is tried again");
@@ -541,13 +549,13 @@ impl State {
     /// Removes values that nobody needs any more, away from this thread.
     fn clean_up(&mut self) {
         let values = self.machine.values();
-        if values != self.kept && !self.is_cleaning {
+        if !self.is_cleaning && (values != self.kept || !self.come.is_empty()) {
             self.kept.clone_from(&values);
+            self.come.clear();
             self.is_cleaning = true;
-            let store = Arc::clone(&self.arguments.store);
-            store.unpin(values.iter().copied());
+            let (store, life) = (Arc::clone(&self.arguments.store), self.life);
             self.tasks.spawn_blocking(move || {
-                store.keep(&values);
+                store.keep(life, &values);
                 Done::Kept
             });
         }

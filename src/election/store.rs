@@ -3,10 +3,10 @@
 //!
 //! Every call blocks, for as long as the disk takes: none is made on a thread that keeps time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::election::ballot::{BALLOT_FILE_BYTES_MAX, Ballot};
 use crate::election::outcomes::Value;
@@ -25,8 +25,22 @@ pub struct Store {
     folder: PathBuf,
     ballot: DurableFile,
     cached: Mutex<Vec<(ValueHash, Arc<Value>)>>,
-    /// Values that were written and that no ballot names yet: [`Store::keep`] leaves them alone.
-    pinned: Mutex<BTreeSet<ValueHash>>,
+    /// Who may change the ballot and remove values. It is held while that is done.
+    life: Mutex<Life>,
+    /// Values that were written and that no ballot names yet: [`Store::keep`] leaves them alone. It is held while the file of
+    /// a value is written or removed, and taken before `life`.
+    pins: Mutex<BTreeMap<ValueHash, Weak<()>>>,
+}
+
+/// One life of an elector, from when it looked at its files until the next one does. A write that was begun cannot be called
+/// back: of an elector that was killed it may be late, and must not take the place of what its successor has promised.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Life(u64);
+
+/// Keeps a value on disk that no ballot names yet, for as long as any copy of it is there. To drop it costs nothing.
+#[derive(Clone, Debug)]
+pub struct Pin {
+    _alive: Arc<()>,
 }
 
 /// What was found at a start.
@@ -42,12 +56,21 @@ impl Store {
     /// The files in this folder.
     pub fn new(folder: PathBuf) -> Self {
         let ballot = DurableFile::new(&folder, BALLOT, BALLOT_FILE_BYTES_MAX);
-        Self { folder, ballot, cached: Mutex::default(), pinned: Mutex::default() }
+        Self { folder, ballot, cached: Mutex::default(), life: Mutex::default(), pins: Mutex::default() }
     }
 
     /// Where they are.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Begins a life: what is there, from here on changed by nobody else. Waits for a write that is under way.
+    pub fn begin(&self) -> (Life, Found) {
+        let mut newest = lock(&self.life);
+        newest.0 += 1;
+        let life = *newest;
+        drop(newest);
+        (life, self.load())
     }
 
     /// What is there. Whatever cannot be read counts as forgotten, never as not promised.
@@ -85,28 +108,36 @@ impl Store {
         Found { ballot: ballot.without_value(committed_is_there), damage }
     }
 
-    /// Writes the ballot. It is on disk when this returns.
-    pub fn write_ballot(&self, ballot: &Ballot) -> Result<(), String> {
+    /// Writes the ballot. It is on disk when this returns. One of a life that is over is not written.
+    pub fn write_ballot(&self, life: Life, ballot: &Ballot) -> Result<(), String> {
         let bytes = ballot.encode().map_err(|error| error.to_string())?;
+        let newest = lock(&self.life);
+        if *newest != life {
+            return Err("an elector that was started later has this ballot".to_owned());
+        }
         self.ballot.replace(&bytes).map_err(|error| error.to_string())
     }
 
-    /// Writes the bytes of a value. They are on disk when this returns, and stay until [`Store::unpin`].
-    pub fn write(&self, hash: ValueHash, bytes: &[u8]) -> Result<Arc<Value>, String> {
+    /// Writes the bytes of a value. They are on disk when this returns, and stay while the pin is held.
+    pub fn write(&self, hash: ValueHash, bytes: &[u8]) -> Result<Pin, String> {
         let value = Arc::new(Value::decode(bytes, hash).map_err(|error| error.to_string())?);
-        self.pinned().insert(hash);
+        let mut pins = lock(&self.pins);
         let file = self.file(hash);
         let is_there = matches!(file.read(), Ok(Some(known)) if known == bytes);
         if !is_there {
             file.replace(bytes).map_err(|error| error.to_string())?;
         }
+        let known = pins.get(&hash).and_then(Weak::upgrade);
+        let alive = known.unwrap_or_default();
+        pins.insert(hash, Arc::downgrade(&alive));
+        drop(pins);
         self.cache(hash, &value);
-        Ok(value)
+        Ok(Pin { _alive: alive })
     }
 
     /// A value that is on disk; why it cannot be read, where it cannot.
     pub fn read(&self, hash: ValueHash) -> Result<Arc<Value>, String> {
-        let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        let cached = lock(&self.cached);
         if let Some((_, value)) = cached.iter().find(|(known, _)| *known == hash) {
             return Ok(Arc::clone(value));
         }
@@ -125,29 +156,28 @@ impl Store {
         self.file(hash).read()
     }
 
-    /// These values are named by whoever calls [`Store::keep`] from now on, or not wanted.
-    pub fn unpin(&self, values: impl IntoIterator<Item = ValueHash>) {
-        let mut pinned = self.pinned();
-        for value in values {
-            pinned.remove(&value);
-        }
-    }
-
-    /// Removes every value but these and those that were just written. One that cannot be removed is tried again the next time.
-    pub fn keep(&self, values: &BTreeSet<ValueHash>) {
-        self.cached.lock().unwrap_or_else(PoisonError::into_inner).retain(|(hash, _)| values.contains(hash));
+    /// Removes every value but these and those that are pinned. One that cannot be removed is tried again the next time. In a
+    /// life that is over nothing is removed.
+    pub fn keep(&self, life: Life, values: &BTreeSet<ValueHash>) {
+        lock(&self.cached).retain(|(hash, _)| values.contains(hash));
         let Ok(entries) = fs::read_dir(&self.folder) else { return };
         for entry in entries.flatten() {
             let name = entry.file_name();
             let Some(hash) = name.to_str().and_then(|name| name.strip_prefix(VALUE)) else { continue };
-            if hash.parse().is_ok_and(|hash| !values.contains(&hash) && !self.pinned().contains(&hash)) {
+            let Ok(hash) = hash.parse() else { continue };
+            if values.contains(&hash) {
+                continue;
+            }
+            let mut pins = lock(&self.pins);
+            pins.retain(|_, pin| pin.strong_count() > 0);
+            let newest = lock(&self.life);
+            if *newest != life {
+                return;
+            }
+            if !pins.contains_key(&hash) {
                 let _ = fs::remove_file(entry.path());
             }
         }
-    }
-
-    fn pinned(&self) -> MutexGuard<'_, BTreeSet<ValueHash>> {
-        self.pinned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn file(&self, hash: ValueHash) -> DurableFile {
@@ -155,7 +185,7 @@ impl Store {
     }
 
     fn cache(&self, hash: ValueHash, value: &Arc<Value>) {
-        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cached = lock(&self.cached);
         cached.retain(|(known, _)| *known != hash);
         if cached.len() == CACHED_MAX {
             cached.remove(0);
@@ -164,10 +194,15 @@ impl Store {
     }
 }
 
+/// What is behind these locks is whole between two statements, so a panic of another thread leaves it whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::election::ballot::samples;
+    use crate::election::ballot::{Vote, samples};
     use crate::wire::Memory;
 
     fn value(body: &[u8]) -> (ValueHash, Vec<u8>) {
@@ -185,7 +220,8 @@ mod tests {
             store.write(hash, &bytes).unwrap();
             slot.as_mut().unwrap().hash = hash;
         }
-        store.write_ballot(&ballot).unwrap();
+        let (life, _) = store.begin();
+        store.write_ballot(life, &ballot).unwrap();
         (folder, ballot)
     }
 
@@ -249,12 +285,17 @@ mod tests {
         let store = Store::new(folder.path().to_path_buf());
         let committed = ballot.committed.unwrap().hash;
         let (fresh, bytes) = value(b"fresh");
-        store.write(fresh, &bytes).unwrap();
-        store.keep(&[committed].into());
+        let (life, _) = store.begin();
+        let pin = store.write(fresh, &bytes).unwrap();
+        let again = store.write(fresh, &bytes).unwrap();
+        store.keep(life, &[committed].into());
         assert!(store.read(committed).is_ok());
         assert!(store.read(fresh).is_ok(), "nobody names it yet");
-        store.unpin([fresh]);
-        store.keep(&[committed].into());
+        drop(pin);
+        store.keep(life, &[committed].into());
+        assert!(store.bytes(fresh).unwrap().is_some(), "it was written twice");
+        drop(again);
+        store.keep(life, &[committed].into());
         let error = store.read(ballot.accepted.unwrap().hash).unwrap_err();
         assert!(error.contains("it is not there"), "{error}");
         let mut names: Vec<String> = fs::read_dir(folder.path())
@@ -263,6 +304,21 @@ mod tests {
             .collect();
         names.sort();
         assert_eq!(names, [BALLOT.to_owned(), format!("{VALUE}{committed}"), "value-of-mine".to_owned()]);
+    }
+
+    #[test]
+    fn what_an_elector_began_before_it_was_killed_changes_nothing_for_its_successor() {
+        let (folder, ballot) = filled();
+        let store = Store::new(folder.path().to_path_buf());
+        let (before, _) = store.begin();
+        let (now, _) = store.begin();
+        let voted = Ballot { term: ballot.term.next().unwrap(), ..ballot.clone() };
+        store.write_ballot(now, &voted).unwrap();
+        let late = Ballot { vote: Vote::Open, ..voted.clone() };
+        assert!(store.write_ballot(before, &late).unwrap_err().contains("started later"));
+        store.keep(before, &BTreeSet::new());
+        let found = load(folder.path());
+        assert_eq!((found.ballot, found.damage), (voted, Vec::new()), "its vote and its values are there");
     }
 
     #[test]
