@@ -273,7 +273,7 @@ mod tests {
             }
             let found = load(folder.path());
             assert_eq!((found.ballot.memory, found.ballot.accepted), (Memory::Lost, None));
-            assert_eq!(found.ballot.committed, ballot.committed);
+            assert_eq!((found.ballot.committed, found.ballot.term), (ballot.committed.clone(), ballot.term));
             assert_eq!(found.damage.len(), 1);
         }
     }

@@ -63,6 +63,27 @@ fn sole_leader() -> Alone {
 }
 
 #[test]
+fn an_elector_alone_whose_newest_value_is_damaged_goes_on_with_the_committed_one_in_a_later_term() {
+    let own: PeerId = "a".parse().unwrap();
+    let mut ballot = samples::full();
+    for slot in [&mut ballot.accepted, &mut ballot.committed].into_iter().flatten() {
+        slot.electors = Electors::alone(own.clone());
+    }
+    let (term, committed) = (ballot.term, ballot.committed.clone());
+    for forgotten in [term, Term::ZERO] {
+        let damaged = Ballot { term: forgotten, ..ballot.clone().without_value(true) };
+        let mut alone = Alone::new("a", damaged);
+        alone.settled(0, Event::FirstElectors(Some(Electors::alone(own.clone()))));
+        assert_eq!(alone.machine.journal.durable().accepted, committed);
+        assert!(alone.machine.term() >= forgotten.max(committed.as_ref().unwrap().stamp));
+        alone.settled(1_000, Event::DeadlineReached);
+        alone.settled(1_000, Event::DeadlineReached);
+        assert!(alone.leads() && alone.machine.term() > forgotten);
+        assert_eq!(alone.machine.committed().map(|slot| slot.revision), committed.as_ref().map(|slot| slot.revision));
+    }
+}
+
+#[test]
 fn a_leader_whose_disk_fails_leads_no_more_and_its_ballot_is_written_again() {
     let mut alone = sole_leader();
     let on = alone.machine.committed().unwrap().revision;
