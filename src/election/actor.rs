@@ -2,6 +2,7 @@
 //! tasks, so a turn takes no longer than the machine thinks.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -151,6 +152,8 @@ pub struct State {
     /// Whose heartbeat of which earlier term was refused last.
     refused: Option<(PeerId, Term)>,
     damage: Arc<[String]>,
+    /// Where the ballot of before is, which could not be read.
+    put_aside: Option<PathBuf>,
     founders_open: bool,
 }
 
@@ -223,6 +226,7 @@ impl Actor for ElectionActor {
             disk: None,
             refused: None,
             damage: found.damage.into(),
+            put_aside: found.put_aside,
             founders_open: true,
         };
         state.look_at_links();
@@ -446,6 +450,15 @@ impl State {
             Leadership::Nobody => tracing::info!("nobody leads that this peer knows of"),
             Leadership::Other { leader, term } => tracing::info!(%leader, %term, "a leader is known"),
             Leadership::Own { term, .. } => tracing::info!(%term, "this peer leads"),
+        }
+        if let (Leadership::Own { first: true, .. }, false) = (leadership, self.damage.is_empty()) {
+            let (folder, ballot) = (self.arguments.store.folder().display(), self.put_aside.as_ref());
+            tracing::error!(
+                %folder,
+                damaged_ballot = ballot.map(|path| tracing::field::display(path.display())),
+                "a new cluster begins, for what this peer knew of one was damaged; the values of before stay in the folder \
+                 until this peer's next start"
+            );
         }
         if !matches!(leadership, Leadership::Own { .. })
             && let Some((_, reply)) = self.changing.take()

@@ -15,6 +15,8 @@ use crate::model::limits::VALUE_BYTES_MAX;
 use crate::model::{MinTimeout, Slot, ValueHash};
 
 const BALLOT: &str = "ballot";
+/// A ballot that could not be read: the last one of them.
+const DAMAGED: &str = "ballot.damaged";
 const VALUE: &str = "value-";
 /// Values that are kept in memory: the accepted one, the committed one, and one on its way.
 const CACHED_MAX: usize = 3;
@@ -26,10 +28,17 @@ pub struct Store {
     ballot: DurableFile,
     cached: Mutex<Vec<(ValueHash, Arc<Value>)>>,
     /// Who may change the ballot and remove values. It is held while that is done.
-    life: Mutex<Life>,
+    owner: Mutex<Owner>,
     /// Values that were written and that no ballot names yet: [`Store::keep`] leaves them alone. It is held while the file of
-    /// a value is written or removed, and taken before `life`.
+    /// a value is written or removed, and taken before `owner`.
     pins: Mutex<BTreeMap<ValueHash, Weak<()>>>,
+}
+
+#[derive(Debug, Default)]
+struct Owner {
+    life: Life,
+    /// Values that were there when it began and found damage: they may be all that is left of a cluster.
+    spared: BTreeSet<ValueHash>,
 }
 
 /// One life of an elector, from when it looked at its files until the next one does. A write that was begun cannot be called
@@ -50,13 +59,15 @@ pub struct Found {
     pub ballot: Ballot,
     /// What cannot be read, for people; empty where all is well, and where there is nothing yet.
     pub damage: Vec<String>,
+    /// Where a ballot is that could not be read, if there is no other.
+    pub put_aside: Option<PathBuf>,
 }
 
 impl Store {
     /// The files in this folder.
     pub fn new(folder: PathBuf) -> Self {
         let ballot = DurableFile::new(&folder, BALLOT, BALLOT_FILE_BYTES_MAX);
-        Self { folder, ballot, cached: Mutex::default(), life: Mutex::default(), pins: Mutex::default() }
+        Self { folder, ballot, cached: Mutex::default(), owner: Mutex::default(), pins: Mutex::default() }
     }
 
     /// Where they are.
@@ -65,29 +76,40 @@ impl Store {
     }
 
     /// Begins a life: what is there, from here on changed by nobody else. Waits for a write that is under way.
+    ///
+    /// A ballot that cannot be read is put aside, and where anything is damaged no value is removed that is there now: an
+    /// elector alone begins a new cluster then, and of the one before these bytes are all that is left.
     pub fn begin(&self) -> (Life, Found) {
-        let mut newest = lock(&self.life);
-        newest.0 += 1;
-        let life = *newest;
-        drop(newest);
-        (life, self.load())
+        let mut owner = lock(&self.owner);
+        owner.life.0 += 1;
+        let mut found = self.load();
+        let aside = self.folder.join(DAMAGED);
+        if self.read_ballot().is_err()
+            && let Err(error) = fs::rename(self.ballot.path(), &aside)
+        {
+            found.damage.push(format!("{}: cannot be put aside: {error}", self.ballot.path().display()));
+        }
+        // It may have been put aside by an elector that ended before it had written another.
+        found.put_aside = (!self.ballot.path().exists() && aside.exists()).then_some(aside);
+        if let (true, Some(aside)) = (found.damage.is_empty(), &found.put_aside) {
+            found.damage.push(format!("{}: it was put aside, and none was written since", aside.display()));
+        }
+        owner.spared = if found.damage.is_empty() {
+            BTreeSet::new()
+        } else {
+            self.values().map(|(hash, _)| hash).collect()
+        };
+        (owner.life, found)
     }
 
     /// What is there. Whatever cannot be read counts as forgotten, never as not promised.
     pub fn load(&self) -> Found {
-        let lost = || Ballot::lost(MinTimeout::default());
         let mut damage = Vec::new();
-        let ballot = match self.ballot.read() {
-            Ok(None) => lost(),
-            Ok(Some(bytes)) => Ballot::decode(&bytes).unwrap_or_else(|error| {
-                damage.push(format!("{}: {error}", self.ballot.path().display()));
-                lost()
-            }),
-            Err(error) => {
-                damage.push(error.to_string());
-                lost()
-            }
-        };
+        let ballot = self.read_ballot().unwrap_or_else(|error| {
+            damage.push(error);
+            None
+        });
+        let ballot = ballot.unwrap_or_else(|| Ballot::lost(MinTimeout::default()));
         let missing: BTreeSet<ValueHash> = ballot
             .values()
             .collect::<BTreeSet<_>>()
@@ -101,18 +123,25 @@ impl Store {
             })
             .collect();
         if missing.is_empty() {
-            return Found { ballot, damage };
+            return Found { ballot, damage, put_aside: None };
         }
         let is_there = |slot: &Slot| !missing.contains(&slot.hash);
         let committed_is_there = ballot.committed.as_ref().is_some_and(is_there);
-        Found { ballot: ballot.without_value(committed_is_there), damage }
+        Found { ballot: ballot.without_value(committed_is_there), damage, put_aside: None }
+    }
+
+    fn read_ballot(&self) -> Result<Option<Ballot>, String> {
+        let Some(bytes) = self.ballot.read().map_err(|error| error.to_string())? else { return Ok(None) };
+        let ballot = Ballot::decode(&bytes);
+        ballot.map(Some).map_err(|error| format!("{}: {error}", self.ballot.path().display()))
     }
 
     /// Writes the ballot. It is on disk when this returns. One of a life that is over is not written.
     pub fn write_ballot(&self, life: Life, ballot: &Ballot) -> Result<(), String> {
         let bytes = ballot.encode().map_err(|error| error.to_string())?;
-        let newest = lock(&self.life);
-        if *newest != life {
+        // Held until it is there.
+        let owner = lock(&self.owner);
+        if owner.life != life {
             return Err("an elector that was started later has this ballot".to_owned());
         }
         self.ballot.replace(&bytes).map_err(|error| error.to_string())
@@ -160,24 +189,26 @@ impl Store {
     /// life that is over nothing is removed.
     pub fn keep(&self, life: Life, values: &BTreeSet<ValueHash>) {
         lock(&self.cached).retain(|(hash, _)| values.contains(hash));
-        let Ok(entries) = fs::read_dir(&self.folder) else { return };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let Some(hash) = name.to_str().and_then(|name| name.strip_prefix(VALUE)) else { continue };
-            let Ok(hash) = hash.parse() else { continue };
-            if values.contains(&hash) {
-                continue;
-            }
+        for (hash, path) in self.values().filter(|(hash, _)| !values.contains(hash)) {
             let mut pins = lock(&self.pins);
             pins.retain(|_, pin| pin.strong_count() > 0);
-            let newest = lock(&self.life);
-            if *newest != life {
+            let owner = lock(&self.owner);
+            if owner.life != life {
                 return;
             }
-            if !pins.contains_key(&hash) {
-                let _ = fs::remove_file(entry.path());
+            if !pins.contains_key(&hash) && !owner.spared.contains(&hash) {
+                let _ = fs::remove_file(path);
             }
         }
+    }
+
+    /// The values that have a file.
+    fn values(&self) -> impl Iterator<Item = (ValueHash, PathBuf)> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        entries.filter_map(|entry| {
+            let hash = entry.file_name().to_str()?.strip_prefix(VALUE)?.parse().ok()?;
+            Some((hash, entry.path()))
+        })
     }
 
     fn file(&self, hash: ValueHash) -> DurableFile {
@@ -319,6 +350,33 @@ mod tests {
         store.keep(before, &BTreeSet::new());
         let found = load(folder.path());
         assert_eq!((found.ballot, found.damage), (voted, Vec::new()), "its vote and its values are there");
+    }
+
+    #[test]
+    fn what_a_damaged_ballot_spoke_of_stays_until_an_elector_starts_without_damage() {
+        let (folder, ballot) = filled();
+        let path = folder.path().join(BALLOT);
+        fs::write(&path, b"bent").unwrap();
+        let aside = folder.path().join(DAMAGED);
+        for start in ["the first", "one after a kill"] {
+            let store = Store::new(folder.path().to_path_buf());
+            let (life, found) = store.begin();
+            assert_eq!(found.put_aside.as_ref(), Some(&aside), "{start}");
+            let (fresh, bytes) = value(b"fresh");
+            drop(store.write(fresh, &bytes).unwrap());
+            store.keep(life, &BTreeSet::new());
+            assert_eq!(store.bytes(fresh).unwrap(), None, "what came later is removed");
+            assert!(ballot.values().all(|value| store.read(value).is_ok()), "{start}");
+            assert_eq!(fs::read(&aside).unwrap(), b"bent");
+        }
+        let store = Store::new(folder.path().to_path_buf());
+        let (life, _) = store.begin();
+        store.write_ballot(life, &Ballot::lost(MinTimeout::default())).unwrap();
+        let (life, found) = store.begin();
+        assert_eq!((found.put_aside, found.damage), (None, Vec::new()));
+        store.keep(life, &BTreeSet::new());
+        assert!(ballot.values().all(|value| store.bytes(value).unwrap().is_none()));
+        assert!(aside.exists());
     }
 
     #[test]
