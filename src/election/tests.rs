@@ -103,6 +103,20 @@ fn a_leader_whose_disk_fails_leads_no_more_and_its_ballot_is_written_again() {
 }
 
 #[test]
+fn a_leader_that_may_act_says_which_value_is_the_newest_that_it_accepted() {
+    let mut alone = sole_leader();
+    let accepted = |alone: &Alone| alone.machine.authority(alone.now).unwrap().accepted;
+    let first = alone.machine.committed().unwrap().revision;
+    assert_eq!(accepted(&alone), first);
+    let wanted = alone.after(0, Event::Propose { on: first, value: ValueHash::of(b"second") });
+    let [Output::Persist { number, .. }] = wanted.as_slice() else { panic!("{wanted:?}") };
+    assert_eq!(alone.machine.committed().unwrap().revision, first);
+    assert_eq!(accepted(&alone), first.next().unwrap(), "it is accepted and not committed");
+    alone.settled(0, Event::Persisted(*number));
+    assert_eq!(Some(accepted(&alone)), alone.machine.committed().map(|slot| slot.revision));
+}
+
+#[test]
 fn a_leader_that_slept_finds_its_lease_over_though_its_clock_stood_still() {
     let mut alone = sole_leader();
     let authority = alone.machine.authority(alone.now).unwrap();
