@@ -65,7 +65,7 @@ pub enum Request {
     Forget {
         /// Which.
         peer: PeerId,
-        /// Whether it is forgotten.
+        /// Whether it is forgotten, told once that is on disk. Dropped where the disk fails: it may yet be done.
         reply: oneshot::Sender<Result<(), Refused>>,
     },
     /// Whether this peer may act as the leader at this moment.
@@ -139,6 +139,10 @@ pub struct State {
     /// Whether the newest of what is committed is being read.
     reading: Option<Slot>,
     changing: Option<(Change, oneshot::Sender<Result<Electors, Refused>>)>,
+    /// An elector is forgotten with the ballot of this number.
+    forgetting: Option<(u64, oneshot::Sender<Result<(), Refused>>)>,
+    /// The last ballot that is on disk.
+    written: u64,
     /// The files are changed in its name.
     life: Life,
     kept: BTreeSet<ValueHash>,
@@ -218,6 +222,8 @@ impl Actor for ElectionActor {
             tasks: JoinSet::new(),
             reading: None,
             changing: None,
+            forgetting: None,
+            written: 0,
             life,
             kept: BTreeSet::new(),
             come: Vec::new(),
@@ -260,6 +266,11 @@ impl Actor for ElectionActor {
             state.feed(Event::DeadlineReached);
         }
         state.tell();
+        // It is on disk, and whoever asked sees it.
+        let written = state.written;
+        if let Some((_, reply)) = state.forgetting.take_if(|(number, _)| *number <= written) {
+            answer(reply, Ok(()));
+        }
         myself.cast(Turn)?;
         Ok(())
     }
@@ -360,14 +371,21 @@ impl State {
                     Done::Stored { on, hash, reply, stored: store.write(hash, &bytes) }
                 });
             }
+            // One that is committed and not told yet is no more the machine's, and still somebody's.
+            Request::Change { reply, .. } if self.changing.is_some() => {
+                answer(reply, Err(Declined::Undecided.into()));
+            }
             Request::Change { change, reply } => match self.ask(Event::Change(change.clone())) {
                 Ok(()) => self.changing = Some((change, reply)),
                 Err(declined) => answer(reply, Err(declined.into())),
             },
-            Request::Forget { peer, reply } => {
-                let done = self.ask(Event::Forget(peer)).map_err(Refused::from);
-                answer(reply, done);
+            Request::Forget { reply, .. } if self.forgetting.is_some() => {
+                answer(reply, Err(Declined::Undecided.into()));
             }
+            Request::Forget { peer, reply } => match self.ask(Event::Forget(peer)) {
+                Ok(()) => self.forgetting = Some((self.machine.unwritten().unwrap_or_default(), reply)),
+                Err(declined) => answer(reply, Err(declined.into())),
+            },
             Request::Authority(reply) => answer(reply, self.machine.authority(now())),
             Request::Stop(reply) => {
                 self.feed(Event::Stop);
@@ -479,12 +497,15 @@ impl State {
         match done {
             Done::Persisted(number, Ok(())) => {
                 self.disk_works();
+                self.written = number;
                 self.feed(Event::Persisted(number));
                 self.clean_up();
             }
             Done::Persisted(number, Err(error)) => {
                 self.disk_failed(error);
                 self.feed(Event::PersistFailed(number));
+                // It is tried again, and may yet be done: no answer says so.
+                self.forgetting = None;
             }
             Done::Stored { reply, stored: Err(error), .. } => {
                 self.disk_failed(error.clone());

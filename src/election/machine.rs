@@ -284,6 +284,11 @@ impl Election {
         self.journal.wanted.memory
     }
 
+    /// The number of the ballot with which all that is decided by now will be on disk; `None` where it is.
+    pub fn unwritten(&self) -> Option<u64> {
+        self.journal.number_of_wanted()
+    }
+
     /// What is committed, as far as this peer knows and has it on disk.
     pub fn committed(&self) -> Option<&Slot> {
         self.journal.durable().committed.as_ref()

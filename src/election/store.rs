@@ -94,11 +94,8 @@ impl Store {
         if let (true, Some(aside)) = (found.damage.is_empty(), &found.put_aside) {
             found.damage.push(format!("{}: it was put aside, and none was written since", aside.display()));
         }
-        owner.spared = if found.damage.is_empty() {
-            BTreeSet::new()
-        } else {
-            self.values().map(|(hash, _)| hash).collect()
-        };
+        owner.spared =
+            if found.damage.is_empty() { BTreeSet::new() } else { self.values().map(|(hash, _)| hash).collect() };
         (owner.life, found)
     }
 
