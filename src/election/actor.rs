@@ -622,6 +622,19 @@ impl State {
     }
 }
 
+impl Drop for State {
+    /// An elector that has ended leads nobody, however it came to its end: nothing may wait for it. What it knew stays said;
+    /// the one that is started next says more.
+    fn drop(&mut self) {
+        let before = Arc::clone(&self.arguments.standing.borrow());
+        if before.leadership != Leadership::Nobody {
+            let (leadership, since) = (Leadership::Nobody, host::now());
+            let standing = Standing { leadership, since, takes_changes: false, ..(*before).clone() };
+            self.arguments.standing.send_replace(Arc::new(standing));
+        }
+    }
+}
+
 fn is_done_by(change: &Change, electors: &Electors) -> bool {
     match change {
         Change::Add(peer) => electors.contains(peer),

@@ -169,3 +169,17 @@ async fn an_elector_that_is_said_to_be_forgotten_is_so_on_disk_and_in_the_standi
     assert_eq!(on_disk.committed.map(|slot| slot.electors), Some(alone));
     peer.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_is_killed_is_not_seen_to_lead() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut peer = start(&folder).await;
+    peer.leads(true).await;
+    peer.propose(0, b"first").await.unwrap();
+    peer.standing.wait_for(|standing| standing.takes_changes && standing.committed.is_some()).await.unwrap();
+    peer.actor.kill();
+    peer.ended.await.unwrap();
+    let standing = peer.standing.borrow();
+    assert_eq!((&standing.leadership, standing.takes_changes), (&Leadership::Nobody, false));
+    assert!(standing.committed.is_some(), "what it knew stays");
+}
