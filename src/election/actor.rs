@@ -21,8 +21,7 @@ use crate::election::store::{Life, Pin, Store};
 use crate::election::time::Now;
 use crate::host::{self, Dice};
 use crate::link::{Channel, Events, Link, LinkEvent, LinkState, Received, To};
-use crate::model::limits::PEERS_MAX;
-use crate::model::{ClusterId, Electors, PeerId, Revision, Slot, Term, ValueHash};
+use crate::model::{Electors, PeerId, Revision, Slot, Term, ValueHash};
 use crate::wire::{ElectionMessage, Query, QueryAnswer, Word};
 
 /// A turn ends after this time even if nothing happened, so that a request to stop is heard.
@@ -150,7 +149,6 @@ pub struct State {
     come: Vec<Pin>,
     /// One clean-up at a time: one that is late must not remove what came after it began.
     is_cleaning: bool,
-    strangers: Vec<(PeerId, ClusterId)>,
     /// Why a value or the ballot could not be written when that was tried last.
     disk: Option<String>,
     /// Whose heartbeat of which earlier term was refused last.
@@ -228,7 +226,6 @@ impl Actor for ElectionActor {
             kept: BTreeSet::new(),
             come: Vec::new(),
             is_cleaning: false,
-            strangers: Vec::new(),
             disk: None,
             refused: None,
             damage: found.damage.into(),
@@ -415,7 +412,11 @@ impl State {
                 Output::Committed(slot) => self.read(slot),
                 Output::Led(leadership) => self.led(&leadership),
                 Output::Declined(why) => declined = Some(why),
-                Output::Stranger { peer, cluster } => self.stranger(peer, cluster),
+                Output::Stranger { peer, cluster } => {
+                    tracing::error!(
+                        %peer, %cluster, "a peer has the value of another cluster of this name; it is not merged"
+                    );
+                }
             }
         }
         declined
@@ -482,14 +483,6 @@ impl State {
             && let Some((_, reply)) = self.changing.take()
         {
             answer(reply, Err(Refused::Unknown));
-        }
-    }
-
-    fn stranger(&mut self, peer: PeerId, cluster: ClusterId) {
-        tracing::error!(%peer, %cluster, "a peer has the value of another cluster of this name; it is not merged");
-        self.strangers.retain(|(known, _)| *known != peer);
-        if self.strangers.len() < PEERS_MAX {
-            self.strangers.push((peer, cluster));
         }
     }
 
@@ -599,6 +592,7 @@ impl State {
         let before = Arc::clone(&self.arguments.standing.borrow());
         let leadership = self.machine.leadership();
         let since = if leadership == before.leadership { before.since } else { host::now() };
+        let strangers = self.machine.strangers();
         let standing = Standing {
             leadership,
             since,
@@ -610,10 +604,10 @@ impl State {
             takes_changes: self.machine.takes_changes(),
             disk_failing: self.disk.as_deref().map(Arc::from),
             damage: Arc::clone(&self.damage),
-            strangers: if *self.strangers == *before.strangers {
+            strangers: if strangers.iter().eq(before.strangers.iter().map(|(peer, cluster)| (peer, cluster))) {
                 Arc::clone(&before.strangers)
             } else {
-                self.strangers.as_slice().into()
+                strangers.iter().map(|(peer, cluster)| (peer.clone(), *cluster)).collect()
             },
         };
         if standing != *before {

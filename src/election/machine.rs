@@ -310,6 +310,11 @@ impl Election {
         self.journal.wanted.electors().or(self.named.as_ref())
     }
 
+    /// Peers of this cluster's name that have another cluster's value.
+    pub fn strangers(&self) -> &BTreeMap<PeerId, ClusterId> {
+        &self.strangers
+    }
+
     /// The cluster of this peer, once a first value was accepted.
     pub fn cluster(&self) -> Option<ClusterId> {
         let ballot = &self.journal.wanted;

@@ -177,5 +177,7 @@ fn a_peer_of_another_cluster_is_told_of_once_and_not_listened_to() {
     let stranger = Output::Stranger { peer: "x".parse().unwrap(), cluster: ClusterId([9; 16]) };
     assert_eq!(peer.settled(0, hail([9; 16])), [stranger]);
     assert_eq!(peer.settled(0, hail([9; 16])), []);
+    assert_eq!(peer.machine.strangers().len(), 1);
     assert!(matches!(peer.settled(0, hail([3; 16])).as_slice(), [Output::Send { .. }]));
+    assert_eq!(peer.machine.strangers().len(), 0, "it has joined");
 }
