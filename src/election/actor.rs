@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot, watch};
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::{AbortHandle, JoinSet, spawn_blocking};
 
 use crate::election::event::{Change, Declined, Event, Leadership, Output};
 use crate::election::lease::Authority;
@@ -28,7 +28,7 @@ use crate::wire::{ElectionMessage, Query, QueryAnswer, Word};
 const TURN_MAX: Duration = Duration::from_millis(200);
 /// Messages taken in one turn.
 const MESSAGES_PER_TURN_MAX: usize = 256;
-/// How long another peer may take to send a value. Another one is asked after that.
+/// How long another peer may take to send a value. After that whoever leads is asked, at its next heartbeat.
 const FETCH_LIMIT: Duration = Duration::from_secs(5);
 
 /// The way to other peers; a cluster of one has none.
@@ -144,6 +144,7 @@ pub struct State {
     written: u64,
     /// The files are changed in its name.
     life: Life,
+    fetch: Fetch,
     kept: BTreeSet<ValueHash>,
     /// Values that have come since, each until a clean-up that knows whether the machine names it.
     come: Vec<Pin>,
@@ -159,6 +160,13 @@ pub struct State {
     founders_open: bool,
 }
 
+/// The fetch that was begun last.
+#[derive(Default)]
+struct Fetch {
+    number: u64,
+    task: Option<AbortHandle>,
+}
+
 enum Done {
     Persisted(u64, Result<(), String>),
     Stored {
@@ -167,7 +175,12 @@ enum Done {
         reply: oneshot::Sender<Result<ValueHash, Refused>>,
         stored: Result<Pin, String>,
     },
-    Fetched(ValueHash, Result<Pin, Unfetched>),
+    Fetched {
+        /// Which fetch it was.
+        number: u64,
+        value: ValueHash,
+        fetched: Result<Pin, Unfetched>,
+    },
     Read(Slot, Result<Arc<Value>, String>),
     Kept,
 }
@@ -223,6 +236,7 @@ impl Actor for ElectionActor {
             forgetting: None,
             written: 0,
             life,
+            fetch: Fetch::default(),
             kept: BTreeSet::new(),
             come: Vec::new(),
             is_cleaning: false,
@@ -431,9 +445,11 @@ impl State {
     }
 
     fn fetch(&mut self, value: ValueHash, from: PeerId) {
+        self.fetch.number += 1;
+        let number = self.fetch.number;
         let store = Arc::clone(&self.arguments.store);
         let link = self.arguments.reach.as_ref().map(|reach| Arc::clone(&reach.link));
-        self.tasks.spawn(async move {
+        let task = self.tasks.spawn(async move {
             let fetched = async {
                 let elsewhere = |error: &dyn std::fmt::Display| Unfetched::Elsewhere(error.to_string());
                 let link = link.ok_or_else(|| elsewhere(&"there is nobody to ask"))?;
@@ -451,8 +467,11 @@ impl State {
                 let written = spawn_blocking(move || store.write(value, &bytes)).await;
                 written.map_err(|error| elsewhere(&error))?.map_err(Unfetched::Disk)
             };
-            Done::Fetched(value, fetched.await)
+            Done::Fetched { number, value, fetched: fetched.await }
         });
+        if let Some(before) = self.fetch.task.replace(task) {
+            before.abort();
+        }
     }
 
     fn read(&mut self, slot: Slot) {
@@ -512,19 +531,21 @@ impl State {
                 answer(reply, asked.map(|()| hash).map_err(Refused::from));
                 self.clean_up();
             }
-            Done::Fetched(value, Ok(pin)) => {
+            Done::Fetched { value, fetched: Ok(pin), .. } => {
                 self.disk_works();
                 self.come.push(pin);
                 self.feed(Event::Fetched(value));
                 self.clean_up();
             }
-            Done::Fetched(value, Err(Unfetched::Elsewhere(error))) => {
+            // Another one has taken its place meanwhile.
+            Done::Fetched { number, .. } if number != self.fetch.number => {}
+            Done::Fetched { value, fetched: Err(Unfetched::Elsewhere(error)), .. } => {
                 tracing::debug!(?value, error, "a value could not be fetched; it is tried again");
                 self.feed(Event::FetchFailed(value));
             }
-            Done::Fetched(value, Err(Unfetched::Disk(error))) => {
+            Done::Fetched { value, fetched: Err(Unfetched::Disk(error)), .. } => {
                 self.disk_failed(error);
-                self.feed(Event::FetchFailed(value));
+                self.feed(Event::FetchUnwritten(value));
             }
             Done::Read(slot, value) => self.has_read(slot, value),
             Done::Kept => {

@@ -139,21 +139,61 @@ fn nothing_is_proposed_on_what_has_changed_or_beside_what_is_undecided() {
     assert!(declined(alone.after(0, Event::Propose { on, value: ValueHash::of(b"third") })));
 }
 
+/// The slot that follows what [`samples::full`] has accepted, under the term of a leader.
+fn next_of_sample(term: Term) -> Slot {
+    let known = samples::full().accepted.unwrap();
+    Slot { stamp: term, revision: known.revision.next().unwrap(), hash: ValueHash::of(b"new"), ..known }
+}
+
+/// A heartbeat that proposes it.
+fn beat(from: &str, term: Term, number: u64) -> Event {
+    let slot = next_of_sample(term);
+    let (cluster, min_timeout) = (Some(slot.cluster), samples::full().min_timeout);
+    let word = Word::Beat { life: 1, number, min_timeout, proposed: Some(slot), committed: None };
+    Event::Received { from: from.parse().unwrap(), message: ElectionMessage { cluster, electors: None, term, word } }
+}
+
+fn fetches(outputs: &[Output]) -> usize {
+    outputs.iter().filter(|output| matches!(output, Output::Fetch { .. })).count()
+}
+
+#[test]
+fn a_value_that_cannot_be_written_is_fetched_ever_more_rarely_until_it_can() {
+    let ballot = samples::full();
+    let (term, value) = (ballot.term, ValueHash::of(b"new"));
+    let mut follower = Alone::new("a", ballot);
+    let mut at = Vec::new();
+    for number in 1..=6_000 {
+        if fetches(&follower.settled(20, beat("b", term, number))) > 0 {
+            at.push(number * 20);
+            follower.settled(0, Event::FetchUnwritten(value));
+        }
+    }
+    let pauses: Vec<u64> = at.windows(2).map(|two| two[1] - two[0]).collect();
+    assert_eq!(pauses, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 32_000]);
+    follower.settled(32_000, beat("b", term, 6_001));
+    follower.settled(0, Event::Fetched(value));
+    assert_eq!(follower.machine.journal.durable().accepted, Some(next_of_sample(term)));
+}
+
+#[test]
+fn a_new_leader_is_asked_at_once_for_what_the_one_before_has_not_sent() {
+    let ballot = samples::full();
+    let (term, later) = (ballot.term, ballot.term.next().unwrap());
+    let mut follower = Alone::new("a", ballot);
+    assert_eq!(fetches(&follower.settled(0, beat("b", term, 1))), 1);
+    let outputs = follower.settled(100, beat("c", later, 1));
+    let from = |output: &Output| matches!(output, Output::Fetch { from, .. } if from.as_str() == "c");
+    assert!(outputs.iter().any(from), "{outputs:?}");
+    assert_eq!(fetches(&follower.settled(100, beat("c", later, 2))), 0, "one is under way");
+}
+
 #[test]
 fn bytes_that_cannot_be_had_are_asked_for_again_at_the_next_heartbeat_and_not_before() {
     let ballot = samples::full();
-    let mut follower = Alone::new("a", ballot.clone());
-    let known = ballot.accepted.unwrap();
-    let value = ValueHash::of(b"new");
-    let revision = known.revision.next().unwrap();
-    let slot = Slot { stamp: ballot.term, revision, hash: value, ..known.clone() };
-    let beat = |number| {
-        let min_timeout = ballot.min_timeout;
-        let word = Word::Beat { life: 1, number, min_timeout, proposed: Some(slot.clone()), committed: None };
-        let message = ElectionMessage { cluster: Some(known.cluster), electors: None, term: ballot.term, word };
-        Event::Received { from: "b".parse().unwrap(), message }
-    };
-    let fetches = |outputs: &[Output]| outputs.iter().filter(|output| matches!(output, Output::Fetch { .. })).count();
+    let (value, slot) = (ValueHash::of(b"new"), next_of_sample(ballot.term));
+    let beat = |number| beat("b", samples::full().term, number);
+    let mut follower = Alone::new("a", ballot);
     assert_eq!(fetches(&follower.settled(0, beat(1))), 1);
     assert_eq!(fetches(&follower.settled(100, beat(2))), 0, "one is under way");
     assert_eq!(fetches(&follower.settled(10, Event::FetchFailed(value))), 0);
