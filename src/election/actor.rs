@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot, watch};
-use tokio::task::{AbortHandle, JoinSet, spawn_blocking};
+use tokio::task::{AbortHandle, JoinError, JoinSet, spawn_blocking};
 
 use crate::election::event::{Change, Declined, Event, Leadership, Output};
 use crate::election::lease::Authority;
@@ -30,6 +30,9 @@ const TURN_MAX: Duration = Duration::from_millis(200);
 const MESSAGES_PER_TURN_MAX: usize = 256;
 /// How long another peer may take to send a value. After that whoever leads is asked, at its next heartbeat.
 const FETCH_LIMIT: Duration = Duration::from_secs(5);
+
+/// Until what is committed is read again, where that failed.
+const READ_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 /// The way to other peers; a cluster of one has none.
 #[derive(Clone, Debug)]
@@ -137,6 +140,8 @@ pub struct State {
     tasks: JoinSet<Done>,
     /// Whether the newest of what is committed is being read.
     reading: Option<Slot>,
+    /// That failed the last time.
+    is_unreadable: bool,
     changing: Option<(Change, oneshot::Sender<Result<Electors, Refused>>)>,
     /// An elector is forgotten with the ballot of this number.
     forgetting: Option<(u64, oneshot::Sender<Result<(), Refused>>)>,
@@ -198,7 +203,7 @@ enum Woken {
     Link(LinkEvent),
     Request(Option<Request>),
     Founders(bool),
-    Task(Done),
+    Task(Result<Done, JoinError>),
     Time,
 }
 
@@ -232,6 +237,7 @@ impl Actor for ElectionActor {
             requests,
             tasks: JoinSet::new(),
             reading: None,
+            is_unreadable: false,
             changing: None,
             forgetting: None,
             written: 0,
@@ -265,14 +271,14 @@ impl Actor for ElectionActor {
                 state.feed(Event::FirstElectors(founders));
             }
             Woken::Founders(false) => state.founders_open = false,
-            Woken::Task(done) => state.done(done),
+            Woken::Task(joined) => state.joined(joined)?,
             Woken::Time => {}
             Woken::Message(None) | Woken::Request(None) => {
                 myself.stop(Some("nobody is left to hear".to_owned()));
                 return Ok(());
             }
         }
-        state.take_all_that_is_there();
+        state.take_all_that_is_there()?;
         if state.machine.next_deadline().is_some_and(|at| at <= host::now()) {
             state.feed(Event::DeadlineReached);
         }
@@ -310,7 +316,7 @@ impl State {
         };
         tokio::select! {
             biased;
-            Some(Ok(done)) = self.tasks.join_next(), if !self.tasks.is_empty() => Woken::Task(done),
+            Some(joined) = self.tasks.join_next(), if !self.tasks.is_empty() => Woken::Task(joined),
             message = message => Woken::Message(message),
             event = event => Woken::Link(event),
             changed = self.arguments.founders.changed(), if self.founders_open => Woken::Founders(changed.is_ok()),
@@ -320,14 +326,26 @@ impl State {
     }
 
     /// What came meanwhile is heard before a deadline is: a leader that was heard late was still heard.
-    fn take_all_that_is_there(&mut self) {
+    fn take_all_that_is_there(&mut self) -> Result<(), JoinError> {
         for _ in 0..MESSAGES_PER_TURN_MAX {
             let Some(Ok(received)) = self.inbox.as_mut().map(|inbox| inbox.try_recv()) else { break };
             self.received(&received);
         }
-        while let Some(Ok(done)) = self.tasks.try_join_next() {
-            self.done(done);
+        while let Some(joined) = self.tasks.try_join_next() {
+            self.joined(joined)?;
         }
+        Ok(())
+    }
+
+    /// One that panicked takes the elector with it, which is started again: what it had to do would else be waited for, for
+    /// ever.
+    fn joined(&mut self, joined: Result<Done, JoinError>) -> Result<(), JoinError> {
+        match joined {
+            Ok(done) => self.done(done),
+            Err(error) if error.is_cancelled() => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     fn feed(&mut self, event: Event) {
@@ -579,6 +597,7 @@ impl State {
         self.reading = None;
         match value {
             Ok(value) => {
+                self.is_unreadable = false;
                 if let Some((change, reply)) = self.changing.take_if(|(change, _)| is_done_by(change, &slot.electors)) {
                     tracing::info!(?change, electors = ?slot.electors, "the electors have changed");
                     answer(reply, Ok(slot.electors.clone()));
@@ -589,7 +608,21 @@ impl State {
                 self.arguments.committed.send_replace(Some(Committed { slot, value }));
             }
             Err(error) => {
-                tracing::error!(error, "what is committed cannot be read; this peer goes on with what it had");
+                if !self.is_unreadable {
+                    tracing::error!(
+                        error,
+                        "what is committed cannot be read; this peer goes on with what it had, and tries again"
+                    );
+                }
+                self.is_unreadable = true;
+                self.reading = Some(slot.clone());
+                let store = Arc::clone(&self.arguments.store);
+                self.tasks.spawn(async move {
+                    tokio::time::sleep(READ_AGAIN_AFTER).await;
+                    let hash = slot.hash;
+                    let value = spawn_blocking(move || store.read(hash)).await;
+                    Done::Read(slot, value.unwrap_or_else(|error| Err(error.to_string())))
+                });
             }
         }
     }
