@@ -2,13 +2,14 @@
 //! tasks, so a turn takes no longer than the machine thinks.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot, watch};
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::{AbortHandle, JoinError, JoinSet, spawn_blocking};
 
 use crate::election::event::{Change, Declined, Event, Leadership, Output};
 use crate::election::lease::Authority;
@@ -16,20 +17,22 @@ use crate::election::machine::Election;
 use crate::election::outcomes::Value;
 use crate::election::settings::Settings;
 use crate::election::standing::{Committed, Standing};
-use crate::election::store::Store;
+use crate::election::store::{Life, Pin, Store};
 use crate::election::time::Now;
 use crate::host::{self, Dice};
 use crate::link::{Channel, Events, Link, LinkEvent, LinkState, Received, To};
-use crate::model::limits::PEERS_MAX;
-use crate::model::{ClusterId, Electors, PeerId, Revision, Slot, Term, ValueHash};
+use crate::model::{Electors, PeerId, Revision, Slot, Term, ValueHash};
 use crate::wire::{ElectionMessage, Query, QueryAnswer, Word};
 
 /// A turn ends after this time even if nothing happened, so that a request to stop is heard.
 const TURN_MAX: Duration = Duration::from_millis(200);
 /// Messages taken in one turn.
 const MESSAGES_PER_TURN_MAX: usize = 256;
-/// How long another peer may take to send a value. Another one is asked after that.
+/// How long another peer may take to send a value. After that whoever leads is asked, at its next heartbeat.
 const FETCH_LIMIT: Duration = Duration::from_secs(5);
+
+/// Until what is committed is read again, where that failed.
+const READ_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 /// The way to other peers; a cluster of one has none.
 #[derive(Clone, Debug)]
@@ -64,7 +67,7 @@ pub enum Request {
     Forget {
         /// Which.
         peer: PeerId,
-        /// Whether it is forgotten.
+        /// Whether it is forgotten, told once that is on disk. Dropped where the disk fails: it may yet be done.
         reply: oneshot::Sender<Result<(), Refused>>,
     },
     /// Whether this peer may act as the leader at this moment.
@@ -137,17 +140,36 @@ pub struct State {
     tasks: JoinSet<Done>,
     /// Whether the newest of what is committed is being read.
     reading: Option<Slot>,
+    /// That failed the last time.
+    is_unreadable: bool,
     changing: Option<(Change, oneshot::Sender<Result<Electors, Refused>>)>,
+    /// An elector is forgotten with the ballot of this number.
+    forgetting: Option<(u64, oneshot::Sender<Result<(), Refused>>)>,
+    /// The last ballot that is on disk.
+    written: u64,
+    /// The files are changed in its name.
+    life: Life,
+    fetch: Fetch,
     kept: BTreeSet<ValueHash>,
+    /// Values that have come since, each until a clean-up that knows whether the machine names it.
+    come: Vec<Pin>,
     /// One clean-up at a time: one that is late must not remove what came after it began.
     is_cleaning: bool,
-    strangers: Vec<(PeerId, ClusterId)>,
     /// Why a value or the ballot could not be written when that was tried last.
     disk: Option<String>,
     /// Whose heartbeat of which earlier term was refused last.
     refused: Option<(PeerId, Term)>,
     damage: Arc<[String]>,
+    /// Where the ballot of before is, which could not be read.
+    put_aside: Option<PathBuf>,
     founders_open: bool,
+}
+
+/// The fetch that was begun last.
+#[derive(Default)]
+struct Fetch {
+    number: u64,
+    task: Option<AbortHandle>,
 }
 
 enum Done {
@@ -156,9 +178,14 @@ enum Done {
         on: Revision,
         hash: ValueHash,
         reply: oneshot::Sender<Result<ValueHash, Refused>>,
-        stored: Result<(), String>,
+        stored: Result<Pin, String>,
     },
-    Fetched(ValueHash, Result<(), Unfetched>),
+    Fetched {
+        /// Which fetch it was.
+        number: u64,
+        value: ValueHash,
+        fetched: Result<Pin, Unfetched>,
+    },
     Read(Slot, Result<Arc<Value>, String>),
     Kept,
 }
@@ -176,7 +203,7 @@ enum Woken {
     Link(LinkEvent),
     Request(Option<Request>),
     Founders(bool),
-    Task(Done),
+    Task(Result<Done, JoinError>),
     Time,
 }
 
@@ -193,7 +220,7 @@ impl Actor for ElectionActor {
             None => None,
         };
         let store = Arc::clone(&given.store);
-        let found = spawn_blocking(move || store.load()).await?;
+        let (life, found) = spawn_blocking(move || store.begin()).await?;
         for damage in &found.damage {
             tracing::error!(damage, "a file of this elector is damaged; it votes again once it has heard all others");
         }
@@ -210,13 +237,19 @@ impl Actor for ElectionActor {
             requests,
             tasks: JoinSet::new(),
             reading: None,
+            is_unreadable: false,
             changing: None,
+            forgetting: None,
+            written: 0,
+            life,
+            fetch: Fetch::default(),
             kept: BTreeSet::new(),
+            come: Vec::new(),
             is_cleaning: false,
-            strangers: Vec::new(),
             disk: None,
             refused: None,
             damage: found.damage.into(),
+            put_aside: found.put_aside,
             founders_open: true,
         };
         state.look_at_links();
@@ -238,18 +271,23 @@ impl Actor for ElectionActor {
                 state.feed(Event::FirstElectors(founders));
             }
             Woken::Founders(false) => state.founders_open = false,
-            Woken::Task(done) => state.done(done),
+            Woken::Task(joined) => state.joined(joined)?,
             Woken::Time => {}
             Woken::Message(None) | Woken::Request(None) => {
                 myself.stop(Some("nobody is left to hear".to_owned()));
                 return Ok(());
             }
         }
-        state.take_all_that_is_there();
+        state.take_all_that_is_there()?;
         if state.machine.next_deadline().is_some_and(|at| at <= host::now()) {
             state.feed(Event::DeadlineReached);
         }
         state.tell();
+        // It is on disk, and whoever asked sees it.
+        let written = state.written;
+        if let Some((_, reply)) = state.forgetting.take_if(|(number, _)| *number <= written) {
+            answer(reply, Ok(()));
+        }
         myself.cast(Turn)?;
         Ok(())
     }
@@ -278,7 +316,7 @@ impl State {
         };
         tokio::select! {
             biased;
-            Some(Ok(done)) = self.tasks.join_next(), if !self.tasks.is_empty() => Woken::Task(done),
+            Some(joined) = self.tasks.join_next(), if !self.tasks.is_empty() => Woken::Task(joined),
             message = message => Woken::Message(message),
             event = event => Woken::Link(event),
             changed = self.arguments.founders.changed(), if self.founders_open => Woken::Founders(changed.is_ok()),
@@ -288,14 +326,26 @@ impl State {
     }
 
     /// What came meanwhile is heard before a deadline is: a leader that was heard late was still heard.
-    fn take_all_that_is_there(&mut self) {
+    fn take_all_that_is_there(&mut self) -> Result<(), JoinError> {
         for _ in 0..MESSAGES_PER_TURN_MAX {
             let Some(Ok(received)) = self.inbox.as_mut().map(|inbox| inbox.try_recv()) else { break };
             self.received(&received);
         }
-        while let Some(Ok(done)) = self.tasks.try_join_next() {
-            self.done(done);
+        while let Some(joined) = self.tasks.try_join_next() {
+            self.joined(joined)?;
         }
+        Ok(())
+    }
+
+    /// One that panicked takes the elector with it, which is started again: what it had to do would else be waited for, for
+    /// ever.
+    fn joined(&mut self, joined: Result<Done, JoinError>) -> Result<(), JoinError> {
+        match joined {
+            Ok(done) => self.done(done),
+            Err(error) if error.is_cancelled() => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     fn feed(&mut self, event: Event) {
@@ -347,17 +397,24 @@ impl State {
                 let store = Arc::clone(&self.arguments.store);
                 self.tasks.spawn_blocking(move || {
                     let hash = ValueHash::of(&bytes);
-                    Done::Stored { on, hash, reply, stored: store.write(hash, &bytes).map(drop) }
+                    Done::Stored { on, hash, reply, stored: store.write(hash, &bytes) }
                 });
+            }
+            // One that is committed and not told yet is no more the machine's, and still somebody's.
+            Request::Change { reply, .. } if self.changing.is_some() => {
+                answer(reply, Err(Declined::Undecided.into()));
             }
             Request::Change { change, reply } => match self.ask(Event::Change(change.clone())) {
                 Ok(()) => self.changing = Some((change, reply)),
                 Err(declined) => answer(reply, Err(declined.into())),
             },
-            Request::Forget { peer, reply } => {
-                let done = self.ask(Event::Forget(peer)).map_err(Refused::from);
-                answer(reply, done);
+            Request::Forget { reply, .. } if self.forgetting.is_some() => {
+                answer(reply, Err(Declined::Undecided.into()));
             }
+            Request::Forget { peer, reply } => match self.ask(Event::Forget(peer)) {
+                Ok(()) => self.forgetting = Some((self.machine.unwritten().unwrap_or_default(), reply)),
+                Err(declined) => answer(reply, Err(declined.into())),
+            },
             Request::Authority(reply) => answer(reply, self.machine.authority(now())),
             Request::Stop(reply) => {
                 self.feed(Event::Stop);
@@ -379,14 +436,19 @@ impl State {
             match output {
                 Output::Persist { number, ballot } => {
                     let store = Arc::clone(&self.arguments.store);
-                    self.tasks.spawn_blocking(move || Done::Persisted(number, store.write_ballot(&ballot)));
+                    let life = self.life;
+                    self.tasks.spawn_blocking(move || Done::Persisted(number, store.write_ballot(life, &ballot)));
                 }
                 Output::Send { to, message } => self.send(to, &message),
                 Output::Fetch { value, from } => self.fetch(value, from),
                 Output::Committed(slot) => self.read(slot),
                 Output::Led(leadership) => self.led(&leadership),
                 Output::Declined(why) => declined = Some(why),
-                Output::Stranger { peer, cluster } => self.stranger(peer, cluster),
+                Output::Stranger { peer, cluster } => {
+                    tracing::error!(
+                        %peer, %cluster, "a peer has the value of another cluster of this name; it is not merged"
+                    );
+                }
             }
         }
         declined
@@ -401,14 +463,17 @@ impl State {
     }
 
     fn fetch(&mut self, value: ValueHash, from: PeerId) {
+        self.fetch.number += 1;
+        let number = self.fetch.number;
         let store = Arc::clone(&self.arguments.store);
         let link = self.arguments.reach.as_ref().map(|reach| Arc::clone(&reach.link));
-        self.tasks.spawn(async move {
+        let task = self.tasks.spawn(async move {
             let fetched = async {
                 let elsewhere = |error: &dyn std::fmt::Display| Unfetched::Elsewhere(error.to_string());
                 let link = link.ok_or_else(|| elsewhere(&"there is nobody to ask"))?;
                 let question = Query::Value(value).encode().map_err(|error| elsewhere(&error))?;
-                let answered = link.ask(from, question.into(), FETCH_LIMIT).await.map_err(|error| elsewhere(&error))?;
+                let answered = link.ask_at_once(from, question.into(), FETCH_LIMIT).await;
+                let answered = answered.map_err(|error| elsewhere(&error))?;
                 let QueryAnswer::Bytes(Some(bytes)) =
                     QueryAnswer::decode(&answered).map_err(|error| elsewhere(&error))?
                 else {
@@ -417,11 +482,14 @@ impl State {
                 if ValueHash::of(&bytes) != value {
                     return Err(elsewhere(&"it sent something else"));
                 }
-                let written = spawn_blocking(move || store.write(value, &bytes).map(drop)).await;
+                let written = spawn_blocking(move || store.write(value, &bytes)).await;
                 written.map_err(|error| elsewhere(&error))?.map_err(Unfetched::Disk)
             };
-            Done::Fetched(value, fetched.await)
+            Done::Fetched { number, value, fetched: fetched.await }
         });
+        if let Some(before) = self.fetch.task.replace(task) {
+            before.abort();
+        }
     }
 
     fn read(&mut self, slot: Slot) {
@@ -439,6 +507,15 @@ impl State {
             Leadership::Other { leader, term } => tracing::info!(%leader, %term, "a leader is known"),
             Leadership::Own { term, .. } => tracing::info!(%term, "this peer leads"),
         }
+        if let (Leadership::Own { first: true, .. }, false) = (leadership, self.damage.is_empty()) {
+            let (folder, ballot) = (self.arguments.store.folder().display(), self.put_aside.as_ref());
+            tracing::error!(
+                %folder,
+                damaged_ballot = ballot.map(|path| tracing::field::display(path.display())),
+                "a new cluster begins, for what this peer knew of one was damaged; the values of before stay in the folder \
+                 until this peer's next start"
+            );
+        }
         if !matches!(leadership, Leadership::Own { .. })
             && let Some((_, reply)) = self.changing.take()
         {
@@ -446,49 +523,47 @@ impl State {
         }
     }
 
-    fn stranger(&mut self, peer: PeerId, cluster: ClusterId) {
-        tracing::error!(%peer, %cluster, "a peer has the value of another cluster of this name; it is not merged");
-        self.strangers.retain(|(known, _)| *known != peer);
-        if self.strangers.len() < PEERS_MAX {
-            self.strangers.push((peer, cluster));
-        }
-    }
-
     fn done(&mut self, done: Done) {
         match done {
             Done::Persisted(number, Ok(())) => {
                 self.disk_works();
+                self.written = number;
                 self.feed(Event::Persisted(number));
                 self.clean_up();
             }
             Done::Persisted(number, Err(error)) => {
                 self.disk_failed(error);
                 self.feed(Event::PersistFailed(number));
+                // It is tried again, and may yet be done: no answer says so.
+                self.forgetting = None;
             }
             Done::Stored { reply, stored: Err(error), .. } => {
                 self.disk_failed(error.clone());
                 answer(reply, Err(Refused::Disk(error)));
                 self.feed(Event::DiskFailed);
             }
-            Done::Stored { on, hash, reply, stored: Ok(()) } => {
+            Done::Stored { on, hash, reply, stored: Ok(pin) } => {
                 self.disk_works();
+                self.come.push(pin);
                 let asked = self.ask(Event::Propose { on, value: hash });
-                if asked.is_err() {
-                    self.arguments.store.unpin([hash]);
-                }
                 answer(reply, asked.map(|()| hash).map_err(Refused::from));
+                self.clean_up();
             }
-            Done::Fetched(value, Ok(())) => {
+            Done::Fetched { value, fetched: Ok(pin), .. } => {
                 self.disk_works();
+                self.come.push(pin);
                 self.feed(Event::Fetched(value));
+                self.clean_up();
             }
-            Done::Fetched(value, Err(Unfetched::Elsewhere(error))) => {
+            // Another one has taken its place meanwhile.
+            Done::Fetched { number, .. } if number != self.fetch.number => {}
+            Done::Fetched { value, fetched: Err(Unfetched::Elsewhere(error)), .. } => {
                 tracing::debug!(?value, error, "a value could not be fetched; it is tried again");
                 self.feed(Event::FetchFailed(value));
             }
-            Done::Fetched(value, Err(Unfetched::Disk(error))) => {
+            Done::Fetched { value, fetched: Err(Unfetched::Disk(error)), .. } => {
                 self.disk_failed(error);
-                self.feed(Event::FetchFailed(value));
+                self.feed(Event::FetchUnwritten(value));
             }
             Done::Read(slot, value) => self.has_read(slot, value),
             Done::Kept => {
@@ -522,6 +597,7 @@ impl State {
         self.reading = None;
         match value {
             Ok(value) => {
+                self.is_unreadable = false;
                 if let Some((change, reply)) = self.changing.take_if(|(change, _)| is_done_by(change, &slot.electors)) {
                     tracing::info!(?change, electors = ?slot.electors, "the electors have changed");
                     answer(reply, Ok(slot.electors.clone()));
@@ -532,7 +608,21 @@ impl State {
                 self.arguments.committed.send_replace(Some(Committed { slot, value }));
             }
             Err(error) => {
-                tracing::error!(error, "what is committed cannot be read; this peer goes on with what it had");
+                if !self.is_unreadable {
+                    tracing::error!(
+                        error,
+                        "what is committed cannot be read; this peer goes on with what it had, and tries again"
+                    );
+                }
+                self.is_unreadable = true;
+                self.reading = Some(slot.clone());
+                let store = Arc::clone(&self.arguments.store);
+                self.tasks.spawn(async move {
+                    tokio::time::sleep(READ_AGAIN_AFTER).await;
+                    let hash = slot.hash;
+                    let value = spawn_blocking(move || store.read(hash)).await;
+                    Done::Read(slot, value.unwrap_or_else(|error| Err(error.to_string())))
+                });
             }
         }
     }
@@ -540,13 +630,13 @@ impl State {
     /// Removes values that nobody needs any more, away from this thread.
     fn clean_up(&mut self) {
         let values = self.machine.values();
-        if values != self.kept && !self.is_cleaning {
+        if !self.is_cleaning && (values != self.kept || !self.come.is_empty()) {
             self.kept.clone_from(&values);
+            self.come.clear();
             self.is_cleaning = true;
-            let store = Arc::clone(&self.arguments.store);
-            store.unpin(values.iter().copied());
+            let (store, life) = (Arc::clone(&self.arguments.store), self.life);
             self.tasks.spawn_blocking(move || {
-                store.keep(&values);
+                store.keep(life, &values);
                 Done::Kept
             });
         }
@@ -556,6 +646,7 @@ impl State {
         let before = Arc::clone(&self.arguments.standing.borrow());
         let leadership = self.machine.leadership();
         let since = if leadership == before.leadership { before.since } else { host::now() };
+        let strangers = self.machine.strangers();
         let standing = Standing {
             leadership,
             since,
@@ -567,13 +658,26 @@ impl State {
             takes_changes: self.machine.takes_changes(),
             disk_failing: self.disk.as_deref().map(Arc::from),
             damage: Arc::clone(&self.damage),
-            strangers: if *self.strangers == *before.strangers {
+            strangers: if strangers.iter().eq(before.strangers.iter().map(|(peer, cluster)| (peer, cluster))) {
                 Arc::clone(&before.strangers)
             } else {
-                self.strangers.as_slice().into()
+                strangers.iter().map(|(peer, cluster)| (peer.clone(), *cluster)).collect()
             },
         };
         if standing != *before {
+            self.arguments.standing.send_replace(Arc::new(standing));
+        }
+    }
+}
+
+impl Drop for State {
+    /// An elector that has ended leads nobody, however it came to its end: nothing may wait for it. What it knew stays said;
+    /// the one that is started next says more.
+    fn drop(&mut self) {
+        let before = Arc::clone(&self.arguments.standing.borrow());
+        if before.leadership != Leadership::Nobody {
+            let (leadership, since) = (Leadership::Nobody, host::now());
+            let standing = Standing { leadership, since, takes_changes: false, ..(*before).clone() };
             self.arguments.standing.send_replace(Arc::new(standing));
         }
     }

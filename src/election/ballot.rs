@@ -80,10 +80,11 @@ impl Ballot {
     }
 
     /// This ballot where the file of a value that it names cannot be read, or holds something else. What is committed stays
-    /// where `committed_is_there`; a promise to have accepted is void, so none counts.
+    /// where `committed_is_there`; a promise to have accepted is void, so none counts. The term stays: it is known, nothing of
+    /// an earlier one may be taken up again, and who leads next leads a later one.
     pub fn without_value(self, committed_is_there: bool) -> Self {
         let committed = self.committed.filter(|_| committed_is_there);
-        Self { committed, ..Self::lost(self.min_timeout) }
+        Self { term: self.term, committed, ..Self::lost(self.min_timeout) }
     }
 
     /// The values whose bytes have to be on disk for this ballot to be true.
@@ -271,6 +272,11 @@ mod tests {
         assert_eq!((lost.memory, lost.accepted.as_ref()), (Memory::Lost, None));
         assert_eq!(lost.committed, samples::full().committed);
         assert_eq!(lost.min_timeout, samples::full().min_timeout);
+        assert_eq!(
+            (lost.term, &lost.vote),
+            (samples::full().term, &Vote::Open),
+            "votes wait until all others are heard"
+        );
         assert_eq!(samples::full().without_value(false).committed, None);
         assert!(Ballot::decode(&lost.encode().unwrap()).is_ok());
     }

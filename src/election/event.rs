@@ -29,6 +29,8 @@ pub enum Event {
     Fetched(ValueHash),
     /// They could not be had from the peer that was named.
     FetchFailed(ValueHash),
+    /// They were had, and could not be written here.
+    FetchUnwritten(ValueHash),
     /// The first electors of a new cluster, as the settings name them; `None` while they cannot be told yet.
     FirstElectors(Option<Electors>),
     /// A new value, to follow the committed one of revision `on`. Its bytes are on disk.
@@ -80,7 +82,7 @@ pub enum Output {
         message: ElectionMessage,
     },
     /// Get the bytes of this value from this peer, check their hash, write them, and tell [`Event::Fetched`]; or tell
-    /// [`Event::FetchFailed`] in the end. One is under way at a time.
+    /// [`Event::FetchFailed`] or [`Event::FetchUnwritten`] in the end. It takes the place of one that is under way.
     Fetch {
         /// Its hash.
         value: ValueHash,

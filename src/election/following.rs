@@ -75,6 +75,12 @@ impl Election {
             }
             Role::Following(_) | Role::Asking(_) => {}
         }
+        // What a leader of before has yet to send, it may never send.
+        let is_followed =
+            matches!(&self.role, Role::Following(Following { leader: Some(leader), .. }) if leader.id == *from);
+        if !is_followed {
+            self.fetching.take_if(|(_, source)| source != from);
+        }
         let silence = min_timeout.max(self.settings.pace.min_timeout);
         self.journal.wanted.min_timeout = silence;
         self.held_until = now.at + silence.get();

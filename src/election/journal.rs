@@ -46,7 +46,8 @@ impl Journal {
         true
     }
 
-    fn number_of_wanted(&self) -> Option<u64> {
+    /// With which ballot all that is wanted will be on disk.
+    pub(super) fn number_of_wanted(&self) -> Option<u64> {
         match &self.writing {
             Some((number, ballot)) if *ballot == self.wanted => Some(*number),
             Some((number, _)) => Some(number + 1),

@@ -2,7 +2,7 @@
 
 use crate::election::machine::{Election, Role};
 use crate::election::time::{BootTime, Now};
-use crate::model::Term;
+use crate::model::{Revision, Term};
 
 /// Permission to act: for this long nobody else can have been elected. It is asked for again before every effect, and the
 /// effect carries the term.
@@ -12,6 +12,8 @@ pub struct Authority {
     pub term: Term,
     /// Until then, on the clock that goes on while the machine sleeps.
     pub until: BootTime,
+    /// The newest that this leader has accepted. What was decided by an older one was not decided by the newest.
+    pub accepted: Revision,
 }
 
 /// What of the minimum time-out a leader uses: clocks may run apart by the rest.
@@ -27,6 +29,7 @@ impl Election {
         }
         let until =
             self.majority_answered(self.last_sent()?)?.after(self.settings.pace.min_timeout.get().mul_f64(SHARE));
-        (now.boot() < until).then_some(Authority { term: self.term(), until })
+        let accepted = self.journal.wanted.newness().revision;
+        (now.boot() < until).then_some(Authority { term: self.term(), until, accepted })
     }
 }

@@ -35,11 +35,15 @@ pub struct Election {
     pub(super) silent_until: Instant,
     /// Nobody is voted for before, because a leader was heard.
     pub(super) held_until: Instant,
-    pub(super) fetching: Option<ValueHash>,
+    /// What is being fetched, and from whom.
+    pub(super) fetching: Option<(ValueHash, PeerId)>,
     /// The last value that was fetched or made here, beside those that the ballot names.
     pub(super) fetched: Option<ValueHash>,
     /// The last fetch failed; the next is begun at the next heartbeat or deadline.
     fetch_paused: bool,
+    /// What was fetched could not be written so many times in a row: the next fetch is not begun before that moment. The
+    /// bytes may be megabytes, and a disk is full for long.
+    unwritten: Option<(u32, Instant)>,
     pub(super) stopping: bool,
     strangers: BTreeMap<PeerId, ClusterId>,
     told_leader: Leadership,
@@ -55,8 +59,11 @@ pub(super) enum Role {
     Leading(Leading),
 }
 
-/// How long until a ballot that could not be written is tried again.
+/// How long until a ballot that could not be written is tried again, and after how long a value is first fetched again for
+/// the same reason.
 const WRITE_AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// How often that time is doubled for a value: to 32 s.
+const DOUBLED_MAX: u32 = 6;
 
 impl Election {
     /// A peer at its start, with what is on its disk. Where there is no ballot, or none that can be read, that is
@@ -85,6 +92,7 @@ impl Election {
             fetching: None,
             fetched: None,
             fetch_paused: false,
+            unwritten: None,
             stopping: false,
             strangers: BTreeMap::new(),
             told_leader: Leadership::Nobody,
@@ -114,12 +122,21 @@ impl Election {
                 }
             }
             Event::Fetched(value) => {
-                self.fetching.take_if(|fetching| *fetching == value);
+                self.fetching.take_if(|(fetching, _)| *fetching == value);
+                self.unwritten = None;
                 self.fetched = Some(value);
                 self.take_up();
             }
             Event::FetchFailed(value) => {
-                self.fetch_paused |= self.fetching.take_if(|fetching| *fetching == value).is_some();
+                self.fetch_paused |= self.fetching.take_if(|(fetching, _)| *fetching == value).is_some();
+            }
+            Event::FetchUnwritten(value) => {
+                if self.fetching.take_if(|(fetching, _)| *fetching == value).is_some() {
+                    let before = self.unwritten.map_or(0, |(times, _)| times);
+                    let after = WRITE_AGAIN_AFTER * (1 << before.min(DOUBLED_MAX));
+                    self.unwritten = Some((before.saturating_add(1), now.at + after));
+                    self.fetch_paused = true;
+                }
             }
             Event::FirstElectors(named) => self.name_first(named, now, dice),
             Event::Propose { on, value } => self.propose(on, value, dice),
@@ -168,7 +185,7 @@ impl Election {
                 self.answered(from, answer, now, dice);
             }
             Word::Beat { life, number, min_timeout, proposed, committed } => {
-                self.fetch_paused = false;
+                self.fetch_paused = self.unwritten.is_some_and(|(_, until)| now.at < until);
                 let beat = super::following::Beat { life, number, proposed, committed };
                 self.beat_heard(from, term, min_timeout, beat, now, dice);
             }
@@ -210,7 +227,7 @@ impl Election {
     }
 
     fn deadline(&mut self, now: Now, dice: &mut Dice) {
-        self.fetch_paused = false;
+        self.fetch_paused = self.unwritten.is_some_and(|(_, until)| now.at < until);
         self.journal.retry_at.take_if(|at| *at <= now.at);
         if self.memory() == Memory::Lost && self.recovery.hail_at <= now.at {
             self.hail(now);
@@ -284,6 +301,11 @@ impl Election {
         self.journal.wanted.memory
     }
 
+    /// The number of the ballot with which all that is decided by now will be on disk; `None` where it is.
+    pub fn unwritten(&self) -> Option<u64> {
+        self.journal.number_of_wanted()
+    }
+
     /// What is committed, as far as this peer knows and has it on disk.
     pub fn committed(&self) -> Option<&Slot> {
         self.journal.durable().committed.as_ref()
@@ -292,7 +314,7 @@ impl Election {
     /// The values whose bytes have to stay: those that a ballot names which is on disk or on its way there, and the last one
     /// that was fetched or made.
     pub fn values(&self) -> BTreeSet<ValueHash> {
-        self.journal.values().chain(self.fetched).chain(self.fetching).collect()
+        self.journal.values().chain(self.fetched).chain(self.fetching.iter().map(|(value, _)| *value)).collect()
     }
 
     /// Whether it leads and has committed something in its term: from then on it takes changes.
@@ -303,6 +325,11 @@ impl Election {
     /// Who votes, as far as this peer knows; before a first value those that its settings name.
     pub fn electors(&self) -> Option<&Electors> {
         self.journal.wanted.electors().or(self.named.as_ref())
+    }
+
+    /// Peers of this cluster's name that have another cluster's value.
+    pub fn strangers(&self) -> &BTreeMap<PeerId, ClusterId> {
+        &self.strangers
     }
 
     /// The cluster of this peer, once a first value was accepted.
@@ -353,7 +380,7 @@ impl Election {
             return true;
         }
         if self.fetching.is_none() && !self.fetch_paused {
-            self.fetching = Some(value);
+            self.fetching = Some((value, from.clone()));
             self.outputs.push_back(Output::Fetch { value, from: from.clone() });
         }
         false

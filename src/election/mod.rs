@@ -63,6 +63,6 @@ pub use machine::Election;
 pub use outcomes::{Fingerprint, IdempotencyId, IdempotencyIdError, Outcomes, Remembered, Value, ValueError, WriteKey};
 pub use settings::{Pace, Settings};
 pub use standing::{Committed, Standing};
-pub use store::{Found, Store};
+pub use store::{Found, Life, Pin, Store};
 pub use time::{BootTime, Now};
 pub use writes::{Offered, Writes};

@@ -145,7 +145,9 @@ impl Election {
         let committed = heard_committed.chain(&known.committed).max_by_key(|slot| slot.newness()).cloned();
         let is_here = |slot: &Slot| accepted.as_ref().is_some_and(|accepted| accepted.hash == slot.hash);
         let committed = committed.filter(is_here).or_else(|| known.committed.clone());
-        let term = term.max(known.term);
+        // Nothing is accepted of a term to come, whatever was heard of terms.
+        let stamp = accepted.as_ref().map(|slot| slot.stamp).unwrap_or_default();
+        let term = term.max(known.term).max(stamp);
         let vote = if term > Term::ZERO { Vote::Forgotten } else { Vote::Open };
         let ballot = Ballot { memory: Memory::Whole, term, vote, founding, accepted, committed, min_timeout };
         self.journal.wanted = ballot;

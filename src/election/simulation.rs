@@ -68,11 +68,15 @@ impl Story {
     fn step(&mut self) {
         let peer = self.any();
         let is_up = self.world.peers[&peer].machine.is_some();
-        match self.world.dice.below(20) {
+        match self.world.dice.below(21) {
             0 | 1 if is_up => self.world.crash(&peer),
             2 if self.may_wipe() => {
                 self.wiped.insert(peer.clone());
                 self.world.wipe(&peer);
+            }
+            20 if self.may_wipe() => {
+                self.wiped.insert(peer.clone());
+                self.world.damage(&peer);
             }
             3 => {
                 let other: Vec<PeerId> = self.all.iter().filter(|id| **id != peer).cloned().collect();

@@ -3,10 +3,10 @@
 //!
 //! Every call blocks, for as long as the disk takes: none is made on a thread that keeps time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::election::ballot::{BALLOT_FILE_BYTES_MAX, Ballot};
 use crate::election::outcomes::Value;
@@ -15,6 +15,8 @@ use crate::model::limits::VALUE_BYTES_MAX;
 use crate::model::{MinTimeout, Slot, ValueHash};
 
 const BALLOT: &str = "ballot";
+/// A ballot that could not be read: the last one of them.
+const DAMAGED: &str = "ballot.damaged";
 const VALUE: &str = "value-";
 /// Values that are kept in memory: the accepted one, the committed one, and one on its way.
 const CACHED_MAX: usize = 3;
@@ -25,8 +27,29 @@ pub struct Store {
     folder: PathBuf,
     ballot: DurableFile,
     cached: Mutex<Vec<(ValueHash, Arc<Value>)>>,
-    /// Values that were written and that no ballot names yet: [`Store::keep`] leaves them alone.
-    pinned: Mutex<BTreeSet<ValueHash>>,
+    /// Who may change the ballot and remove values. It is held while that is done.
+    owner: Mutex<Owner>,
+    /// Values that were written and that no ballot names yet: [`Store::keep`] leaves them alone. It is held while the file of
+    /// a value is written or removed, and taken before `owner`.
+    pins: Mutex<BTreeMap<ValueHash, Weak<()>>>,
+}
+
+#[derive(Debug, Default)]
+struct Owner {
+    life: Life,
+    /// Values that were there when it began and found damage: they may be all that is left of a cluster.
+    spared: BTreeSet<ValueHash>,
+}
+
+/// One life of an elector, from when it looked at its files until the next one does. A write that was begun cannot be called
+/// back: of an elector that was killed it may be late, and must not take the place of what its successor has promised.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Life(u64);
+
+/// Keeps a value on disk that no ballot names yet, for as long as any copy of it is there. To drop it costs nothing.
+#[derive(Clone, Debug)]
+pub struct Pin {
+    _alive: Arc<()>,
 }
 
 /// What was found at a start.
@@ -36,13 +59,15 @@ pub struct Found {
     pub ballot: Ballot,
     /// What cannot be read, for people; empty where all is well, and where there is nothing yet.
     pub damage: Vec<String>,
+    /// Where a ballot is that could not be read, if there is no other.
+    pub put_aside: Option<PathBuf>,
 }
 
 impl Store {
     /// The files in this folder.
     pub fn new(folder: PathBuf) -> Self {
         let ballot = DurableFile::new(&folder, BALLOT, BALLOT_FILE_BYTES_MAX);
-        Self { folder, ballot, cached: Mutex::default(), pinned: Mutex::default() }
+        Self { folder, ballot, cached: Mutex::default(), owner: Mutex::default(), pins: Mutex::default() }
     }
 
     /// Where they are.
@@ -50,21 +75,38 @@ impl Store {
         &self.folder
     }
 
+    /// Begins a life: what is there, from here on changed by nobody else. Waits for a write that is under way.
+    ///
+    /// A ballot that cannot be read is put aside, and where anything is damaged no value is removed that is there now: an
+    /// elector alone begins a new cluster then, and of the one before these bytes are all that is left.
+    pub fn begin(&self) -> (Life, Found) {
+        let mut owner = lock(&self.owner);
+        owner.life.0 += 1;
+        let mut found = self.load();
+        let aside = self.folder.join(DAMAGED);
+        if self.read_ballot().is_err()
+            && let Err(error) = fs::rename(self.ballot.path(), &aside)
+        {
+            found.damage.push(format!("{}: cannot be put aside: {error}", self.ballot.path().display()));
+        }
+        // It may have been put aside by an elector that ended before it had written another.
+        found.put_aside = (!self.ballot.path().exists() && aside.exists()).then_some(aside);
+        if let (true, Some(aside)) = (found.damage.is_empty(), &found.put_aside) {
+            found.damage.push(format!("{}: it was put aside, and none was written since", aside.display()));
+        }
+        owner.spared =
+            if found.damage.is_empty() { BTreeSet::new() } else { self.values().map(|(hash, _)| hash).collect() };
+        (owner.life, found)
+    }
+
     /// What is there. Whatever cannot be read counts as forgotten, never as not promised.
     pub fn load(&self) -> Found {
-        let lost = || Ballot::lost(MinTimeout::default());
         let mut damage = Vec::new();
-        let ballot = match self.ballot.read() {
-            Ok(None) => lost(),
-            Ok(Some(bytes)) => Ballot::decode(&bytes).unwrap_or_else(|error| {
-                damage.push(format!("{}: {error}", self.ballot.path().display()));
-                lost()
-            }),
-            Err(error) => {
-                damage.push(error.to_string());
-                lost()
-            }
-        };
+        let ballot = self.read_ballot().unwrap_or_else(|error| {
+            damage.push(error);
+            None
+        });
+        let ballot = ballot.unwrap_or_else(|| Ballot::lost(MinTimeout::default()));
         let missing: BTreeSet<ValueHash> = ballot
             .values()
             .collect::<BTreeSet<_>>()
@@ -78,35 +120,50 @@ impl Store {
             })
             .collect();
         if missing.is_empty() {
-            return Found { ballot, damage };
+            return Found { ballot, damage, put_aside: None };
         }
         let is_there = |slot: &Slot| !missing.contains(&slot.hash);
         let committed_is_there = ballot.committed.as_ref().is_some_and(is_there);
-        Found { ballot: ballot.without_value(committed_is_there), damage }
+        Found { ballot: ballot.without_value(committed_is_there), damage, put_aside: None }
     }
 
-    /// Writes the ballot. It is on disk when this returns.
-    pub fn write_ballot(&self, ballot: &Ballot) -> Result<(), String> {
+    fn read_ballot(&self) -> Result<Option<Ballot>, String> {
+        let Some(bytes) = self.ballot.read().map_err(|error| error.to_string())? else { return Ok(None) };
+        let ballot = Ballot::decode(&bytes);
+        ballot.map(Some).map_err(|error| format!("{}: {error}", self.ballot.path().display()))
+    }
+
+    /// Writes the ballot. It is on disk when this returns. One of a life that is over is not written.
+    pub fn write_ballot(&self, life: Life, ballot: &Ballot) -> Result<(), String> {
         let bytes = ballot.encode().map_err(|error| error.to_string())?;
+        // Held until it is there.
+        let owner = lock(&self.owner);
+        if owner.life != life {
+            return Err("an elector that was started later has this ballot".to_owned());
+        }
         self.ballot.replace(&bytes).map_err(|error| error.to_string())
     }
 
-    /// Writes the bytes of a value. They are on disk when this returns, and stay until [`Store::unpin`].
-    pub fn write(&self, hash: ValueHash, bytes: &[u8]) -> Result<Arc<Value>, String> {
+    /// Writes the bytes of a value. They are on disk when this returns, and stay while the pin is held.
+    pub fn write(&self, hash: ValueHash, bytes: &[u8]) -> Result<Pin, String> {
         let value = Arc::new(Value::decode(bytes, hash).map_err(|error| error.to_string())?);
-        self.pinned().insert(hash);
+        let mut pins = lock(&self.pins);
         let file = self.file(hash);
         let is_there = matches!(file.read(), Ok(Some(known)) if known == bytes);
         if !is_there {
             file.replace(bytes).map_err(|error| error.to_string())?;
         }
+        let known = pins.get(&hash).and_then(Weak::upgrade);
+        let alive = known.unwrap_or_default();
+        pins.insert(hash, Arc::downgrade(&alive));
+        drop(pins);
         self.cache(hash, &value);
-        Ok(value)
+        Ok(Pin { _alive: alive })
     }
 
     /// A value that is on disk; why it cannot be read, where it cannot.
     pub fn read(&self, hash: ValueHash) -> Result<Arc<Value>, String> {
-        let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        let cached = lock(&self.cached);
         if let Some((_, value)) = cached.iter().find(|(known, _)| *known == hash) {
             return Ok(Arc::clone(value));
         }
@@ -125,29 +182,30 @@ impl Store {
         self.file(hash).read()
     }
 
-    /// These values are named by whoever calls [`Store::keep`] from now on, or not wanted.
-    pub fn unpin(&self, values: impl IntoIterator<Item = ValueHash>) {
-        let mut pinned = self.pinned();
-        for value in values {
-            pinned.remove(&value);
-        }
-    }
-
-    /// Removes every value but these and those that were just written. One that cannot be removed is tried again the next time.
-    pub fn keep(&self, values: &BTreeSet<ValueHash>) {
-        self.cached.lock().unwrap_or_else(PoisonError::into_inner).retain(|(hash, _)| values.contains(hash));
-        let Ok(entries) = fs::read_dir(&self.folder) else { return };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let Some(hash) = name.to_str().and_then(|name| name.strip_prefix(VALUE)) else { continue };
-            if hash.parse().is_ok_and(|hash| !values.contains(&hash) && !self.pinned().contains(&hash)) {
-                let _ = fs::remove_file(entry.path());
+    /// Removes every value but these and those that are pinned. One that cannot be removed is tried again the next time. In a
+    /// life that is over nothing is removed.
+    pub fn keep(&self, life: Life, values: &BTreeSet<ValueHash>) {
+        lock(&self.cached).retain(|(hash, _)| values.contains(hash));
+        for (hash, path) in self.values().filter(|(hash, _)| !values.contains(hash)) {
+            let mut pins = lock(&self.pins);
+            pins.retain(|_, pin| pin.strong_count() > 0);
+            let owner = lock(&self.owner);
+            if owner.life != life {
+                return;
+            }
+            if !pins.contains_key(&hash) && !owner.spared.contains(&hash) {
+                let _ = fs::remove_file(path);
             }
         }
     }
 
-    fn pinned(&self) -> MutexGuard<'_, BTreeSet<ValueHash>> {
-        self.pinned.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The values that have a file.
+    fn values(&self) -> impl Iterator<Item = (ValueHash, PathBuf)> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        entries.filter_map(|entry| {
+            let hash = entry.file_name().to_str()?.strip_prefix(VALUE)?.parse().ok()?;
+            Some((hash, entry.path()))
+        })
     }
 
     fn file(&self, hash: ValueHash) -> DurableFile {
@@ -155,7 +213,7 @@ impl Store {
     }
 
     fn cache(&self, hash: ValueHash, value: &Arc<Value>) {
-        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cached = lock(&self.cached);
         cached.retain(|(known, _)| *known != hash);
         if cached.len() == CACHED_MAX {
             cached.remove(0);
@@ -164,10 +222,15 @@ impl Store {
     }
 }
 
+/// What is behind these locks is whole between two statements, so a panic of another thread leaves it whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::election::ballot::samples;
+    use crate::election::ballot::{Vote, samples};
     use crate::wire::Memory;
 
     fn value(body: &[u8]) -> (ValueHash, Vec<u8>) {
@@ -185,7 +248,8 @@ mod tests {
             store.write(hash, &bytes).unwrap();
             slot.as_mut().unwrap().hash = hash;
         }
-        store.write_ballot(&ballot).unwrap();
+        let (life, _) = store.begin();
+        store.write_ballot(life, &ballot).unwrap();
         (folder, ballot)
     }
 
@@ -237,7 +301,7 @@ mod tests {
             }
             let found = load(folder.path());
             assert_eq!((found.ballot.memory, found.ballot.accepted), (Memory::Lost, None));
-            assert_eq!(found.ballot.committed, ballot.committed);
+            assert_eq!((found.ballot.committed, found.ballot.term), (ballot.committed.clone(), ballot.term));
             assert_eq!(found.damage.len(), 1);
         }
     }
@@ -249,12 +313,17 @@ mod tests {
         let store = Store::new(folder.path().to_path_buf());
         let committed = ballot.committed.unwrap().hash;
         let (fresh, bytes) = value(b"fresh");
-        store.write(fresh, &bytes).unwrap();
-        store.keep(&[committed].into());
+        let (life, _) = store.begin();
+        let pin = store.write(fresh, &bytes).unwrap();
+        let again = store.write(fresh, &bytes).unwrap();
+        store.keep(life, &[committed].into());
         assert!(store.read(committed).is_ok());
         assert!(store.read(fresh).is_ok(), "nobody names it yet");
-        store.unpin([fresh]);
-        store.keep(&[committed].into());
+        drop(pin);
+        store.keep(life, &[committed].into());
+        assert!(store.bytes(fresh).unwrap().is_some(), "it was written twice");
+        drop(again);
+        store.keep(life, &[committed].into());
         let error = store.read(ballot.accepted.unwrap().hash).unwrap_err();
         assert!(error.contains("it is not there"), "{error}");
         let mut names: Vec<String> = fs::read_dir(folder.path())
@@ -263,6 +332,48 @@ mod tests {
             .collect();
         names.sort();
         assert_eq!(names, [BALLOT.to_owned(), format!("{VALUE}{committed}"), "value-of-mine".to_owned()]);
+    }
+
+    #[test]
+    fn what_an_elector_began_before_it_was_killed_changes_nothing_for_its_successor() {
+        let (folder, ballot) = filled();
+        let store = Store::new(folder.path().to_path_buf());
+        let (before, _) = store.begin();
+        let (now, _) = store.begin();
+        let voted = Ballot { term: ballot.term.next().unwrap(), ..ballot.clone() };
+        store.write_ballot(now, &voted).unwrap();
+        let late = Ballot { vote: Vote::Open, ..voted.clone() };
+        assert!(store.write_ballot(before, &late).unwrap_err().contains("started later"));
+        store.keep(before, &BTreeSet::new());
+        let found = load(folder.path());
+        assert_eq!((found.ballot, found.damage), (voted, Vec::new()), "its vote and its values are there");
+    }
+
+    #[test]
+    fn what_a_damaged_ballot_spoke_of_stays_until_an_elector_starts_without_damage() {
+        let (folder, ballot) = filled();
+        let path = folder.path().join(BALLOT);
+        fs::write(&path, b"bent").unwrap();
+        let aside = folder.path().join(DAMAGED);
+        for start in ["the first", "one after a kill"] {
+            let store = Store::new(folder.path().to_path_buf());
+            let (life, found) = store.begin();
+            assert_eq!(found.put_aside.as_ref(), Some(&aside), "{start}");
+            let (fresh, bytes) = value(b"fresh");
+            drop(store.write(fresh, &bytes).unwrap());
+            store.keep(life, &BTreeSet::new());
+            assert_eq!(store.bytes(fresh).unwrap(), None, "what came later is removed");
+            assert!(ballot.values().all(|value| store.read(value).is_ok()), "{start}");
+            assert_eq!(fs::read(&aside).unwrap(), b"bent");
+        }
+        let store = Store::new(folder.path().to_path_buf());
+        let (life, _) = store.begin();
+        store.write_ballot(life, &Ballot::lost(MinTimeout::default())).unwrap();
+        let (life, found) = store.begin();
+        assert_eq!((found.put_aside, found.damage), (None, Vec::new()));
+        store.keep(life, &BTreeSet::new());
+        assert!(ballot.values().all(|value| store.bytes(value).unwrap().is_none()));
+        assert!(aside.exists());
     }
 
     #[test]

@@ -63,6 +63,27 @@ fn sole_leader() -> Alone {
 }
 
 #[test]
+fn an_elector_alone_whose_newest_value_is_damaged_goes_on_with_the_committed_one_in_a_later_term() {
+    let own: PeerId = "a".parse().unwrap();
+    let mut ballot = samples::full();
+    for slot in [&mut ballot.accepted, &mut ballot.committed].into_iter().flatten() {
+        slot.electors = Electors::alone(own.clone());
+    }
+    let (term, committed) = (ballot.term, ballot.committed.clone());
+    for forgotten in [term, Term::ZERO] {
+        let damaged = Ballot { term: forgotten, ..ballot.clone().without_value(true) };
+        let mut alone = Alone::new("a", damaged);
+        alone.settled(0, Event::FirstElectors(Some(Electors::alone(own.clone()))));
+        assert_eq!(alone.machine.journal.durable().accepted, committed);
+        assert!(alone.machine.term() >= forgotten.max(committed.as_ref().unwrap().stamp));
+        alone.settled(1_000, Event::DeadlineReached);
+        alone.settled(1_000, Event::DeadlineReached);
+        assert!(alone.leads() && alone.machine.term() > forgotten);
+        assert_eq!(alone.machine.committed().map(|slot| slot.revision), committed.as_ref().map(|slot| slot.revision));
+    }
+}
+
+#[test]
 fn a_leader_whose_disk_fails_leads_no_more_and_its_ballot_is_written_again() {
     let mut alone = sole_leader();
     let on = alone.machine.committed().unwrap().revision;
@@ -79,6 +100,20 @@ fn a_leader_whose_disk_fails_leads_no_more_and_its_ballot_is_written_again() {
     alone.settled(700, Event::DeadlineReached);
     assert!(alone.leads());
     assert_eq!(alone.machine.committed().map(|slot| slot.hash), Some(ValueHash::of(b"second")));
+}
+
+#[test]
+fn a_leader_that_may_act_says_which_value_is_the_newest_that_it_accepted() {
+    let mut alone = sole_leader();
+    let accepted = |alone: &Alone| alone.machine.authority(alone.now).unwrap().accepted;
+    let first = alone.machine.committed().unwrap().revision;
+    assert_eq!(accepted(&alone), first);
+    let wanted = alone.after(0, Event::Propose { on: first, value: ValueHash::of(b"second") });
+    let [Output::Persist { number, .. }] = wanted.as_slice() else { panic!("{wanted:?}") };
+    assert_eq!(alone.machine.committed().unwrap().revision, first);
+    assert_eq!(accepted(&alone), first.next().unwrap(), "it is accepted and not committed");
+    alone.settled(0, Event::Persisted(*number));
+    assert_eq!(Some(accepted(&alone)), alone.machine.committed().map(|slot| slot.revision));
 }
 
 #[test]
@@ -104,21 +139,61 @@ fn nothing_is_proposed_on_what_has_changed_or_beside_what_is_undecided() {
     assert!(declined(alone.after(0, Event::Propose { on, value: ValueHash::of(b"third") })));
 }
 
+/// The slot that follows what [`samples::full`] has accepted, under the term of a leader.
+fn next_of_sample(term: Term) -> Slot {
+    let known = samples::full().accepted.unwrap();
+    Slot { stamp: term, revision: known.revision.next().unwrap(), hash: ValueHash::of(b"new"), ..known }
+}
+
+/// A heartbeat that proposes it.
+fn beat(from: &str, term: Term, number: u64) -> Event {
+    let slot = next_of_sample(term);
+    let (cluster, min_timeout) = (Some(slot.cluster), samples::full().min_timeout);
+    let word = Word::Beat { life: 1, number, min_timeout, proposed: Some(slot), committed: None };
+    Event::Received { from: from.parse().unwrap(), message: ElectionMessage { cluster, electors: None, term, word } }
+}
+
+fn fetches(outputs: &[Output]) -> usize {
+    outputs.iter().filter(|output| matches!(output, Output::Fetch { .. })).count()
+}
+
+#[test]
+fn a_value_that_cannot_be_written_is_fetched_ever_more_rarely_until_it_can() {
+    let ballot = samples::full();
+    let (term, value) = (ballot.term, ValueHash::of(b"new"));
+    let mut follower = Alone::new("a", ballot);
+    let mut at = Vec::new();
+    for number in 1..=6_000 {
+        if fetches(&follower.settled(20, beat("b", term, number))) > 0 {
+            at.push(number * 20);
+            follower.settled(0, Event::FetchUnwritten(value));
+        }
+    }
+    let pauses: Vec<u64> = at.windows(2).map(|two| two[1] - two[0]).collect();
+    assert_eq!(pauses, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 32_000]);
+    follower.settled(32_000, beat("b", term, 6_001));
+    follower.settled(0, Event::Fetched(value));
+    assert_eq!(follower.machine.journal.durable().accepted, Some(next_of_sample(term)));
+}
+
+#[test]
+fn a_new_leader_is_asked_at_once_for_what_the_one_before_has_not_sent() {
+    let ballot = samples::full();
+    let (term, later) = (ballot.term, ballot.term.next().unwrap());
+    let mut follower = Alone::new("a", ballot);
+    assert_eq!(fetches(&follower.settled(0, beat("b", term, 1))), 1);
+    let outputs = follower.settled(100, beat("c", later, 1));
+    let from = |output: &Output| matches!(output, Output::Fetch { from, .. } if from.as_str() == "c");
+    assert!(outputs.iter().any(from), "{outputs:?}");
+    assert_eq!(fetches(&follower.settled(100, beat("c", later, 2))), 0, "one is under way");
+}
+
 #[test]
 fn bytes_that_cannot_be_had_are_asked_for_again_at_the_next_heartbeat_and_not_before() {
     let ballot = samples::full();
-    let mut follower = Alone::new("a", ballot.clone());
-    let known = ballot.accepted.unwrap();
-    let value = ValueHash::of(b"new");
-    let revision = known.revision.next().unwrap();
-    let slot = Slot { stamp: ballot.term, revision, hash: value, ..known.clone() };
-    let beat = |number| {
-        let min_timeout = ballot.min_timeout;
-        let word = Word::Beat { life: 1, number, min_timeout, proposed: Some(slot.clone()), committed: None };
-        let message = ElectionMessage { cluster: Some(known.cluster), electors: None, term: ballot.term, word };
-        Event::Received { from: "b".parse().unwrap(), message }
-    };
-    let fetches = |outputs: &[Output]| outputs.iter().filter(|output| matches!(output, Output::Fetch { .. })).count();
+    let (value, slot) = (ValueHash::of(b"new"), next_of_sample(ballot.term));
+    let beat = |number| beat("b", samples::full().term, number);
+    let mut follower = Alone::new("a", ballot);
     assert_eq!(fetches(&follower.settled(0, beat(1))), 1);
     assert_eq!(fetches(&follower.settled(100, beat(2))), 0, "one is under way");
     assert_eq!(fetches(&follower.settled(10, Event::FetchFailed(value))), 0);
@@ -142,5 +217,7 @@ fn a_peer_of_another_cluster_is_told_of_once_and_not_listened_to() {
     let stranger = Output::Stranger { peer: "x".parse().unwrap(), cluster: ClusterId([9; 16]) };
     assert_eq!(peer.settled(0, hail([9; 16])), [stranger]);
     assert_eq!(peer.settled(0, hail([9; 16])), []);
+    assert_eq!(peer.machine.strangers().len(), 1);
     assert!(matches!(peer.settled(0, hail([3; 16])).as_slice(), [Output::Send { .. }]));
+    assert_eq!(peer.machine.strangers().len(), 0, "it has joined");
 }

@@ -28,6 +28,7 @@ fn perform(world: &mut World, line: &str) {
         ["start", ref peers @ ..] => ids(peers).iter().for_each(|peer| world.begin(peer)),
         ["crash", ref peers @ ..] => ids(peers).iter().for_each(|peer| world.crash(peer)),
         ["wipe", ref peers @ ..] => ids(peers).iter().for_each(|peer| world.wipe(peer)),
+        ["damage", ref peers @ ..] => ids(peers).iter().for_each(|peer| world.damage(peer)),
         ["stop", peer] => {
             world.do_to(&id(peer), Event::Stop);
             world.run(Duration::from_millis(5));

@@ -51,6 +51,8 @@ pub(super) struct Peer {
     /// The file of its ballot, and the values that it has.
     file: Option<Vec<u8>>,
     values: BTreeSet<ValueHash>,
+    /// A value was lost, and the ballot was not.
+    is_damaged: bool,
     pub(super) machine: Option<Election>,
     life: u64,
     /// How fast its clock runs.
@@ -93,6 +95,7 @@ impl World {
             named,
             file: None,
             values: BTreeSet::new(),
+            is_damaged: false,
             machine: None,
             life: 0,
             rate: 1.0,
@@ -106,14 +109,16 @@ impl World {
         let pace = Pace::of(Preset::Lan);
         let state = self.peers.get_mut(peer).unwrap();
         assert!(state.machine.is_none(), "{peer} runs already");
-        let ballot = match &state.file {
+        let mut ballot = match &state.file {
             Some(file) => Ballot::decode(file).unwrap(),
             None => Ballot::lost(MinTimeout::default()),
         };
-        assert!(
-            ballot.values().all(|value| state.values.contains(&value)),
-            "the bytes of a value come before its ballot"
-        );
+        let is_there = |value| state.values.contains(&value);
+        if !ballot.values().all(is_there) {
+            assert!(state.is_damaged, "the bytes of a value come before its ballot");
+            let committed_is_there = ballot.committed.as_ref().is_some_and(|slot| is_there(slot.hash));
+            ballot = ballot.without_value(committed_is_there);
+        }
         state.life += 1;
         let settings = Settings { own: peer.clone(), pace };
         state.machine = Some(Election::new(settings, ballot, now, &mut self.dice));
@@ -128,6 +133,17 @@ impl World {
         self.peers.get_mut(peer).unwrap().machine = None;
         for other in self.running() {
             self.do_to(&other, Event::Unlinked(peer.clone()));
+        }
+    }
+
+    /// The file of the value that it accepted last is damaged.
+    pub(super) fn damage(&mut self, peer: &PeerId) {
+        self.crash(peer);
+        let state = self.peers.get_mut(peer).unwrap();
+        let ballot = state.file.as_ref().map(|file| Ballot::decode(file).unwrap());
+        if let Some(slot) = ballot.and_then(|ballot| ballot.accepted) {
+            state.values.remove(&slot.hash);
+            state.is_damaged = true;
         }
     }
 
@@ -412,9 +428,11 @@ impl World {
 fn check_disk(peer: &PeerId, old: Option<&[u8]>, new: &[u8]) {
     let Some(old) = old.map(|old| Ballot::decode(old).unwrap()) else { return };
     let new = Ballot::decode(new).unwrap();
+    assert!(new.term >= old.term, "{peer}: its term went back");
     if new.memory == Memory::Lost || old.memory == Memory::Lost {
         return;
     }
-    assert!(new.term >= old.term, "{peer}: its term went back");
-    assert!(new.term > old.term || old.vote == Vote::Open || old.vote == new.vote, "{peer}: its vote changed");
+    // Whoever lost a value remembers that it may have voted, and votes for nobody.
+    let is_kept = old.vote == Vote::Open || old.vote == new.vote || new.vote == Vote::Forgotten;
+    assert!(new.term > old.term || is_kept, "{peer}: its vote changed");
 }

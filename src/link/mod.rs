@@ -57,8 +57,15 @@ pub trait Link: Send + Sync + Debug {
     /// Nothing is sent on [`Channel::Query`] this way, and what is tried is dropped; use [`Link::ask`].
     fn send(&self, to: To, channel: Channel, bytes: Bytes);
 
-    /// Asks a peer with a link, and waits for its answer.
+    /// Asks a peer with a link, and waits for its answer, which may itself have to wait for something there. A few such
+    /// questions to one peer are under way at a time; the next waits for its turn within its limit.
     fn ask(&self, to: PeerId, question: Bytes, limit: Duration) -> Waiting<'_, Result<Bytes, AskError>>;
+
+    /// The same for a question that is answered at once, out of what the other peer has: it never waits for those that wait.
+    /// What a majority needs to commit a write is asked for like this, while writes wait for that.
+    fn ask_at_once(&self, to: PeerId, question: Bytes, limit: Duration) -> Waiting<'_, Result<Bytes, AskError>> {
+        self.ask(to, question, limit)
+    }
 
     /// All links as they are now, with what was counted and who was refused.
     fn known(&self) -> Links;

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::{AskError, Channel, Events, Inboxes, Link, LinkEvent, LinkState, To};
 use crate::host;
 use crate::model::PeerId;
+use crate::model::limits::{PATIENT_QUESTIONS_PER_PEER_MAX, QUESTIONS_PER_PEER_MAX};
 use crate::wire::Refusal;
 
 /// More than anything here takes; only a failure takes it.
@@ -267,6 +269,48 @@ pub(super) async fn a_question_is_answered_or_the_asker_learns_why_not(stage: &i
     assert_eq!(nobody, Err(AskError::NotLinked));
 }
 
+pub(super) async fn a_question_that_is_answered_at_once_does_not_wait_for_those_that_wait(stage: &impl Stage) {
+    let (ams, mut waw) = pair(stage).await;
+    let mut waiting = JoinSet::new();
+    for _ in 0..2 * QUESTIONS_PER_PEER_MAX {
+        let (link, to) = (Arc::clone(&ams.link), waw.id.clone());
+        waiting.spawn(async move { link.ask(to, Bytes::from_static(b"once all agree"), PATIENCE).await });
+    }
+    let mut unanswered = Vec::new();
+    while unanswered.len() < PATIENT_QUESTIONS_PER_PEER_MAX {
+        unanswered.push(waw.inboxes.query.recv().await.unwrap());
+    }
+    let asked = ams.link.ask_at_once(waw.id.clone(), Bytes::from_static(b"what all agree on"), PATIENCE);
+    let (answered, ()) = tokio::join!(asked, async {
+        loop {
+            let question = waw.inboxes.query.recv().await.unwrap();
+            if question.bytes == "what all agree on" {
+                return question.answer.send(Bytes::from_static(b"this"));
+            }
+            unanswered.push(question);
+        }
+    });
+    assert_eq!(answered, Ok(Bytes::from_static(b"this")));
+    // Those that wait have their turn, one after the other.
+    let answers = async {
+        for question in unanswered.drain(..) {
+            question.answer.send(Bytes::from_static(b"done"));
+        }
+        while let Some(question) = waw.inboxes.query.recv().await {
+            question.answer.send(Bytes::from_static(b"done"));
+        }
+    };
+    let all = async {
+        while let Some(answered) = waiting.join_next().await {
+            assert_eq!(answered.unwrap(), Ok(Bytes::from_static(b"done")));
+        }
+    };
+    tokio::select! {
+        () = all => {}
+        () = answers => panic!("the link ended"),
+    }
+}
+
 pub(super) async fn a_question_ends_with_its_link(stage: &impl Stage) {
     let (ams, waw) = pair(stage).await;
     let asked = ams.link.ask(waw.id.clone(), Bytes::from_static(b"how"), PATIENCE);
@@ -364,6 +408,7 @@ macro_rules! tests_of {
             a_second_peer_of_one_id_is_refused_and_told_while_the_first_lives
             a_message_for_a_peer_that_was_never_met_is_dropped_and_counted
             a_question_is_answered_or_the_asker_learns_why_not
+            a_question_that_is_answered_at_once_does_not_wait_for_those_that_wait
             a_question_ends_with_its_link
             two_peers_that_dial_each_other_at_once_end_with_one_link
             a_peer_among_its_own_seeds_is_no_fault

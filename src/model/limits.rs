@@ -125,6 +125,9 @@ pub const VALUE_BYTES_MAX: usize = VALUE_BODY_BYTES_MAX + OUTCOMES_MAX * (IDEMPO
 pub const IDEMPOTENCY_ID_BYTES_MAX: usize = 128;
 /// Questions of other peers that are answered at the same time.
 pub const QUESTIONS_AT_ONCE_MAX: usize = 64;
+/// Writes and changes of electors of other peers that wait here for a majority. They do not count as questions that are
+/// answered: what a majority needs may be asked for.
+pub const WRITES_OF_OTHERS_MAX: usize = 64;
 /// Bytes of the name of who asked for a write.
 pub const AUTHOR_BYTES_MAX: usize = 64;
 /// Revisions whose change is remembered, each with what users wanted then.
@@ -149,7 +152,11 @@ pub const HANDSHAKES_MAX: usize = 256;
 pub const STREAMS_PER_PEER_MAX: u32 = 64;
 /// Questions between two peers under way at the same time, in each direction.
 pub const QUESTIONS_PER_PEER_MAX: usize = 14;
+/// Those of them whose answers may have to wait for something: the rest of the places is for questions that are answered at
+/// once.
+pub const PATIENT_QUESTIONS_PER_PEER_MAX: usize = 8;
 
+const _: () = assert!(PATIENT_QUESTIONS_PER_PEER_MAX < QUESTIONS_PER_PEER_MAX, "none waits for one that waits");
 const _: () = assert!(TARGET_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(HEAD_BYTES_MAX <= RELAY_BUFFER_BYTES, "a head fits one relay buffer");
 const _: () = assert!(HEARD_PAGES_MAX * OBSERVATIONS_PER_PAGE_MAX >= NODES_MAX, "a peer can tell of every node");

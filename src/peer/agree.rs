@@ -18,7 +18,7 @@ use crate::election::{self, Committed, ElectionActor, Founders, Reach, Request, 
 use crate::gossip::{Input, PeerRow, Seed};
 use crate::host::{self, DataFolder, Dice, Names};
 use crate::link::{Link, Question, Received};
-use crate::model::limits::{QUESTIONS_AT_ONCE_MAX, WRITES_WAITING_MAX};
+use crate::model::limits::{QUESTIONS_AT_ONCE_MAX, WRITES_OF_OTHERS_MAX, WRITES_WAITING_MAX};
 use crate::model::{Catalog, Electors, PeerId, Preset};
 use crate::view::ViewCell;
 use crate::wire::{Query, QueryAnswer};
@@ -273,32 +273,40 @@ fn serves_by_child(applied: watch::Receiver<Arc<Applied>>, gossip: mpsc::Sender<
     })
 }
 
-/// Answers what other peers ask, a bounded number at once; one more is told at once that it is not taken.
+/// Answers what other peers ask, a bounded number at once; one more is told at once that it is not taken. Writes wait for a
+/// majority, which may have to ask here for what it shall accept; so they are counted apart.
 fn questions_child(questions: mpsc::Receiver<Question>, handle: CatalogHandle, view: ViewCell) -> ChildSpec {
     let questions = Arc::new(Mutex::new(questions));
     ChildSpec::task("questions", move || {
         let (questions, handle, view) = (Arc::clone(&questions), handle.clone(), view.clone());
         async move {
             let mut questions = questions.lock().await;
-            let mut answering = JoinSet::new();
+            let (mut answering, mut writing) = (JoinSet::new(), JoinSet::new());
             while let Some(Question { from, bytes, answer }) = questions.recv().await {
                 while answering.try_join_next().is_some() {}
-                if answering.len() >= QUESTIONS_AT_ONCE_MAX {
-                    continue;
-                }
-                match Query::decode(&bytes) {
-                    Ok(Query::Drain(node)) => {
+                while writing.try_join_next().is_some() {}
+                let query = match Query::decode(&bytes) {
+                    Ok(query) => query,
+                    Err(error) => {
+                        tracing::debug!(peer = %from, %error, "a question cannot be read");
+                        continue;
+                    }
+                };
+                let (others, others_max) = match &query {
+                    Query::Drain(node) => {
                         let view = view.load();
-                        let left = view.node(&node).and_then(|(_, node)| node.drain_left());
+                        let left = view.node(node).and_then(|(_, node)| node.drain_left());
                         if let Ok(bytes) = QueryAnswer::Drain(left).encode() {
                             answer.send(bytes.into());
                         }
+                        continue;
                     }
-                    Ok(query) => {
-                        let handle = handle.clone();
-                        answering.spawn(async move { handle.answer(query, answer).await });
-                    }
-                    Err(error) => tracing::debug!(peer = %from, %error, "a question cannot be read"),
+                    Query::Write(_) | Query::Electors(_) => (&mut writing, WRITES_OF_OTHERS_MAX),
+                    Query::Value(_) | Query::Desired(_) => (&mut answering, QUESTIONS_AT_ONCE_MAX),
+                };
+                if others.len() < others_max {
+                    let handle = handle.clone();
+                    others.spawn(async move { handle.answer(query, answer).await });
                 }
             }
         }
@@ -369,5 +377,76 @@ impl Agreed {
     /// How this peer's elector stands.
     pub fn standing(&self) -> Arc<Standing> {
         self.catalog.standing()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::super::supervise::{Board, Supervisor};
+    use super::*;
+    use crate::link::memory::Network;
+    use crate::link::{AskError, Channel, Identity, LinkEvent, Timing, To};
+    use crate::model::{Member, Members, RegionName, ValueHash};
+
+    /// A peer whose catalog takes no write, with others' questions on a link.
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_at_which_many_writes_wait_still_sends_the_value_that_they_wait_for() {
+        let network = Network::new(7);
+        let start = |id: &str| {
+            let identity = Identity {
+                cluster: "prod".parse().unwrap(),
+                id: id.parse().unwrap(),
+                region: "eu-west".parse().unwrap(),
+                incarnation: 1,
+            };
+            network.start(&identity, Timing::LAN, None)
+        };
+        let ((asker, _asker_inboxes), (leader, inboxes)) = (start("ams"), start("waw"));
+        let asker = Arc::new(asker);
+        let to: PeerId = "waw".parse().unwrap();
+        let mut events = asker.events();
+        asker.send(To::Address(leader.address()), Channel::Gossip, Bytes::from_static(b"greeting"));
+        while !matches!(events.next().await, LinkEvent::Up { .. }) {}
+
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::new(folder.path().to_path_buf()));
+        let bytes = election::Value { body: b"the value".to_vec(), ..Default::default() }.encode().unwrap();
+        let hash = ValueHash::of(&bytes);
+        store.write(hash, &bytes).unwrap();
+        let source = Source::File { desired: Arc::default() };
+        let applied = Applied { source, catalog: Arc::default(), warnings: Arc::default(), behind: None };
+        // Nobody takes the writes, so each waits as long as it may.
+        let (asked, _untaken) = mpsc::channel(1);
+        let ((_standing, standing), _) = election::Arguments::channels();
+        let handle = CatalogHandle::new(Parts {
+            own: to.clone(),
+            link: None,
+            standing,
+            applied: watch::channel(Arc::new(applied)).1,
+            asked,
+            elector: mpsc::channel(1).0,
+            store,
+            versions: Versions::new(folder.path().to_path_buf()),
+        });
+        let members = Arc::new(Members::alone(Member { id: to.clone(), region: RegionName::default() }));
+        let view = ViewCell::new(crate::view::first(&Catalog::default(), members, host::now()));
+        let supervisor = Supervisor::start(Board::default(), Dice::from_seed(1)).await.unwrap();
+        supervisor.add(questions_child(inboxes.query, handle, view)).await.unwrap();
+
+        let write = serde_json::to_vec(&write_of_file(&to, &Object::new())).unwrap();
+        let write = Bytes::from(Query::Write(write).encode().unwrap());
+        let mut waiting = JoinSet::new();
+        for _ in 0..2 * QUESTIONS_AT_ONCE_MAX {
+            let (asker, to, write) = (Arc::clone(&asker), to.clone(), write.clone());
+            waiting.spawn(async move { asker.ask(to, write, Duration::from_secs(4)).await });
+        }
+        // As many as can be are there once the first is refused.
+        assert_eq!(waiting.join_next().await.unwrap().unwrap(), Err(AskError::NotTaken));
+        let question = Query::Value(hash).encode().unwrap();
+        let answered = asker.ask_at_once(to, question.into(), Duration::from_secs(1)).await.unwrap();
+        assert_eq!(QueryAnswer::decode(&answered).unwrap(), QueryAnswer::Bytes(Some(bytes)));
+        supervisor.stop().await;
     }
 }

@@ -2,6 +2,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::election::ballot::{Ballot, samples};
 use crate::election::settings::Pace;
 use crate::model::Preset;
 
@@ -129,4 +130,60 @@ async fn a_peer_that_cannot_write_does_not_lead_and_does_once_it_can() {
     std::fs::remove_dir(folder.path().join("ballot.new")).unwrap();
     peer.leads(true).await;
     peer.stop().await;
+}
+
+/// The ballot of a peer that has one other elector, in the same folder.
+fn with_another_elector(folder: &TempDir) {
+    let store = Store::new(folder.path().to_path_buf());
+    let bytes = Value { body: b"body".to_vec(), ..Value::default() }.encode().unwrap();
+    let hash = ValueHash::of(&bytes);
+    store.write(hash, &bytes).unwrap();
+    let electors = Electors::new(["ams", "waw"].map(|id| id.parse().unwrap())).unwrap();
+    let slot = Slot { hash, electors, ..samples::full().accepted.unwrap() };
+    let ballot = Ballot { accepted: Some(slot.clone()), committed: Some(slot), founding: None, ..samples::full() };
+    let (life, _) = store.begin();
+    store.write_ballot(life, &ballot).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_elector_that_is_said_to_be_forgotten_is_so_on_disk_and_in_the_standing() {
+    let folder = tempfile::tempdir().unwrap();
+    with_another_elector(&folder);
+    let peer = start(&folder).await;
+    let forget = async |id: &str| {
+        let (reply, answer) = oneshot::channel();
+        peer.requests.send(Request::Forget { peer: id.parse().unwrap(), reply }).await.unwrap();
+        answer.await
+    };
+    assert_eq!(forget("lon").await.unwrap(), Err(Refused::Declined(Declined::NoElector)));
+    std::fs::create_dir(folder.path().join("ballot.new")).unwrap();
+    assert!(forget("waw").await.is_err(), "the disk fails, so it may yet be done");
+    std::fs::remove_dir(folder.path().join("ballot.new")).unwrap();
+    peer.stop().await;
+
+    let folder = tempfile::tempdir().unwrap();
+    with_another_elector(&folder);
+    let peer = start(&folder).await;
+    let (reply, answer) = oneshot::channel();
+    peer.requests.send(Request::Forget { peer: "waw".parse().unwrap(), reply }).await.unwrap();
+    assert_eq!(answer.await.unwrap(), Ok(()));
+    let alone = Electors::alone("ams".parse().unwrap());
+    assert_eq!(peer.standing.borrow().electors.as_ref(), Some(&alone));
+    let on_disk = Store::new(folder.path().to_path_buf()).load().ballot;
+    assert_eq!(on_disk.committed.map(|slot| slot.electors), Some(alone));
+    peer.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_is_killed_is_not_seen_to_lead() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut peer = start(&folder).await;
+    peer.leads(true).await;
+    peer.propose(0, b"first").await.unwrap();
+    peer.standing.wait_for(|standing| standing.takes_changes && standing.committed.is_some()).await.unwrap();
+    peer.actor.kill();
+    peer.ended.await.unwrap();
+    let standing = peer.standing.borrow();
+    assert_eq!((&standing.leadership, standing.takes_changes), (&Leadership::Nobody, false));
+    assert!(standing.committed.is_some(), "what it knew stays");
 }

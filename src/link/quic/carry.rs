@@ -18,7 +18,7 @@ use super::super::{AskError, Channel, Received};
 use super::endpoint::priority;
 use super::{Shared, close};
 use crate::host;
-use crate::model::limits::QUESTIONS_PER_PEER_MAX;
+use crate::model::limits::{PATIENT_QUESTIONS_PER_PEER_MAX, QUESTIONS_PER_PEER_MAX};
 
 /// The first byte of a stream that asks whether its other end lives; so is the answer.
 const PING: u8 = 0;
@@ -34,6 +34,17 @@ pub(super) struct Carrier {
     retired: Notify,
     /// Leaves room among the streams for a ping.
     questions: Semaphore,
+    /// Leaves room among the questions for those that are answered at once.
+    patient: Semaphore,
+}
+
+/// How soon a question can be answered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Answered {
+    /// Out of what is there.
+    AtOnce,
+    /// Perhaps once something else has happened.
+    Later,
 }
 
 impl Carrier {
@@ -43,6 +54,7 @@ impl Carrier {
             wakers: std::array::from_fn(|_| Notify::new()),
             retired: Notify::new(),
             questions: Semaphore::new(QUESTIONS_PER_PEER_MAX),
+            patient: Semaphore::new(PATIENT_QUESTIONS_PER_PEER_MAX),
         }
     }
 
@@ -68,12 +80,22 @@ impl Carrier {
     }
 
     /// Asks, and waits for the answer. Take a time limit.
-    pub(super) async fn ask(&self, shared: &Arc<Shared>, question: Bytes) -> Result<Bytes, AskError> {
+    pub(super) async fn ask(
+        &self,
+        shared: &Arc<Shared>,
+        question: Bytes,
+        answered: Answered,
+    ) -> Result<Bytes, AskError> {
         let length = question.len();
         if length > Channel::Query.bytes_max() {
             shared.count(Channel::Query, |counts| counts.oversized += 1);
             return Err(AskError::TooLong);
         }
+        // Taken first: one that waits for its turn among the patient keeps no place from others.
+        let _turn = match answered {
+            Answered::AtOnce => None,
+            Answered::Later => Some(self.patient.acquire().await.map_err(|_| AskError::Lost)?),
+        };
         let _place = self.questions.acquire().await.map_err(|_| AskError::Lost)?;
         let (mut to, mut from) = self.connection.open_bi().await.map_err(|_| AskError::Lost)?;
         write(&mut to, Channel::Query, question).await.map_err(|error| match error {

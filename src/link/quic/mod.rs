@@ -38,7 +38,7 @@ use super::{
 use crate::host::{self, Dice};
 use crate::model::{ClusterId, ClusterName, PeerId};
 use crate::wire::{Advertised, Refusal};
-use carry::Carrier;
+use carry::{Answered, Carrier};
 
 /// A connection answers a ping within this time, or counts as dead where another one waits for its place.
 const PING_LIMIT: Duration = Duration::from_millis(300);
@@ -136,6 +136,18 @@ impl QuicLink {
     }
 }
 
+impl QuicLink {
+    async fn asked(&self, to: PeerId, question: Bytes, limit: Duration, answered: Answered) -> Result<Bytes, AskError> {
+        let carrier = {
+            let core = self.shared.lock();
+            core.keeper.link(&to).and_then(|token| core.connections.get(&token).cloned())
+        };
+        let carrier = carrier.ok_or(AskError::NotLinked)?;
+        let asked = carrier.ask(&self.shared, question, answered);
+        timeout(limit, asked).await.unwrap_or(Err(AskError::TimedOut))
+    }
+}
+
 impl Link for QuicLink {
     fn send(&self, to: To, channel: Channel, bytes: Bytes) {
         let token = {
@@ -153,15 +165,11 @@ impl Link for QuicLink {
     }
 
     fn ask(&self, to: PeerId, question: Bytes, limit: Duration) -> Waiting<'_, Result<Bytes, AskError>> {
-        Box::pin(async move {
-            let carrier = {
-                let core = self.shared.lock();
-                core.keeper.link(&to).and_then(|token| core.connections.get(&token).cloned())
-            };
-            let carrier = carrier.ok_or(AskError::NotLinked)?;
-            let asked = carrier.ask(&self.shared, question);
-            timeout(limit, asked).await.unwrap_or(Err(AskError::TimedOut))
-        })
+        Box::pin(self.asked(to, question, limit, Answered::Later))
+    }
+
+    fn ask_at_once(&self, to: PeerId, question: Bytes, limit: Duration) -> Waiting<'_, Result<Bytes, AskError>> {
+        Box::pin(self.asked(to, question, limit, Answered::AtOnce))
     }
 
     fn known(&self) -> Links {
