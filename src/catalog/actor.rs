@@ -16,7 +16,8 @@ use super::versions::Versions;
 use super::write::{Keyed, WriteRefused, Written};
 use crate::document::Warning;
 use crate::election::{
-    Committed, Declined, IdempotencyId, Leadership, Offered, Refused, Remembered, Request, Standing, Value, Writes,
+    Authority, Committed, Declined, IdempotencyId, Leadership, Offered, Refused, Remembered, Request, Standing, Value,
+    Writes,
 };
 use crate::host;
 use crate::model::{Catalog, PeerId, Revision, Slot, Term, ValueHash};
@@ -557,13 +558,19 @@ async fn make(newest: Newest, write: Arc<Keyed>, elector: mpsc::Sender<Request>)
             Made::Refused(WriteRefused::Unavailable { message: "the write could not be looked at".to_owned() })
         }
     };
-    // It is answered by what this peer knows, which has to be the newest there is.
-    if holds_lease(&elector).await { made } else { Made::NotLeading }
+    // It is answered by what this peer knows, which has to be the newest there is: a new leader has accepted what the one before
+    // it has committed, and may not have read it yet.
+    match authority(&elector).await {
+        Some(authority) if authority.accepted == on => made,
+        Some(_) => Made::Again,
+        None => Made::NotLeading,
+    }
 }
 
-async fn holds_lease(elector: &mpsc::Sender<Request>) -> bool {
-    let (reply, is_held) = oneshot::channel();
-    elector.send(Request::Authority(reply)).await.is_ok() && is_held.await.is_ok_and(|authority| authority.is_some())
+async fn authority(elector: &mpsc::Sender<Request>) -> Option<Authority> {
+    let (reply, authority) = oneshot::channel();
+    elector.send(Request::Authority(reply)).await.ok()?;
+    authority.await.ok()?
 }
 
 async fn propose(
@@ -606,3 +613,6 @@ fn in_words(warnings: &[Warning]) -> Vec<String> {
 fn answer(reply: Reply, with: Result<Written, WriteRefused>) {
     let _ = reply.send(with);
 }
+
+#[cfg(test)]
+mod tests;

@@ -213,7 +213,7 @@ impl CatalogHandle {
             let Some(peer) = peers.next() else { return };
             let (link, question) = (Arc::clone(link), question.clone());
             asking.spawn(async move {
-                let answer = link.ask(peer.id, question, DESIRED_LIMIT).await.ok()?;
+                let answer = link.ask_at_once(peer.id, question, DESIRED_LIMIT).await.ok()?;
                 spawn_blocking(move || desired_in(&answer, etag)).await.ok()?
             });
         };

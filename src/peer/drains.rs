@@ -27,7 +27,7 @@ impl Handles {
                 PeerState::Alive | PeerState::Suspect => {
                     let (link, question, peer) = (Arc::clone(&cluster.link), question.clone(), peer.id.clone());
                     asking.spawn(async move {
-                        let answer = link.ask(peer.clone(), question, ANSWER_WITHIN).await.ok();
+                        let answer = link.ask_at_once(peer.clone(), question, ANSWER_WITHIN).await.ok();
                         let left = answer.and_then(|bytes| match QueryAnswer::decode(&bytes) {
                             Ok(QueryAnswer::Drain(left)) => left,
                             _ => None,
