@@ -23,6 +23,8 @@ pub(super) struct Scenario {
     /// Crashes that lose it.
     pub(super) wipes: u8,
     pub(super) who_is_wiped: &'static [usize],
+    /// Not the disk is lost with them but the value that was accepted last.
+    pub(super) damaged: bool,
     /// Values proposed after the first.
     pub(super) writes: u8,
     pub(super) changes: Vec<Change>,

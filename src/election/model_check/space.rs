@@ -225,6 +225,11 @@ impl Space {
             Stroke::Crash | Stroke::Wipe => {
                 let disk = match stroke {
                     Stroke::Crash => local.disk.clone(),
+                    Stroke::Wipe if self.scenario.damaged => {
+                        let hash = |slot: &Option<Slot>| slot.as_ref().map(|slot| slot.hash);
+                        let committed_is_there = hash(&local.disk.committed) != hash(&local.disk.accepted);
+                        local.disk.clone().without_value(committed_is_there)
+                    }
                     _ => Ballot::lost(MinTimeout::default()),
                 };
                 local = self.start(peer, local.life + 1, &disk, Some(clock));

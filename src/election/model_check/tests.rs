@@ -22,6 +22,7 @@ fn three() -> Scenario {
         who_crashes: &[0, 1, 2],
         wipes: 0,
         who_is_wiped: &[0, 1, 2],
+        damaged: false,
         writes: 0,
         changes: vec![],
         slow_disk: false,
@@ -119,6 +120,14 @@ fn a_write_a_lost_disk_and_another_leader() {
     // The leader, who may then vote; the candidate; and the one that both need.
     for (who, writes) in [(&[0][..], 1), (&[1], 0), (&[2], 1)] {
         holds(Scenario { name: "a lost disk, two leaders", writes, wipes: 1, who_is_wiped: who, ..led() });
+    }
+}
+
+#[test]
+fn a_write_a_damaged_value_and_another_leader() {
+    for (who, writes) in [(&[0][..], 1), (&[1], 0), (&[2], 1)] {
+        let scenario = Scenario { name: "a damaged value, two leaders", damaged: true, ..led() };
+        holds(Scenario { writes, wipes: 1, who_is_wiped: who, ..scenario });
     }
 }
 
