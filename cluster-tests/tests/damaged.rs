@@ -264,6 +264,8 @@ fn a_peer_whose_disk_is_full_or_read_only_serves_and_says_so_and_takes_part_once
             wait_for("the peer to say that its disk fails", PATIENCE, || {
                 warnings(cluster, victim).contains("disk fails").then_some(())
             });
+            let reasons = cluster.json(victim, "/api/health")["reasons"].to_string();
+            assert!(reasons.contains("disk_failing"), "{reasons}");
             match how {
                 "read-only" => disk.remount("rw"),
                 _ => disk.empty(),

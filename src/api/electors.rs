@@ -134,14 +134,20 @@ fn warnings(handles: &Handles, standing: &Standing) -> Vec<String> {
         let unwise = standing.electors.as_ref().and_then(Electors::warning);
         warnings.extend(unwise.map(|warning| warning.to_string()));
     }
-    let failing = standing.disk_failing.as_deref().or(handles.agreed.data_folder.failing());
-    warnings.extend(failing.map(|why| format!("this peer's disk fails, so it votes for nobody: {why}")));
+    warnings.extend(disk_failing(handles));
     warnings.extend(standing.damage.iter().map(|damage| format!("damaged when this peer started: {damage}")));
     let strangers = standing.strangers.iter();
     warnings.extend(strangers.map(|(peer, cluster)| {
         format!("peer {peer} belongs to another cluster of this name ({cluster}); wipe its data folder to let it join")
     }));
     warnings
+}
+
+/// What to say of a disk that takes nothing.
+pub(super) fn disk_failing(handles: &Handles) -> Option<String> {
+    let standing = handles.agreed.standing();
+    let why = standing.disk_failing.as_deref().or(handles.agreed.data_folder.failing())?;
+    Some(format!("this peer's disk fails, so it votes for nobody: {why}"))
 }
 
 /// `GET /api/v1/electors`

@@ -16,7 +16,7 @@ use super::list::Params;
 use super::pools::{NodeTally, PoolShown};
 use super::router::Asked;
 use super::timestamp::rfc3339;
-use super::{catalog, cluster};
+use super::{catalog, cluster, electors};
 use crate::catalog::Behind;
 use crate::host;
 use crate::model::{ListenerName, PeerId, PoolName, RegionName, Revision};
@@ -114,6 +114,7 @@ enum Code {
     PoolWithoutUsableNodes,
     ListenerWithoutPool,
     NobodyLeads,
+    DiskFailing,
     CatalogBehind,
     ChildRestarting,
     ChildGivenUp,
@@ -172,6 +173,9 @@ impl Health {
         // Traffic needs neither a leader nor the newest catalog.
         if let Some(nobody) = leader.nobody().filter(|_| handles.cluster.is_some()) {
             find(Status::Degraded, Code::NobodyLeads, nobody);
+        }
+        if let Some(failing) = electors::disk_failing(handles) {
+            find(Status::Degraded, Code::DiskFailing, failing);
         }
         if let Some(behind) = &handles.agreed.catalog.applied().behind {
             let Behind { revision, why } = behind;

@@ -183,10 +183,10 @@ impl CatalogHandle {
         let (reply, answer) = oneshot::channel();
         let sent = self.elector.send(Request::Forget { peer, reply }).await;
         sent.map_err(|_| ElectorsRefused::NoLeader)?;
-        match answer.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(refused)) => Err(ElectorsRefused::Declined(refused.to_string())),
-            Err(_) => Err(ElectorsRefused::OutcomeUnknown),
+        match timeout(ELECTORS_LIMIT, answer).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(refused))) => Err(ElectorsRefused::Declined(refused.to_string())),
+            Ok(Err(_)) | Err(_) => Err(ElectorsRefused::OutcomeUnknown),
         }
     }
 

@@ -26,6 +26,8 @@ const CACHED_MAX: usize = 3;
 pub struct Store {
     folder: PathBuf,
     ballot: DurableFile,
+    /// Why nothing is written, if nothing is.
+    sealed: Option<Arc<str>>,
     cached: Mutex<Vec<(ValueHash, Arc<Value>)>>,
     /// Who may change the ballot and remove values. It is held while that is done.
     owner: Mutex<Owner>,
@@ -67,7 +69,19 @@ impl Store {
     /// The files in this folder.
     pub fn new(folder: PathBuf) -> Self {
         let ballot = DurableFile::new(&folder, BALLOT, BALLOT_FILE_BYTES_MAX);
-        Self { folder, ballot, cached: Mutex::default(), owner: Mutex::default(), pins: Mutex::default() }
+        Self { folder, ballot, sealed: None, cached: Mutex::default(), owner: Mutex::default(), pins: Mutex::default() }
+    }
+
+    /// The same, read and never written: nobody knows that no other process has the folder.
+    pub fn sealed(self, why: &str) -> Self {
+        Self { sealed: Some(Arc::from(why)), ..self }
+    }
+
+    fn may_write(&self) -> Result<(), String> {
+        match &self.sealed {
+            None => Ok(()),
+            Some(why) => Err(format!("the data folder could not be locked when this peer started ({why}): restart it")),
+        }
     }
 
     /// Where they are.
@@ -84,7 +98,8 @@ impl Store {
         owner.life.0 += 1;
         let mut found = self.load();
         let aside = self.folder.join(DAMAGED);
-        if self.read_ballot().is_err()
+        if self.sealed.is_none()
+            && self.read_ballot().is_err()
             && let Err(error) = fs::rename(self.ballot.path(), &aside)
         {
             found.damage.push(format!("{}: cannot be put aside: {error}", self.ballot.path().display()));
@@ -135,6 +150,7 @@ impl Store {
 
     /// Writes the ballot. It is on disk when this returns. One of a life that is over is not written.
     pub fn write_ballot(&self, life: Life, ballot: &Ballot) -> Result<(), String> {
+        self.may_write()?;
         let bytes = ballot.encode().map_err(|error| error.to_string())?;
         // Held until it is there.
         let owner = lock(&self.owner);
@@ -146,6 +162,7 @@ impl Store {
 
     /// Writes the bytes of a value. They are on disk when this returns, and stay while the pin is held.
     pub fn write(&self, hash: ValueHash, bytes: &[u8]) -> Result<Pin, String> {
+        self.may_write()?;
         let value = Arc::new(Value::decode(bytes, hash).map_err(|error| error.to_string())?);
         let mut pins = lock(&self.pins);
         let file = self.file(hash);
@@ -190,7 +207,7 @@ impl Store {
             let mut pins = lock(&self.pins);
             pins.retain(|_, pin| pin.strong_count() > 0);
             let owner = lock(&self.owner);
-            if owner.life != life {
+            if owner.life != life || self.sealed.is_some() {
                 return;
             }
             if !pins.contains_key(&hash) && !owner.spared.contains(&hash) {
@@ -332,6 +349,20 @@ mod tests {
             .collect();
         names.sort();
         assert_eq!(names, [BALLOT.to_owned(), format!("{VALUE}{committed}"), "value-of-mine".to_owned()]);
+    }
+
+    #[test]
+    fn where_the_folder_could_not_be_locked_it_is_read_and_never_written() {
+        let (folder, ballot) = filled();
+        let store = Store::new(folder.path().to_path_buf()).sealed("Read-only file system");
+        let (life, found) = store.begin();
+        assert_eq!(found.ballot, ballot);
+        let refused = store.write_ballot(life, &Ballot::lost(MinTimeout::default())).unwrap_err();
+        assert!(refused.contains("Read-only file system") && refused.contains("restart"), "{refused}");
+        let (fresh, bytes) = value(b"fresh");
+        assert!(store.write(fresh, &bytes).is_err());
+        store.keep(life, &BTreeSet::new());
+        assert_eq!(load(folder.path()).ballot, ballot);
     }
 
     #[test]

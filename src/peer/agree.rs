@@ -48,7 +48,11 @@ impl Files {
                 "the data folder cannot be written; this peer serves, votes for nobody and keeps nothing"
             );
         }
-        let store = Arc::new(Store::new(folder.inner("election")));
+        let store = Store::new(folder.inner("election"));
+        let store = Arc::new(match folder.failing() {
+            None => store,
+            Some(failing) => store.sealed(failing),
+        });
         let versions = Versions::new(folder.inner("catalog"));
         Ok(Self { folder, store, versions })
     }
