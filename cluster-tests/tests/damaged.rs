@@ -94,7 +94,7 @@ fn elect_again(cluster: &mut Cluster) {
 fn write(cluster: &Cluster, peer: usize, name: &str) -> Value {
     let path = format!("/api/v1/regions/{name}");
     let said = cluster.send(peer, &Request::write("PUT", &path, json!({})));
-    assert_eq!(said.status, 200, "{}", said.json);
+    assert_eq!(said.status, 201, "{}", said.json);
     said.json
 }
 

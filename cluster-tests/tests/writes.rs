@@ -127,7 +127,7 @@ fn of_hundreds_of_conditional_writes_while_peers_are_killed_and_cut_none_is_lost
     };
     cluster.wait_founded();
     let made = cluster.send(0, &Request::write("PUT", COUNTER, json!({ "capacity": "1/s" })));
-    assert_eq!(made.status, 200, "{}", made.json);
+    assert_eq!(made.status, 201, "{}", made.json);
     let apis: Apis = RwLock::new((0..usize::from(PEERS)).map(|peer| Some(cluster.api(peer))).collect());
     let acknowledged = Mutex::new(Vec::new());
     let count = AtomicUsize::new(0);
