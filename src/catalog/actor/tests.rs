@@ -1,4 +1,3 @@
-use ractor::Actor;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
