@@ -245,6 +245,11 @@ fn the_same_idempotency_key_is_done_once_and_answered_alike() {
     let first = shop.ask(&post);
     let (revision, again) = (done(&first), shop.ask(&post));
     assert_eq!((again.status, done(&again)), (201, revision), "not 409, although the pool is there by now");
+    assert_eq!(
+        (&again.json["etag"], &again.json["resource_etag"]),
+        (&Value::Null, &Value::Null),
+        "it may have changed since"
+    );
     assert_eq!(shop.revision(), revision);
 
     let read = shop.get(CATALOG);
@@ -383,6 +388,7 @@ fn the_history_says_who_changed_what_and_any_revision_of_it_comes_back() {
     let reasons = shop.get("/api/health").json["reasons"].clone();
     assert!(reasons.as_array().unwrap().iter().any(|reason| reason["code"] == "listener_without_pool"), "{reasons}");
     assert_eq!(Raw::connect(shop.peer.listener("web")).get("/").status, 503, "the pool of the listener is gone");
+    assert!(shop.peer.log().contains("its clients are turned away"), "{}", shop.peer.log());
 
     let history = shop.get("/api/v1/catalog/history").json["items"].clone();
     let said: Vec<_> = history.as_array().unwrap().iter().map(|record| record["what"].as_str().unwrap()).collect();

@@ -198,7 +198,7 @@ pub(super) async fn remove(
             changed(handles.agreed.catalog.change_electors(ElectorsChange::Remove(peer), by).await, StatusCode::OK)
         }
         Some("true") => {
-            handles.agreed.catalog.forget_elector(peer).await.map_err(|why| refused(&why))?;
+            handles.agreed.catalog.forget_elector(peer, by).await.map_err(|why| refused(&why))?;
             let electors = handles.agreed.standing().electors.clone();
             let electors: Vec<PeerId> = electors.iter().flat_map(Electors::iter).cloned().collect();
             Ok(Json(json!({ "electors": electors, "here_alone": true })).into_response())

@@ -96,6 +96,7 @@ impl Asking {
     /// Asks whoever leads for this change, and answers what becomes of it.
     pub(super) async fn write(self, handles: &Handles, change: Change) -> Result<Written, ApiError> {
         let Self { by, id, if_match, mode } = self;
+        let is_of_file = !matches!(change, Change::Drain { .. } | Change::Undrain { .. });
         if mode == Mode::Create && !matches!(change, Change::Put { .. }) {
             return Err(ApiError::bad_field("if-none-match", "only a PUT of one resource may be new", "leave it out"));
         }
@@ -113,7 +114,7 @@ impl Asking {
         written.applied = written.applied && applied.is_some();
         // The leader knows of no other peer's listeners and file.
         written.warnings.extend(handles.listeners_without_pool(&view).map(listener_without_pool));
-        if handles.agreed.follow_file {
+        if handles.agreed.follow_file && is_of_file && written.changed {
             written.warnings.push(FOLLOWS_FILE.to_owned());
         }
         Ok(written)
@@ -155,7 +156,7 @@ impl<S: Sync> FromRequestParts<S> for Asking {
 /// The answer to a write of the whole catalog that is done.
 pub(super) fn done(written: Written) -> Response {
     let etag = written.etag;
-    tagged(Json(written).into_response(), Some(etag))
+    tagged(Json(written).into_response(), etag)
 }
 
 /// An answer with the ETag of what it is about.

@@ -290,7 +290,7 @@ impl State {
         match self.writes.offer(Some(key.clone()), Arc::new(write), reply, &newest.value.outcomes) {
             Offered::Waits => {}
             Offered::Done(revision, reply) => {
-                answer(reply, newest.said().map(|said| written(revision, said.etag, key.id)));
+                answer(reply, Ok(written(revision, None, key.id)));
             }
             Offered::Other(reply) => answer(reply, Err(WriteRefused::OtherWrite { id: key.id })),
             Offered::Full(reply) => answer(reply, Err(WriteRefused::Busy)),
@@ -402,7 +402,7 @@ impl State {
         };
         let (created, resource_etag) = (proposed.created, proposed.resource_etag);
         let warnings = in_words(&proposed.warnings);
-        let written = written(revision, etag, write.key().id.clone());
+        let written = written(revision, Some(etag), write.key().id.clone());
         self.decided(&Ok(Written { created, resource_etag, warnings, ..written }));
     }
 
@@ -529,7 +529,7 @@ async fn make(newest: Newest, write: Arc<Keyed>, elector: mpsc::Sender<Request>)
     let id = write.key().id.clone();
     match newest.value.outcomes.get(write.key()) {
         // It was proposed, and whether it was taken was not heard.
-        Some(Remembered::Done(revision)) => return Made::Done(written(revision, etag, id)),
+        Some(Remembered::Done(revision)) => return Made::Done(written(revision, None, id)),
         Some(Remembered::Other) => return Made::Refused(WriteRefused::OtherWrite { id }),
         None => {}
     }
@@ -550,7 +550,7 @@ async fn make(newest: Newest, write: Arc<Keyed>, elector: mpsc::Sender<Request>)
         }
         Ok(Ok(Next::Same { resource: resource_etag, warnings })) => {
             let warnings = in_words(&warnings);
-            Made::Done(Written { changed: false, resource_etag, warnings, ..written(on, etag, id) })
+            Made::Done(Written { changed: false, resource_etag, warnings, ..written(on, Some(etag), id) })
         }
         Ok(Err(refused)) => Made::Refused(refused),
         Err(error) => {
@@ -600,7 +600,7 @@ async fn propose(
 }
 
 /// A write that changed something, and of which nothing else is known.
-fn written(revision: Revision, etag: Etag, id: IdempotencyId) -> Written {
+fn written(revision: Revision, etag: Option<Etag>, id: IdempotencyId) -> Written {
     let (revision, warnings) = (revision.get(), Vec::new());
     Written { revision, etag, changed: true, created: false, resource_etag: None, applied: false, id, warnings }
 }

@@ -121,8 +121,14 @@ impl CatalogHandle {
             let Some(leader) = self.leader(deadline).await else {
                 return Err(if perhaps_done { WriteRefused::OutcomeUnknown { id } } else { no_leader() });
             };
-            let asked = timeout(deadline.saturating_duration_since(host::now()), self.ask(&leader, &write)).await;
-            match asked.unwrap_or(Err(WriteRefused::OutcomeUnknown { id: id.clone() })) {
+            // Where another one leads meanwhile, nobody waits until the link to the one before it is known to be lost.
+            let mut standing = self.standing.clone();
+            let another = standing.wait_for(|now| now.leader(&self.own).is_some_and(|now| *now != leader));
+            let answer = tokio::select! {
+                answer = timeout(deadline.saturating_duration_since(host::now()), self.ask(&leader, &write)) => answer.ok(),
+                Ok(_) = another => None,
+            };
+            match answer.unwrap_or(Err(WriteRefused::OutcomeUnknown { id: id.clone() })) {
                 Ok(written) => break written,
                 Err(WriteRefused::OutcomeUnknown { .. }) => perhaps_done = true,
                 Err(WriteRefused::NotLeading) => {}
@@ -137,7 +143,11 @@ impl CatalogHandle {
 
     /// One elector more or less, decided by whoever leads, and noted in the history as asked for by `by`.
     pub async fn change_electors(&self, change: ElectorsChange, by: Author) -> ElectorsOutcome {
-        let electors = self.decide_electors(change.clone()).await?;
+        let electors = match self.decide_electors(change.clone()).await {
+            // A leader that removes itself leads no more before it can say so.
+            Err(ElectorsRefused::OutcomeUnknown) => self.electors_after(&change).await?,
+            decided => decided?,
+        };
         let note = Write {
             change: write::Change::Electors { change },
             if_match: None,
@@ -153,6 +163,23 @@ impl CatalogHandle {
             Err(_) => tracing::warn!("a change of electors is perhaps not in the history: its note took too long"),
         }
         Ok(electors)
+    }
+
+    /// The electors once this change is in force here under a leader; what becomes of it is not known where it is not in time.
+    async fn electors_after(&self, change: &ElectorsChange) -> ElectorsOutcome {
+        let is_done = |standing: &Arc<Standing>| {
+            let has = |peer: &PeerId| standing.electors.as_ref().is_some_and(|electors| electors.contains(peer));
+            let leader = standing.leader(&self.own).filter(|leader| has(leader));
+            leader.is_some()
+                && match change {
+                    ElectorsChange::Add(peer) => has(peer),
+                    ElectorsChange::Remove(peer) => !has(peer),
+                }
+        };
+        let mut standing = self.standing.clone();
+        let seen = timeout(LEADER_WAIT, standing.wait_for(is_done)).await;
+        let electors = seen.ok().and_then(Result::ok).and_then(|standing| standing.electors.clone());
+        electors.ok_or(ElectorsRefused::OutcomeUnknown)
     }
 
     async fn decide_electors(&self, change: ElectorsChange) -> ElectorsOutcome {
@@ -179,12 +206,16 @@ impl CatalogHandle {
     }
 
     /// Forgets an elector that is gone for good, at this peer and nowhere else.
-    pub async fn forget_elector(&self, peer: PeerId) -> Result<(), ElectorsRefused> {
+    pub async fn forget_elector(&self, peer: PeerId, by: Author) -> Result<(), ElectorsRefused> {
+        let (forgotten, by) = (peer.clone(), by.as_str().to_owned());
         let (reply, answer) = oneshot::channel();
         let sent = self.elector.send(Request::Forget { peer, reply }).await;
         sent.map_err(|_| ElectorsRefused::NoLeader)?;
         match timeout(ELECTORS_LIMIT, answer).await {
-            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Ok(()))) => {
+                tracing::warn!(%forgotten, %by, "an elector is forgotten at this peer, as gone for good");
+                Ok(())
+            }
             Ok(Ok(Err(refused))) => Err(ElectorsRefused::Declined(refused.to_string())),
             Ok(Err(_)) | Err(_) => Err(ElectorsRefused::OutcomeUnknown),
         }

@@ -199,6 +199,10 @@ pub(super) fn delete(desired: &mut Object, name: &Name) -> Result<(), ResourceEr
         let list = home.get_mut(key).and_then(Value::as_array_mut)?;
         let at = list.iter().position(|resource| is_it(resource, name))?;
         list.remove(at);
+        // As if there had never been one.
+        if list.is_empty() {
+            home.shift_remove(key);
+        }
         Some(())
     };
     let removed = match name.kind {

@@ -170,8 +170,8 @@ impl<'de> Deserialize<'de> for Author {
 pub struct Written {
     /// The revision that has it.
     pub revision: u64,
-    /// The ETag of what users want now.
-    pub etag: Etag,
+    /// The ETag of what users want in that revision. Unknown of a write that was sent again.
+    pub etag: Option<Etag>,
     /// Whether it changed anything; else the revision is the one that was there.
     pub changed: bool,
     /// Whether it made a resource that was not there. Unknown of a write that was sent again.

@@ -140,7 +140,7 @@ pub(super) fn confirm(question: &Question, what: &str) -> Result<(), Failure> {
         } else {
             "there is no terminal to ask for a yes"
         };
-        return Err(Failure::new(why, "give --yes to go on; `evenkeel catalog diff` and --dry-run only look"));
+        return Err(Failure::new(why, "give --yes to go on without being asked"));
     }
     write!(io::stderr(), "{what} [y/N] ")?;
     let mut answer = String::new();
@@ -283,7 +283,22 @@ pub(super) fn drain(drain: &Drain) -> Result<(), Failure> {
         if is_terminal {
             let _ = writeln!(io::stderr());
         }
-        show(&drain.question, &json!({ "written": written, "drain": progress }), || drained(&drain.node, &progress))
+        let silent = names(&progress["missing_peers"]);
+        show(&drain.question, &json!({ "written": written, "drain": progress }), || match silent.is_empty() {
+            true => drained(&drain.node, &progress),
+            false => String::new(),
+        })?;
+        match silent.is_empty() {
+            true => Ok(()),
+            false => Err(Failure::new(
+                format_args!(
+                    "node {} has nothing left at the peers that answer; no answer from {}",
+                    drain.node,
+                    silent.join(", ")
+                ),
+                "such a peer may still send it new work: see `evenkeel peers`, then say the same again",
+            )),
+        }
     })
 }
 
@@ -293,15 +308,7 @@ fn drained(node: &str, progress: &Value) -> String {
         None | Some(0) => String::new(),
         Some(cut) => format!("; {cut} {} cut at the deadline", if cut == 1 { "was" } else { "were" }),
     };
-    match names(&progress["missing_peers"]) {
-        silent if silent.is_empty() => format!("node {node} is drained: nothing is left at any peer{cut}\n"),
-        silent => {
-            format!(
-                "node {node} has nothing left at the peers that answer{cut}; no answer from {}\n",
-                silent.join(", ")
-            )
-        }
-    }
+    format!("node {node} is drained: nothing is left at any peer{cut}\n")
 }
 
 fn progress_line(progress: &Value) -> String {

@@ -22,7 +22,7 @@ pub(super) fn leader(question: &Question, colour: bool) -> Result<(), Failure> {
 fn leader_text(body: &Value, colour: bool) -> String {
     let leader = &body["leader"];
     let mut text = match leader["id"].as_str() {
-        Some(id) => format!("{id} leads in term {}, since {}\n", word(&body["term"]), word(&body["since"])),
+        Some(id) => format!("{id} leads in term {}, known here since {}\n", word(&body["term"]), word(&body["since"])),
         None => format!("nobody leads that this peer knows of, in term {}\n", word(&body["term"])),
     };
     if !body["waits_for"].is_null() {

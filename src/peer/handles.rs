@@ -10,7 +10,7 @@ use super::agree::Agreed;
 use super::cluster::ClusterHandles;
 use crate::model::{ListenerName, PeerId, PoolName, RegionName};
 use crate::proxy::{FailureCounts, ListenerCounts};
-use crate::view::{View, ViewCell};
+use crate::view::ViewCell;
 
 /// A running peer, to be asked.
 #[derive(Clone, Debug)]
@@ -40,11 +40,6 @@ impl Handles {
     pub fn ready(&self) -> Result<(), NotReady> {
         self.readiness.check()?;
         if self.children.lacks_critical() { Err(NotReady::PartGivenUp) } else { Ok(()) }
-    }
-
-    /// Listeners whose pool the catalog does not have: their clients are turned away.
-    pub fn listeners_without_pool<'h>(&'h self, view: &'h View) -> impl Iterator<Item = &'h BoundListener> {
-        self.listeners.iter().filter(|listener| view.pool(&listener.pool).is_none())
     }
 }
 

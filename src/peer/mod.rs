@@ -7,6 +7,7 @@ mod cluster;
 mod drains;
 mod founding;
 mod handles;
+mod listeners;
 mod settings;
 mod start;
 pub mod supervise;

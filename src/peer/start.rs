@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::agree::{self, Agreement, Company, Elector, Files, OwnFile, agree};
 use super::cluster::{ClusterSettings, Ends, Joined, Own, join, link_settings};
 use super::handles::{BoundListener, Handles, Readiness};
+use super::listeners::pools_child;
 use super::settings::Settings;
 use super::supervise::{AddError, Board, ChildSpec, Supervisor};
 use crate::catalog::{Applied, Object};
@@ -160,7 +161,8 @@ impl Peer {
 
         let readiness = Readiness::default();
         cluster.runtime.spawn(become_ready(readiness.clone(), is_checked, view.clone()));
-        let bound = listeners.iter().map(bound_listener).collect();
+        let bound: Arc<[_]> = listeners.iter().map(bound_listener).collect();
+        supervisor.add(pools_child(Arc::clone(&bound), view.clone())).await?;
         Ok(Self {
             handles: Handles {
                 id: settings.id,
