@@ -20,12 +20,14 @@ use crate::election::{
     Writes,
 };
 use crate::host;
-use crate::model::{Catalog, PeerId, Revision, Slot, Term, ValueHash};
+use crate::model::{Catalog, Electors, PeerId, Revision, Slot, Term, ValueHash};
 
 /// A turn ends after this time even if nothing happened, so that a request to stop is heard.
 const TURN_MAX: Duration = Duration::from_millis(200);
 /// Until a write is tried again that was declined because something else was undecided.
 const AGAIN_AFTER: Duration = Duration::from_millis(20);
+/// How often a peer without listeners or pools lets another one begin the cluster.
+const GIVE_WAY_MAX: u32 = 10;
 /// Writes taken in one turn.
 const WRITES_PER_TURN_MAX: usize = 64;
 
@@ -47,6 +49,8 @@ pub struct Arguments {
     pub own: PeerId,
     /// What users want, as this peer's file has it: the first catalog, if this peer leads first.
     pub desired: Arc<Object>,
+    /// It has no listener or no pool: a new cluster shall begin with the file of a peer that has, where there is one.
+    pub gives_way: bool,
     /// The catalog is about to become what the file says, and nobody else has a say: until then what was agreed on before the
     /// start is not served by.
     pub file_first: bool,
@@ -89,6 +93,8 @@ pub struct State {
     file_first: bool,
     /// The committed value that is being read.
     reading: Option<Slot>,
+    /// How often it has given way to another one that could begin the cluster.
+    gave_way: u32,
     /// What is to be kept for a rollback next, and whether something is being kept.
     to_keep: Option<Arc<Body>>,
     is_keeping: bool,
@@ -182,6 +188,7 @@ impl Actor for CatalogActor {
             step: Step::Idle,
             tasks: JoinSet::new(),
             reading: None,
+            gave_way: 0,
             to_keep: None,
             is_keeping: false,
         };
@@ -311,8 +318,19 @@ impl State {
             if !matches!(self.arguments.standing.borrow().leadership, Leadership::Own { first: true, .. }) {
                 return;
             }
-            let (desired, own) = (Arc::clone(&self.arguments.desired), self.arguments.own.clone());
             self.step = Step::Making;
+            if self.gives_way() {
+                self.gave_way += 1;
+                tracing::info!(
+                    "a new cluster shall not begin with a file without listeners or pools; another one may lead"
+                );
+                self.tasks.spawn(async move {
+                    let _ = elector.send(Request::GiveWay).await;
+                    Done::Made { term, made: Made::NotLeading }
+                });
+                return;
+            }
+            let (desired, own) = (Arc::clone(&self.arguments.desired), self.arguments.own.clone());
             self.tasks.spawn(async move {
                 let first = move || Body::first((*desired).clone(), &own, host::wall_now_ms()).encode();
                 let body = match spawn_blocking(first).await {
@@ -339,6 +357,14 @@ impl State {
         let Some(write) = self.writes.undecided().cloned() else { return };
         self.step = Step::Making;
         self.tasks.spawn(async move { Done::Made { term, made: make(newest, write, elector).await } });
+    }
+
+    /// Whether another one should lead first. Where none can, this one does after a few elections.
+    fn gives_way(&self) -> bool {
+        let has_others = |electors: &Electors| electors.len() > 1;
+        self.arguments.gives_way
+            && self.gave_way < GIVE_WAY_MAX
+            && self.arguments.standing.borrow().electors.as_ref().is_some_and(has_others)
     }
 
     fn done(&mut self, done: Done) {

@@ -65,7 +65,8 @@ fn whole(s: &mut Section<'_, '_, '_>, root: &Table, machine: &Machine, over: &Ov
     }
     let is_named = s.is_set("listener") || s.is_set("pool");
     let is_reported = s.reader().is_damaged() || (is_named && s.reader().faults.count() > 0);
-    if listeners.is_empty() && written.pools.is_empty() && over.beside.is_none() && !is_reported {
+    let has_work = !listeners.is_empty() || !written.pools.is_empty() || over.beside.is_some() || !is_alone;
+    if !has_work && !is_reported {
         let fault = Fault::new(s.origin(), "", "there is neither a listener nor a pool, so there is nothing to do")
             .hint(LEAST_FILE);
         s.reader().fault(fault);
@@ -78,7 +79,14 @@ fn whole(s: &mut Section<'_, '_, '_>, root: &Table, machine: &Machine, over: &Ov
         s.reader().fault(fault);
     } else {
         refuse_addresses(s, &listeners, &written, over, &api);
-        refuse_unknown_pools(s, &listeners, &written, over);
+        let takes_the_clusters = !is_alone && written.pools.is_empty() && over.beside.is_none();
+        if takes_the_clusters && !listeners.is_empty() {
+            let message =
+                "there is no pool in it: until this peer has the cluster's catalog its clients are turned away";
+            s.reader().warn(Origin::Default, "", message);
+        } else {
+            refuse_unknown_pools(s, &listeners, &written, over);
+        }
     }
 
     warn_of_unused_pools(s, &listeners, &written, over);

@@ -72,6 +72,8 @@ pub enum Request {
     },
     /// Whether this peer may act as the leader at this moment.
     Authority(oneshot::Sender<Option<Authority>>),
+    /// Another one shall lead first, if another one can.
+    GiveWay,
     /// The peer is about to stop. Answered when that was said to the others.
     Stop(oneshot::Sender<()>),
 }
@@ -416,6 +418,7 @@ impl State {
                 Err(declined) => answer(reply, Err(declined.into())),
             },
             Request::Authority(reply) => answer(reply, self.machine.authority(now())),
+            Request::GiveWay => self.feed(Event::GiveWay),
             Request::Stop(reply) => {
                 self.feed(Event::Stop);
                 answer(reply, ());
@@ -540,7 +543,7 @@ impl State {
             Done::Stored { reply, stored: Err(error), .. } => {
                 self.disk_failed(error.clone());
                 answer(reply, Err(Refused::Disk(error)));
-                self.feed(Event::DiskFailed);
+                self.feed(Event::GiveWay);
             }
             Done::Stored { on, hash, reply, stored: Ok(pin) } => {
                 self.disk_works();

@@ -44,8 +44,8 @@ pub enum Event {
     Change(Change),
     /// An operator says that this elector is gone for good, with its disk, and that no majority is left to remove it.
     Forget(PeerId),
-    /// A value could not be written: whoever leads without a disk leads nobody on.
-    DiskFailed,
+    /// Another one shall lead: a value could not be written here, or this peer would begin a cluster with nothing.
+    GiveWay,
     /// The peer is about to stop: it resigns, and campaigns no more.
     Stop,
 }

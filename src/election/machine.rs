@@ -142,8 +142,7 @@ impl Election {
             Event::Propose { on, value } => self.propose(on, value, dice),
             Event::Change(change) => self.change(change, now),
             Event::Forget(peer) => self.forget(&peer, now),
-            // As where a ballot cannot be written: another one shall lead.
-            Event::DiskFailed => self.resign(now, dice),
+            Event::GiveWay => self.resign(now, dice),
             Event::Stop => {
                 self.stopping = true;
                 self.resign(now, dice);

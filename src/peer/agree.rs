@@ -112,6 +112,8 @@ pub(super) struct Settings {
     pub(super) desired: Arc<Object>,
     /// Whether what the file says is applied at every start.
     pub(super) follow_file: bool,
+    /// Whether a new cluster shall rather begin with another peer's file.
+    pub(super) gives_way: bool,
 }
 
 /// A peer's elector and its catalog, ready to be supervised.
@@ -181,7 +183,7 @@ pub(super) fn agree(
     (gossip, view): (Option<mpsc::Sender<Input>>, &ViewCell),
     dice: Dice,
 ) -> Agreement {
-    let Settings { own, preset, desired, follow_file } = settings;
+    let Settings { own, preset, desired, follow_file, gives_way } = settings;
     let Files { folder, store, versions } = files;
     let (elector, requests) = mpsc::channel(REQUESTS_MAX);
     let (asks, asked) = mpsc::channel(WRITES_WAITING_MAX);
@@ -238,6 +240,7 @@ pub(super) fn agree(
     let file = OwnFile::new(&desired);
     let arguments = catalog::Arguments {
         own: own.clone(),
+        gives_way,
         file_first: follow_file && is_alone,
         desired,
         asked: Arc::new(Mutex::new(asked)),

@@ -137,6 +137,7 @@ impl Peer {
             preset: settings.cluster.as_ref().map_or(Preset::Local, |cluster| cluster.preset),
             desired: Arc::clone(&settings.desired),
             follow_file: settings.follow_file,
+            gives_way: settings.proxy.listeners.is_empty() || settings.catalog.pools().is_empty(),
         };
         let inputs = gossip.as_ref().map(|(inputs, _)| inputs.clone());
         let Agreement { handles: agreed, children: agreeing, elector, file } =

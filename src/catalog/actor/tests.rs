@@ -50,6 +50,7 @@ impl Peer {
         let arguments = Arguments {
             own,
             desired,
+            gives_way: false,
             file_first: false,
             asked: Arc::new(Mutex::new(asked)),
             standing: standing_seen,
