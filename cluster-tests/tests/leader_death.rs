@@ -64,12 +64,13 @@ impl<'s> Clients<'s> {
     }
 }
 
-/// Kills the leader so many times, and says what it took until all that are left know another.
+/// Kills the leader so many times, and says what it took until all that are left know another, and until a write is done that
+/// was sent in that moment.
 fn deaths(peers: u8, rounds: usize) {
     let Some(mut cluster) = start(peers) else { return };
-    let mut took = Vec::new();
+    let (mut took, mut wrote) = (Vec::new(), Vec::new());
     let mut requests = 0;
-    for _ in 0..rounds {
+    for round in 1..=rounds {
         let ((leader, term), _) = cluster.wait_led(&cluster.running());
         let left: Vec<usize> = cluster.running().into_iter().filter(|&peer| peer != leader).collect();
         let stop = AtomicBool::new(false);
@@ -78,14 +79,20 @@ fn deaths(peers: u8, rounds: usize) {
             pause(Duration::from_millis(200));
             let killed = host::now();
             cluster.kill_peer(leader);
+            let api = cluster.api(left[0]);
+            let writing = scope.spawn(move || {
+                let put = Request::write("PUT", "/api/v1/regions/here", json!({ "weight": round }));
+                (api.ask(&put, PATIENCE).expect("the peer that is asked lives"), killed.elapsed())
+            });
             wait_for("another leader", PATIENCE, || {
                 let known: Vec<_> = left.iter().map(|&peer| cluster.leader_at(peer)).collect();
                 let (led, after) = known[0]?;
                 (led != leader && after > term && known.iter().all(|one| *one == known[0])).then_some(())
             });
             took.push(killed.elapsed());
-            let written = cluster.send(left[0], &Request::write("PUT", "/api/v1/regions/here", json!({})));
+            let (written, after) = writing.join().expect("a write ends");
             assert!(matches!(written.status, 200 | 201), "{}", written.json);
+            wrote.push(after);
             stop.store(true, Relaxed);
             clients.assert_none_failed()
         });
@@ -93,10 +100,15 @@ fn deaths(peers: u8, rounds: usize) {
         cluster.wait_agreed(PATIENCE);
     }
     took.sort_unstable();
+    wrote.sort_unstable();
     let (median, worst) = (took[took.len() / 2], took[took.len() - 1]);
     report::figure(
         &format!("another leader of {peers}, {rounds} deaths: median, worst"),
         format!("{median:?}, {worst:?}"),
+    );
+    report::figure(
+        &format!("a write that was sent in that moment, of {peers}: median, worst"),
+        format!("{:?}, {:?}", wrote[wrote.len() / 2], wrote[wrote.len() - 1]),
     );
     report::figure("requests meanwhile, none failed", requests);
     assert!(median <= MEDIAN_MAX && worst <= WORST_MAX, "{took:?}");

@@ -56,11 +56,19 @@ pub(super) fn user() -> Option<(&'static str, String)> {
 
 /// What the API said that was wrong, with every fault of a document.
 fn refused_write(body: &Value) -> Failure {
-    let faults = rows(&body["error"]["faults"]);
-    if faults.is_empty() {
-        return refused(body);
-    }
-    let mut what = word(&body["error"]["message"]);
+    let error = &body["error"];
+    // The API's hints are for whoever sends requests.
+    let hint = match error["code"].as_str() {
+        Some("changed") => "somebody was faster: say the same command again, and look at the difference once more",
+        Some("not_found") => "`evenkeel nodes` and `evenkeel pools` show what is there",
+        Some("invalid") => "mend the file; `evenkeel check FILE` shows the lines",
+        _ => return refused(body),
+    };
+    let mut what = match error["code"] == "changed" {
+        true => "the catalog has changed in between; nothing was done".to_owned(),
+        false => word(&error["message"]),
+    };
+    let faults = rows(&error["faults"]);
     for fault in faults {
         what += &format!("\n\n{}", word(&fault["key"]));
         for (name, key) in [("found", "found"), ("wrong", "wrong"), ("allowed", "allowed"), ("hint", "hint")] {
@@ -69,7 +77,7 @@ fn refused_write(body: &Value) -> Failure {
             }
         }
     }
-    Failure::new(what, word(&body["error"]["hint"]))
+    Failure::new(what, hint)
 }
 
 /// `evenkeel apply`

@@ -206,18 +206,27 @@ fn welcome(peers: &[DemoPeer], nodes: &[SampleNode], program: &str, keys: bool) 
         text += &format!("  {:<7}  http://{}/\n", node.name(), node.address());
     }
     let first = |at: usize| traffic.get(at).cloned().unwrap_or_default();
+    let drained = nodes.first().map_or_else(String::new, |node| node.name().to_owned());
     let api = |at: usize| apis.get(at).map(|api| format!(" --api {api}")).unwrap_or_default();
     text += &format!(
         "\nTry in another terminal:\n\n  \
          while sleep 0.2; do curl -s http://{}/ || curl -s http://{}/; done\n  \
          {program} peers{}\n  \
          {program} nodes{}\n  \
-         {program} status{}\n\n",
+         {program} status{}\n  \
+         {program} leader{}\n  \
+         {program} drain {drained}{}\n  \
+         {program} undrain {drained}{}\n  \
+         {program} catalog history{}\n\n",
         first(0),
         first(1),
         api(0),
         api(1),
         api(2),
+        api(0),
+        api(1),
+        api(2),
+        api(0),
     );
     text += if keys {
         "Keys: 1, 2 and 3 stop and start a node; a, b and c end and start a peer; q quits.\n\n"
