@@ -127,3 +127,52 @@ async fn a_write_that_changes_nothing_is_answered_by_the_newest_that_was_accepte
     drop(peer.asks);
     peer.actors.iter().for_each(JoinHandle::abort);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_with_nothing_to_begin_a_cluster_with_lets_another_one_lead_first_and_begins_it_where_none_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let (elector, mut requests) = mpsc::channel(8);
+    let ((standing, standing_seen), (_committed, committed_seen)) = election::Arguments::channels();
+    let desired = Arc::new(Object::new());
+    let of_file = Applied {
+        source: Source::File { desired: Arc::clone(&desired) },
+        catalog: Arc::default(),
+        warnings: Arc::default(),
+        behind: None,
+    };
+    let (_asks, asked) = mpsc::channel(8);
+    let arguments = Arguments {
+        own: "ams".parse().unwrap(),
+        desired,
+        gives_way: true,
+        file_first: false,
+        asked: Arc::new(Mutex::new(asked)),
+        standing: standing_seen.clone(),
+        committed: committed_seen,
+        elector,
+        applied: watch::channel(Arc::new(of_file)).0,
+        catalog: watch::channel(Arc::default()).0,
+        versions: Versions::new(folder.path().to_path_buf()),
+    };
+    let (actor, ended) = Actor::spawn(None, CatalogActor, arguments).await.unwrap();
+    let nobody = Standing::clone(&standing_seen.borrow());
+    let leads = |number: u64| Standing {
+        leadership: Leadership::Own { term: Term::new(number).unwrap(), first: true },
+        electors: Some(Electors::new(["ams".parse().unwrap(), "fra".parse().unwrap()]).unwrap()),
+        ..nobody.clone()
+    };
+    let mut gave_way = 0;
+    for number in 1.. {
+        standing.send_replace(Arc::new(leads(number)));
+        match requests.recv().await.unwrap() {
+            Request::GiveWay => gave_way += 1,
+            Request::Propose { .. } => break,
+            other => panic!("{other:?}"),
+        }
+        standing.send_replace(Arc::new(nobody.clone()));
+        tokio::time::sleep(TURN_MAX).await;
+    }
+    assert_eq!(gave_way, GIVE_WAY_MAX);
+    actor.stop(None);
+    ended.await.unwrap();
+}
