@@ -1,5 +1,5 @@
 //! The actor: it applies what the cluster has committed, and while its peer leads it turns writes into what is committed
-//! next, one after the other. Documents are read and made in tasks, away from the thread that keeps time.
+//! next, one after the other. Documents are read (`reading.rs`) and made (`making.rs`) in tasks, away from the thread that keeps time.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,17 +10,15 @@ use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 
 use super::applied::{Applied, Behind, Source};
-use super::body::{Body, Next};
+use super::body::Body;
 use super::json::{Etag, Object};
+use super::making::{Made, Proposed, in_words, make, propose, written};
+use super::reading::{Newest, Read, Said, read};
 use super::versions::Versions;
 use super::write::{Keyed, WriteRefused, Written};
-use crate::document::Warning;
-use crate::election::{
-    Authority, Committed, Declined, IdempotencyId, Leadership, Offered, Refused, Remembered, Request, Standing, Value,
-    Writes,
-};
+use crate::election::{Committed, Leadership, Offered, Remembered, Request, Standing, Value, Writes};
 use crate::host;
-use crate::model::{Catalog, Electors, PeerId, Revision, Slot, Term, ValueHash};
+use crate::model::{Catalog, Electors, PeerId, Revision, Slot, Term};
 
 /// A turn ends after this time even if nothing happened, so that a request to stop is heard.
 const TURN_MAX: Duration = Duration::from_millis(200);
@@ -100,23 +98,6 @@ pub struct State {
     is_keeping: bool,
 }
 
-/// The newest committed value.
-#[derive(Clone)]
-struct Newest {
-    slot: Slot,
-    value: Arc<Value>,
-    /// What it says; why that cannot be read.
-    said: Result<Said, Arc<str>>,
-}
-
-/// What a committed value says.
-#[derive(Clone)]
-struct Said {
-    body: Arc<Body>,
-    /// The ETag of what users want.
-    etag: Etag,
-}
-
 /// How far the write is that is undecided.
 enum Step {
     /// There is none.
@@ -129,19 +110,6 @@ enum Step {
     Proposed(Proposed),
 }
 
-/// A value that was proposed.
-struct Proposed {
-    hash: ValueHash,
-    /// The write that it was made for; the first catalog of a cluster has none.
-    write: Option<Arc<Keyed>>,
-    /// Whether it has a resource that was not there.
-    created: bool,
-    /// The ETag of the resource that was put.
-    resource_etag: Option<Etag>,
-    /// What is allowed in it and probably not meant.
-    warnings: Vec<Warning>,
-}
-
 enum Done {
     /// A committed value was read.
     Read(Slot, Arc<Value>, Result<Read, String>),
@@ -151,15 +119,6 @@ enum Done {
         made: Made,
     },
     Kept(Result<(), String>),
-}
-
-enum Made {
-    Proposed(Proposed),
-    /// It is done, or was before.
-    Done(Written),
-    Refused(WriteRefused),
-    Again,
-    NotLeading,
 }
 
 enum Woken {
@@ -491,148 +450,6 @@ impl State {
         let before = Arc::clone(&self.arguments.applied.borrow());
         self.arguments.applied.send_replace(Arc::new(Applied { behind: Some(behind), ..(*before).clone() }));
     }
-}
-
-/// A committed value that was read.
-struct Read {
-    said: Said,
-    applied: Applied,
-    /// Users want in it what the file says that was asked about.
-    is_of_file: bool,
-}
-
-/// What a committed value means. Blocks.
-fn read(slot: &Slot, value: &Value, file: Option<&Object>) -> Result<Read, String> {
-    let body = Arc::new(Body::parse(&value.body).map_err(|error| error.to_string())?);
-    let etag = body.etag();
-    let source = Source::Committed { revision: slot.revision, etag, body: Arc::clone(&body) };
-    let applied = match body.meaning() {
-        Ok(meaning) => {
-            let (catalog, warnings) = (Arc::new(meaning.catalog), meaning.warnings.into());
-            Applied { source, catalog, warnings, behind: None }
-        }
-        Err(faults) => {
-            let behind = Some(Behind { revision: slot.revision, why: faults.to_string() });
-            Applied { source, catalog: Arc::default(), warnings: Arc::default(), behind }
-        }
-    };
-    let is_of_file = file.is_some_and(|file| Etag::of(file) == etag);
-    Ok(Read { said: Said { body, etag }, applied, is_of_file })
-}
-
-impl Newest {
-    fn said(&self) -> Result<Said, WriteRefused> {
-        self.said.clone().map_err(|why| WriteRefused::Unavailable {
-            message: format!("the catalog was written by a later version and cannot be changed here: {why}"),
-        })
-    }
-}
-
-/// The catalog of a peer at its start that goes by its file, with what operators did before over it. Blocks.
-pub fn of_file(committed: &Committed, desired: &Arc<Object>) -> Result<Applied, String> {
-    let body = Body::parse(&committed.value.body).map_err(|error| error.to_string())?;
-    let body = Body { desired: (**desired).clone(), ..body };
-    let meaning = body.meaning().map_err(|faults| faults.to_string())?;
-    let source = Source::File { desired: Arc::clone(desired) };
-    Ok(Applied { source, catalog: Arc::new(meaning.catalog), warnings: meaning.warnings.into(), behind: None })
-}
-
-/// The catalog of a peer at its start, from what is committed on its disk. Blocks.
-pub fn at_start(committed: &Committed) -> Result<Applied, String> {
-    let Read { applied, .. } = read(&committed.slot, &committed.value, None)?;
-    match applied.behind {
-        None => Ok(applied),
-        Some(behind) => Err(behind.why),
-    }
-}
-
-/// Makes a write into a value and gives it to the elector.
-async fn make(newest: Newest, write: Arc<Keyed>, elector: mpsc::Sender<Request>) -> Made {
-    let Said { body, etag } = match newest.said() {
-        Ok(said) => said,
-        Err(refused) => return Made::Refused(refused),
-    };
-    let id = write.key().id.clone();
-    match newest.value.outcomes.get(write.key()) {
-        // It was proposed, and whether it was taken was not heard.
-        Some(Remembered::Done(revision)) => return Made::Done(written(revision, None, id)),
-        Some(Remembered::Other) => return Made::Refused(WriteRefused::OtherWrite { id }),
-        None => {}
-    }
-    let on = newest.slot.revision;
-    let Some(revision) = on.next() else {
-        return Made::Refused(WriteRefused::Unavailable { message: "no revision is left".to_owned() });
-    };
-    let making = {
-        let (body, write) = (Arc::clone(&body), Arc::clone(&write));
-        spawn_blocking(move || body.after(write.write(), revision.get())).await
-    };
-    let made = match making {
-        Ok(Ok(Next::Changed { bytes, created, resource: resource_etag, warnings, .. })) => {
-            let mut outcomes = newest.value.outcomes.clone();
-            outcomes.push(write.key().clone(), revision);
-            let proposed = |hash| Proposed { hash, write: Some(write), created, resource_etag, warnings };
-            return propose(&elector, on, Value { outcomes, body: bytes }, proposed).await;
-        }
-        Ok(Ok(Next::Same { resource: resource_etag, warnings })) => {
-            let warnings = in_words(&warnings);
-            Made::Done(Written { changed: false, resource_etag, warnings, ..written(on, Some(etag), id) })
-        }
-        Ok(Err(refused)) => Made::Refused(refused),
-        Err(error) => {
-            tracing::error!(%error, "a write could not be looked at");
-            Made::Refused(WriteRefused::Unavailable { message: "the write could not be looked at".to_owned() })
-        }
-    };
-    // It is answered by what this peer knows, which has to be the newest there is: a new leader has accepted what the one before
-    // it has committed, and may not have read it yet.
-    match authority(&elector).await {
-        Some(authority) if authority.accepted == on => made,
-        Some(_) => Made::Again,
-        None => Made::NotLeading,
-    }
-}
-
-async fn authority(elector: &mpsc::Sender<Request>) -> Option<Authority> {
-    let (reply, authority) = oneshot::channel();
-    elector.send(Request::Authority(reply)).await.ok()?;
-    authority.await.ok()?
-}
-
-async fn propose(
-    elector: &mpsc::Sender<Request>,
-    on: Revision,
-    value: Value,
-    proposed: impl FnOnce(ValueHash) -> Proposed,
-) -> Made {
-    let encoded = spawn_blocking(move || value.encode()).await;
-    let bytes = match encoded {
-        Ok(Ok(bytes)) => bytes,
-        Ok(Err(error)) => return Made::Refused(WriteRefused::Unavailable { message: error.to_string() }),
-        Err(error) => return Made::Refused(WriteRefused::Unavailable { message: error.to_string() }),
-    };
-    let (reply, taken) = oneshot::channel();
-    if elector.send(Request::Propose { on, bytes, reply }).await.is_err() {
-        return Made::Again;
-    }
-    match taken.await {
-        Ok(Ok(hash)) => Made::Proposed(proposed(hash)),
-        Ok(Err(Refused::Declined(Declined::NotLeading))) => Made::NotLeading,
-        Ok(Err(Refused::Disk(error))) => Made::Refused(WriteRefused::Unavailable {
-            message: format!("the leader cannot write to its disk: {error}"),
-        }),
-        Ok(Err(_)) | Err(_) => Made::Again,
-    }
-}
-
-/// A write that changed something, and of which nothing else is known.
-fn written(revision: Revision, etag: Option<Etag>, id: IdempotencyId) -> Written {
-    let (revision, warnings) = (revision.get(), Vec::new());
-    Written { revision, etag, changed: true, created: false, resource_etag: None, applied: false, id, warnings }
-}
-
-fn in_words(warnings: &[Warning]) -> Vec<String> {
-    warnings.iter().map(ToString::to_string).collect()
 }
 
 /// Whoever asked may have gone; then nobody misses the answer.

@@ -1,5 +1,8 @@
 //! The actor: it feeds the elector with what happens, and does what it wants done. Disk and other peers are waited for in
 //! tasks, so a turn takes no longer than the machine thinks.
+//!
+//! Long, and one subject: what the machine may be told, and what it may want, by the order of a turn. What can be decided apart is
+//! the machine's (`machine.rs` and its siblings), what is on disk is `store.rs`, what others see is `standing.rs`.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
