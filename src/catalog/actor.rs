@@ -1,5 +1,7 @@
 //! The actor: it applies what the cluster has committed, and while its peer leads it turns writes into what is committed
-//! next, one after the other. Documents are read (`reading.rs`) and made (`making.rs`) in tasks, away from the thread that keeps time.
+//! next, one after the other. Documents are read (`reading.rs`) and made (`actor/making.rs`) in tasks, away from the thread that keeps time.
+
+mod making;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,10 +11,11 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 
+use making::{Made, Proposed, in_words, make, propose, written};
+
 use super::applied::{Applied, Behind, Source};
 use super::body::Body;
 use super::json::{Etag, Object};
-use super::making::{Made, Proposed, in_words, make, propose, written};
 use super::reading::{Newest, Read, Said, read};
 use super::versions::Versions;
 use super::write::{Keyed, WriteRefused, Written};

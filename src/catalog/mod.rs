@@ -9,7 +9,6 @@ mod body;
 mod difference;
 mod handle;
 mod json;
-mod making;
 mod managed;
 mod reading;
 mod resource;

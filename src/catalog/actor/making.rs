@@ -5,10 +5,10 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
-use super::body::Next;
-use super::json::Etag;
-use super::reading::{Newest, Said};
-use super::write::{Keyed, WriteRefused, Written};
+use super::super::body::Next;
+use super::super::json::Etag;
+use super::super::reading::{Newest, Said};
+use super::super::write::{Keyed, WriteRefused, Written};
 use crate::document::Warning;
 use crate::election::{Authority, Declined, IdempotencyId, Refused, Remembered, Request, Value};
 use crate::model::{Revision, ValueHash};
