@@ -1,5 +1,6 @@
 //! The actor: it applies what the cluster has committed, and while its peer leads it turns writes into what is committed
-//! next, one after the other. Documents are read (`reading.rs`) and made (`actor/making.rs`) in tasks, away from the thread that keeps time.
+//! next, one after the other. Documents are read (`reading.rs`) and made (`actor/making.rs`) in tasks, away from the thread
+//! that keeps time.
 
 mod making;
 
