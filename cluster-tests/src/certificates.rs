@@ -1,11 +1,14 @@
 //! A private authority and certificates of nodes, made for one test.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::ServerConfig;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+use crate::raw::TlsClient;
 
 /// An authority that no machine trusts on its own.
 pub struct Authority {
@@ -16,6 +19,8 @@ impl Authority {
     /// A new one.
     pub fn new() -> Self {
         let mut parameters = CertificateParams::new(Vec::new()).expect("no names are fine names");
+        // OpenSSL takes a certificate for self-signed whose issuer has its own name.
+        parameters.distinguished_name.push(DnType::CommonName, "an authority of a test");
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
         Self { issuer: CertifiedIssuer::self_signed(parameters, key).expect("an authority signs itself") }
@@ -37,6 +42,35 @@ impl Authority {
     pub fn issue(&self, names: &[&str]) -> (String, String) {
         let (certificate, key) = self.signed(names);
         (certificate.pem(), key.serialize_pem())
+    }
+
+    /// Writes a certificate for `names` and its private key into a folder, as `<name>.pem` and `<name>.key`.
+    pub fn issue_to(&self, folder: &Path, name: &str, names: &[&str]) -> (PathBuf, PathBuf) {
+        let (certificate, key) = self.issue(names);
+        let (certificate_file, key_file) = (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")));
+        let modes = [(&certificate_file, certificate, 0o644), (&key_file, key, 0o600)];
+        for (file, text, mode) in modes {
+            // As certificates are replaced: the whole file at once.
+            let new = folder.join(".new");
+            std::fs::write(&new, text).expect("a temporary folder takes a file");
+            std::fs::set_permissions(&new, std::fs::Permissions::from_mode(mode)).expect("a file of one's own");
+            std::fs::rename(&new, file).expect("a temporary folder takes a file");
+        }
+        (certificate_file, key_file)
+    }
+
+    /// A client that trusts it alone, and asks for `name`.
+    pub fn client(&self, name: &str) -> TlsClient {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).expect("an authority is one");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("the provider speaks TLS 1.3")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from(name.to_owned()).expect("a host name");
+        TlsClient { config: Arc::new(config), name }
     }
 
     /// What a TLS server with a certificate for `names` needs.

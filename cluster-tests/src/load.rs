@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use evenkeel::host;
 
-use crate::raw::{Answer, Broken, End, Raw};
+use crate::raw::{Answer, Broken, End, Raw, TlsClient};
 
 /// Clients of one load. Beyond so many, requests go out late, which [`Offered`] shows.
 const CLIENTS_MAX: usize = 1_000;
@@ -51,6 +51,8 @@ pub struct Plan {
     pub clients: u32,
     /// The request.
     pub request: String,
+    /// Over TLS, as this says.
+    pub tls: Option<TlsClient>,
 }
 
 /// When clients ask.
@@ -95,7 +97,19 @@ impl Plan {
     /// `GET /` at `rate` a second by 16 clients, or more where that takes more.
     pub fn get(to: SocketAddr, rate: u32) -> Self {
         let request = "GET / HTTP/1.1\r\nHost: test\r\n\r\n".to_owned();
-        Self { to, pace: Pace::PerSecond(rate), clients: 16, request }
+        Self { to, pace: Pace::PerSecond(rate), clients: 16, request, tls: None }
+    }
+
+    /// The same over TLS.
+    pub fn over_tls(self, client: TlsClient) -> Self {
+        Self { tls: Some(client), ..self }
+    }
+
+    fn connect(&self) -> std::io::Result<Raw> {
+        match &self.tls {
+            None => Raw::try_connect(self.to),
+            Some(client) => Raw::try_connect_tls(self.to, client),
+        }
     }
 
     /// `GET /` by so many clients, each as soon as it was answered.
@@ -251,7 +265,7 @@ fn ask(plan: &Plan, connection: &mut Option<Raw>) -> (Result<Answer, Broken>, bo
         Some((End::Bytes(bytes), _)) => {
             return (Err(Broken::Malformed(format!("{} bytes that nobody asked for", bytes.len()))), false);
         }
-        ended => match Raw::try_connect(plan.to) {
+        ended => match plan.connect() {
             Ok(raw) => (raw, ended.is_some()),
             Err(_) => return (Err(Broken::Reset), ended.is_some()),
         },

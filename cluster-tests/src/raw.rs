@@ -1,8 +1,12 @@
 //! A client that sends any bytes and reads answers strictly; every wait has an end.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Error, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
 
 use crate::head::{self, Body, Framing, Head};
 
@@ -18,10 +22,20 @@ const HEAD_BYTES_MAX: usize = 256 * 1024;
 #[derive(Debug)]
 pub struct Raw {
     stream: TcpStream,
+    tls: Option<Box<ClientConnection>>,
     /// Bytes that were read, up to `end`, and not yet asked for, from `start` on.
     buffer: Box<[u8]>,
     start: usize,
     end: usize,
+}
+
+/// How a client speaks TLS.
+#[derive(Clone, Debug)]
+pub struct TlsClient {
+    /// Whom it trusts, and what it shows.
+    pub config: Arc<ClientConfig>,
+    /// Whom it asks for.
+    pub name: ServerName<'static>,
 }
 
 /// An answer, whole.
@@ -80,7 +94,29 @@ impl Raw {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(SILENCE_MAX))?;
         stream.set_write_timeout(Some(SILENCE_MAX))?;
-        Ok(Self { stream, buffer: vec![0; READ_BYTES].into(), start: 0, end: 0 })
+        Ok(Self { stream, tls: None, buffer: vec![0; READ_BYTES].into(), start: 0, end: 0 })
+    }
+
+    /// Connects over TLS as `client` says and shakes hands.
+    pub fn try_connect_tls(to: SocketAddr, client: &TlsClient) -> std::io::Result<Self> {
+        let mut raw = Self::try_connect(to)?;
+        let mut tls = ClientConnection::new(Arc::clone(&client.config), client.name.clone()).map_err(Error::other)?;
+        while tls.is_handshaking() || tls.wants_write() {
+            tls.complete_io(&mut raw.stream)?;
+        }
+        raw.tls = Some(Box::new(tls));
+        Ok(raw)
+    }
+
+    /// The same; panics without a connection.
+    #[track_caller]
+    pub fn connect_tls(to: SocketAddr, client: &TlsClient) -> Self {
+        Self::try_connect_tls(to, client).unwrap_or_else(|error| panic!("no TLS with {to}: {error}"))
+    }
+
+    /// Its TLS.
+    pub fn tls(&self) -> Option<&ClientConnection> {
+        self.tls.as_deref()
     }
 
     /// The socket itself, for options and for a second thread.
@@ -100,11 +136,22 @@ impl Raw {
 
     /// Sends all bytes. An error is no failure of the test: who refuses a request may close before its end.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
-        self.stream.write_all(bytes.as_ref())
+        match &mut self.tls {
+            None => self.stream.write_all(bytes.as_ref()),
+            Some(tls) => {
+                let mut stream = rustls::Stream::new(&mut **tls, &mut self.stream);
+                stream.write_all(bytes.as_ref())?;
+                stream.flush()
+            }
+        }
     }
 
     /// Ends the sending half.
-    pub fn end_sending(&self) {
+    pub fn end_sending(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+            let _ = tls.write_tls(&mut self.stream);
+        }
         // The other side may have ended the connection already, which is as good.
         let _ = self.stream.shutdown(Shutdown::Write);
     }
@@ -241,7 +288,11 @@ impl Raw {
     fn fill(&mut self) -> Result<bool, Broken> {
         debug_assert_eq!(self.start, self.end);
         loop {
-            return match self.stream.read(&mut self.buffer) {
+            let read = match &mut self.tls {
+                None => self.stream.read(&mut self.buffer),
+                Some(tls) => rustls::Stream::new(&mut **tls, &mut self.stream).read(&mut self.buffer),
+            };
+            return match read {
                 Ok(count) => {
                     (self.start, self.end) = (0, count);
                     Ok(count > 0)
@@ -250,6 +301,8 @@ impl Raw {
                     ErrorKind::Interrupted => continue,
                     ErrorKind::WouldBlock | ErrorKind::TimedOut => Err(Broken::Silent),
                     ErrorKind::ConnectionReset => Err(Broken::Reset),
+                    // TLS without the word that it ends.
+                    ErrorKind::UnexpectedEof => Err(Broken::Cut),
                     _ => Err(Broken::Malformed(format!("reading failed: {error}"))),
                 },
             };

@@ -85,7 +85,7 @@ impl Peer {
     }
 
     fn listener(&self, name: &str) -> SocketAddr {
-        let listeners = &self.running().handles().listeners;
+        let listeners = self.running().handles().listeners.now();
         listeners.iter().find(|listener| listener.name.as_str() == name).expect("a listener").address
     }
 

@@ -52,7 +52,7 @@ impl Embedded {
     }
 
     fn web(&self) -> std::net::SocketAddr {
-        self.running().handles().listeners[0].address
+        self.running().handles().listeners.now()[0].address
     }
 
     /// The names of its parts.

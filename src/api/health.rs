@@ -55,7 +55,8 @@ pub(super) async fn detailed(State(asked): State<Asked>, uri: Uri) -> Result<Res
     let uptime = host::now().saturating_duration_since(handles.started);
     let mut pools: Vec<_> = view.pools().map(|pool| PoolShown::of(pool, &handles)).collect();
     pools.sort_by(|a, b| a.name().cmp(b.name()));
-    let listeners = handles.listeners.iter().map(|listener| ListenerShown {
+    let bound = handles.listeners.now();
+    let listeners = bound.iter().map(|listener| ListenerShown {
         name: &listener.name,
         address: listener.address,
         protocol: listener.protocol,
@@ -82,7 +83,7 @@ pub(super) async fn detailed(State(asked): State<Asked>, uri: Uri) -> Result<Res
 /// What went wrong with the traffic of all listeners together.
 fn failures(handles: &Handles) -> BTreeMap<&'static str, u64> {
     let mut sums: BTreeMap<_, _> = FailureCounts::default().all().collect();
-    for (name, value) in handles.listeners.iter().flat_map(|listener| listener.failures.all()) {
+    for (name, value) in handles.listeners.now().iter().flat_map(|listener| listener.failures.all()) {
         *sums.entry(name).or_default() += value;
     }
     sums
@@ -164,9 +165,9 @@ impl Health {
             let at_least = if all { Status::Unhealthy } else { Status::Degraded };
             find(at_least, Code::PoolWithoutUsableNodes, format!("no node of pool {pool} is usable"));
         }
-        let turned_away: Vec<_> = handles.listeners_without_pool(view).collect();
+        let turned_away = handles.listeners_without_pool(view);
         for listener in &turned_away {
-            let all = turned_away.len() == handles.listeners.len();
+            let all = turned_away.len() == handles.listeners.now().len();
             let at_least = if all { Status::Unhealthy } else { Status::Degraded };
             find(at_least, Code::ListenerWithoutPool, listener_without_pool(listener));
         }

@@ -190,14 +190,14 @@ impl Collected {
     }
 
     fn listeners(&self, page: &mut Page<'_>) -> Written {
+        let listeners = self.0.handles.listeners.now();
         for (name, metric) in metrics::OF_LISTENER {
-            let listeners = self.0.handles.listeners.iter().filter_map(|listener| {
+            let values = listeners.iter().filter_map(|listener| {
                 let value = listener.counts.all().find(|(of, _)| of == name)?.1;
                 Some(([listener.name.as_str()], count(value)))
             });
-            page.all(*metric, listeners)?;
+            page.all(*metric, values)?;
         }
-        let listeners = &self.0.handles.listeners;
         let failures: Vec<_> =
             listeners.iter().flat_map(|of| of.failures.all().map(move |(name, n)| (of, name, n))).collect();
         let timeouts = failures.iter().filter_map(|(of, name, value)| {
@@ -214,7 +214,7 @@ impl Collected {
 }
 
 /// Time-outs that strike while it is not known yet which pool a request is for.
-const BEFORE_A_POOL: [&str; 2] = ["head", "keep_alive"];
+const BEFORE_A_POOL: [&str; 3] = ["handshake", "head", "keep_alive"];
 
 /// A metric and how it is read.
 type Read<From, To> = (Metric, fn(&From) -> To);

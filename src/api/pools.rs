@@ -49,7 +49,7 @@ pub(super) struct PoolShown<'a> {
     name: &'a PoolName,
     strategy: Strategy,
     check: &'static str,
-    listeners: Vec<&'a ListenerName>,
+    listeners: Vec<ListenerName>,
     nodes: NodeTally,
     in_flight: u32,
     waiting: usize,
@@ -64,11 +64,13 @@ impl<'a> PoolShown<'a> {
 
     pub(super) fn of(pool: &'a PoolView, handles: &'a Handles) -> Self {
         use std::sync::atomic::Ordering::Relaxed;
+        let listeners = handles.listeners.now();
+        let listeners = listeners.iter();
         Self {
             name: &pool.pool.name,
             strategy: pool.pool.strategy,
             check: pool.pool.check.kind.name(),
-            listeners: handles.listeners.iter().filter(|of| of.pool == pool.pool.name).map(|of| &of.name).collect(),
+            listeners: listeners.filter(|of| of.pool == pool.pool.name).map(|of| of.name.clone()).collect(),
             nodes: NodeTally::of(&pool.nodes),
             in_flight: pool.live.in_flight(),
             waiting: pool.live.queue.len(),

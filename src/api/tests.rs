@@ -102,14 +102,16 @@ fn empty() -> Handles {
         region: RegionName::default(),
         view: ViewCell::new(Arc::unwrap_or_clone(view_of(Vec::new(), Vec::new()))),
         started: crate::host::now(),
-        listeners: Arc::new([BoundListener {
+        listeners: watch::channel::<Arc<[_]>>(Arc::new([BoundListener {
             name: "front".parse().unwrap(),
             address: "127.0.0.1:8000".parse().unwrap(),
             protocol: "http",
             pool: "web".parse().unwrap(),
             counts: Arc::default(),
             failures: Arc::default(),
-        }]),
+        }]))
+        .1
+        .into(),
         children: Board::default(),
         readiness: Readiness::default(),
         agreed: agreed(Catalog::default()),
@@ -403,7 +405,7 @@ async fn a_child_given_up_degrades_and_a_critical_one_makes_unhealthy() {
 #[tokio::test]
 async fn the_detailed_report_shows_peer_children_listeners_and_pools() {
     let handles = handles();
-    handles.listeners[0].failures.no_node.store(3, Relaxed);
+    handles.listeners.now()[0].failures.no_node.store(3, Relaxed);
     let (status, report) = json_of(&handles, "/api/health/detailed").await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(report["peer"], json!({"id": "ams-1", "region": "default", "version": env!("CARGO_PKG_VERSION")}));
@@ -421,7 +423,7 @@ async fn the_detailed_report_shows_peer_children_listeners_and_pools() {
 #[tokio::test]
 async fn a_scrape_shows_every_metric_and_no_other() {
     let handles = in_cluster();
-    let front = &handles.listeners[0];
+    let front = &handles.listeners.now()[0];
     front.failures.timeouts_head.store(5, Relaxed);
     front.failures.timeouts_connect.store(4, Relaxed);
     front.failures.no_node.store(3, Relaxed);

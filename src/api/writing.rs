@@ -113,7 +113,7 @@ impl Asking {
         let (view, applied) = in_step(handles).await;
         written.applied = written.applied && applied.is_some();
         // The leader knows of no other peer's listeners and file.
-        written.warnings.extend(handles.listeners_without_pool(&view).map(listener_without_pool));
+        written.warnings.extend(handles.listeners_without_pool(&view).iter().map(listener_without_pool));
         if handles.agreed.follow_file && is_of_file && written.changed {
             written.warnings.push(FOLLOWS_FILE.to_owned());
         }

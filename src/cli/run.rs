@@ -66,8 +66,8 @@ async fn until_signalled(sources: Sources, settings: config::Settings) -> Result
 
 /// Where this peer listens, a line an address, for people and for scripts that chose port 0.
 fn addresses(handles: &Handles, api: SocketAddr) -> String {
-    let listeners = handles.listeners.iter();
-    let lines = listeners.map(|of| format!("listening {} {}://{}\n", of.name, of.protocol, of.address));
+    let listeners = handles.listeners.now();
+    let lines = listeners.iter().map(|of| format!("listening {} {}://{}\n", of.name, of.protocol, of.address));
     lines.chain([format!("api http://{api}\n")]).collect()
 }
 

@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU8;
-use std::path::PathBuf;
 
+use super::certificate_file::FILE;
 use super::key_file;
 use super::peer::ADDRESS;
 use crate::document::{Choice, Content, Fault, Form, ListOf, Section, Words, Wrong, name, quoted, whole};
@@ -38,12 +38,6 @@ const SEED: Words<Seed> =
             Seed::Name(name, port) => format!("\"{name}:{port}\""),
         }
     });
-
-const FILE: Words<PathBuf> = Words::of(
-    "the path of a file",
-    |text| if text.is_empty() { Err(Wrong::new("it is empty")) } else { Ok(PathBuf::from(text)) },
-    |path| quoted(&path.display()),
-);
 
 /// Peers that vote.
 struct ElectorList;
@@ -194,6 +188,7 @@ pub(super) fn cluster(s: &mut Section<'_, '_, '_>) -> Option<ClusterSettings> {
             };
             let founders = founders(s, electors, expect)?;
             let files = key_file::Named { key_file, authority_file, certificate_file, certificate_key_file };
+            files.paths().for_each(|path| s.reader().note_file(path));
             let reached = [("listen", Some(listen)), ("advertise", advertise.map(Advertised::get))];
             let trust = trust(s, &name, reached, &files)?;
             let advertise = advertise.or_else(|| Advertised::new(listen).filter(|_| listen.port() != 0));

@@ -63,6 +63,7 @@ pub(super) fn regions_listener() -> Listener {
         pool: regions_pool(),
         connections_max: super::listener::CONNECTIONS_DEFAULT,
         protocol: Protocol::Http(Http::default()),
+        tls: None,
     }
 }
 

@@ -1,14 +1,12 @@
 //! The files that say whom a peer takes: a cluster key, or those of an authority. They are read with the settings, so that
 //! `evenkeel check` finds what is wrong with them.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use super::certificate_file::{self, Unreadable};
 use crate::link::{AuthorityFiles, KeyRing, TrustSource};
-use crate::model::limits::CERTIFICATE_FILE_BYTES_MAX;
 
 /// The files that settings name.
 #[derive(Debug, Default)]
@@ -30,6 +28,12 @@ pub(super) struct Wrong {
 }
 
 impl Named {
+    /// Those that are named.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        let Self { key_file, authority_file, certificate_file, certificate_key_file } = self;
+        [key_file, authority_file, certificate_file, certificate_key_file].into_iter().flatten().map(PathBuf::as_path)
+    }
+
     /// Reads them. `None` where none is named.
     pub(super) fn read(&self) -> Result<Option<TrustSource>, Wrong> {
         let authority = [
@@ -87,28 +91,11 @@ fn cluster_key(file: &Path) -> Result<KeyRing, Wrong> {
 /// The bytes of a file, wiped when they are no longer needed.
 fn read(key: &'static str, file: Option<&Path>) -> Result<Zeroizing<Vec<u8>>, Wrong> {
     let path = file.unwrap_or(Path::new(""));
-    let wrong = |why: String, hint: Option<&str>| Wrong {
-        key,
-        file: Some(path.to_owned()),
-        why,
-        hint: hint.map(str::to_owned),
-    };
-    let cannot = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => wrong(
-            "there is no such file".to_owned(),
-            Some("make a cluster key with `evenkeel keygen FILE`, and copy it to every peer"),
-        ),
-        std::io::ErrorKind::PermissionDenied => wrong(
-            "this user may not read it".to_owned(),
-            Some("make it belong to the user that runs evenkeel, mode 0600"),
-        ),
-        _ => wrong(format!("it cannot be read: {error}"), None),
-    };
-    let mut bytes = Zeroizing::new(Vec::new());
-    let limit = CERTIFICATE_FILE_BYTES_MAX as u64 + 1;
-    File::open(path).map_err(cannot)?.take(limit).read_to_end(&mut bytes).map_err(cannot)?;
-    if bytes.len() > CERTIFICATE_FILE_BYTES_MAX {
-        return Err(wrong(format!("it has more than {CERTIFICATE_FILE_BYTES_MAX} bytes"), Some("is it another file?")));
-    }
-    Ok(bytes)
+    certificate_file::bytes(path).map_err(|unreadable| {
+        let hint = match unreadable {
+            Unreadable::Missing => Some("make a cluster key with `evenkeel keygen FILE`, and copy it to every peer"),
+            _ => unreadable.hint(),
+        };
+        Wrong { key, file: Some(path.to_owned()), why: unreadable.why(), hint: hint.map(str::to_owned) }
+    })
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::peer::ADDRESS;
+use super::tls;
 use crate::document::{Choice, ListOf, Origin, Section, Span, Words, Wrong, YesNo, name, parsed, quoted, whole};
 use crate::model::{ListenerName, PoolName};
 use crate::proxy::{Cidr, Http, Listener, Protocol, Tcp};
@@ -90,13 +91,17 @@ fn listener(s: &mut Section<'_, '_, '_>) -> Read {
     );
     let http = s.only(protocol.is_none_or(|spoken| spoken == Spoken::Http), "protocol = \"http\"", http);
     let tcp = s.only(protocol.is_none_or(|spoken| spoken == Spoken::Tcp), "protocol = \"tcp\"", tcp);
+    let tls_is_wrong = |tls: &Option<_>, s: &Section<'_, '_, '_>| tls.is_none() && s.is_set("tls");
+    let inside: &[&[u8]] = if protocol == Some(Spoken::Http) { &[b"http/1.1"] } else { &[] };
+    let tls = tls::listener(s, inside);
+    let protocol = protocol.filter(|_| !tls_is_wrong(&tls, s));
     let protocol = protocol.map(|spoken| match spoken {
         Spoken::Http => Protocol::Http(http),
         Spoken::Tcp => Protocol::Tcp(tcp),
     });
     let listener = match (&name, address, &pool, protocol) {
         (Some(name), Some(address), Some(pool), Some(protocol)) => {
-            Some(Listener { name: name.clone(), address, pool: pool.clone(), connections_max, protocol })
+            Some(Listener { name: name.clone(), address, pool: pool.clone(), connections_max, protocol, tls })
         }
         _ => None,
     };

@@ -1,6 +1,8 @@
 //! What loading gives: settings, or what is wrong with them.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::path::PathBuf;
 
 use super::settings::Settings;
 use crate::document::{Faults, Setting, Warning};
@@ -14,6 +16,8 @@ pub struct Loaded {
     pub warnings: Vec<Warning>,
     /// Every setting that has an effect, with its origin, in the order of the reference; of nodes only what was set.
     pub values: Vec<Setting>,
+    /// The files with certificates and keys that were read beside it.
+    pub files: BTreeSet<PathBuf>,
 }
 
 /// Settings that may not be started.
@@ -23,6 +27,8 @@ pub struct Refused {
     pub faults: Faults,
     /// What is allowed and probably not meant, as far as it could be read.
     pub warnings: Vec<Warning>,
+    /// The files with certificates and keys that it names, as far as it could be read.
+    pub files: BTreeSet<PathBuf>,
 }
 
 /// Warnings, a line each, then the faults.

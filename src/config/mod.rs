@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 mod addresses;
 mod catalog_part;
+mod certificate_file;
 mod cluster;
 mod desired;
 mod file;
@@ -28,6 +29,7 @@ mod sources;
 mod state_folder;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub use crate::document::{Fault, Faults, Origin, Setting, Warning};
 pub use catalog_part::catalog_of;
@@ -51,8 +53,7 @@ pub fn user_name() -> Option<String> {
 
 /// Settings from everything that says something of them, or everything that is wrong with it.
 pub fn load(sources: &Sources) -> Result<Loaded, Refused> {
-    let named_by_environment = sources.environment.get(FILE_VARIABLE).map(Path::new);
-    let Some(path) = sources.file.as_deref().or(named_by_environment) else {
+    let Some(path) = sources.file() else {
         return read("no settings file", Ok(None), sources);
     };
     let shown = path.display().to_string();
@@ -94,8 +95,10 @@ fn read(path: &str, text: Result<Option<&str>, Fault>, sources: &Sources) -> Res
     let settings = file::read(&mut reader, &root, sources);
     let warnings = reader.take_warnings();
     match settings {
-        Some(settings) if reader.faults.count() == 0 => Ok(Loaded { settings, warnings, values: reader.settings }),
-        _ => Err(Refused { faults: reader.faults.in_reading_order(), warnings }),
+        Some(settings) if reader.faults.count() == 0 => {
+            Ok(Loaded { settings, warnings, values: reader.settings, files: reader.files })
+        }
+        _ => Err(Refused { faults: reader.faults.in_reading_order(), warnings, files: reader.files }),
     }
 }
 

@@ -31,6 +31,11 @@ impl Sources {
         let machine = Machine::of_process(&environment);
         Self { file, environment, flags, machine }
     }
+
+    /// The settings file, if there is one.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref().or_else(|| self.environment.get(super::FILE_VARIABLE).map(Path::new))
+    }
 }
 
 impl Outside for Sources {

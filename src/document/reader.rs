@@ -8,6 +8,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Display;
 use std::hash::Hash;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::fault::{Fault, Faults};
@@ -96,6 +97,8 @@ pub(crate) struct Reader<'a> {
     /// Warnings beyond [`SETTINGS_WARNINGS_MAX`].
     warnings_unlisted: usize,
     pub settings: Vec<Setting>,
+    /// Files that are named in the document and were read with it.
+    pub files: BTreeSet<PathBuf>,
     unknown: Unknown<'a>,
     /// Keys that nobody asked for and that are no fault.
     kept: BTreeSet<String>,
@@ -127,6 +130,7 @@ impl<'a> Reader<'a> {
             warnings: Vec::new(),
             warnings_unlisted: 0,
             settings: Vec::new(),
+            files: BTreeSet::new(),
             unknown: Unknown::Refused,
             kept: BTreeSet::new(),
             describing: None,
@@ -208,6 +212,11 @@ impl<'a> Reader<'a> {
     pub(crate) fn is_later_variable(&self, name: &str) -> bool {
         let is_meant = |later: &String| name == later || (later.ends_with('_') && name.starts_with(later.as_str()));
         self.variables_later.iter().any(is_meant)
+    }
+
+    /// Notes that a file belongs to what is read.
+    pub(crate) fn note_file(&mut self, path: &Path) {
+        self.files.insert(path.to_owned());
     }
 
     pub(crate) fn fault(&mut self, fault: Fault) {

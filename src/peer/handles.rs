@@ -24,7 +24,7 @@ pub struct Handles {
     /// When it started.
     pub started: Instant,
     /// Its listeners, bound.
-    pub listeners: Arc<[BoundListener]>,
+    pub listeners: BoundListeners,
     /// Its children and how they fare.
     pub children: super::supervise::Board,
     /// Whether it is ready, and if not why.
@@ -50,7 +50,7 @@ pub struct BoundListener {
     pub name: ListenerName,
     /// The address it really has; never port 0.
     pub address: SocketAddr,
-    /// `http` or `tcp`.
+    /// `http` or `tcp`; over TLS `https` or `tls`.
     pub protocol: &'static str,
     /// The pool behind it.
     pub pool: PoolName,
@@ -58,6 +58,30 @@ pub struct BoundListener {
     pub counts: Arc<ListenerCounts>,
     /// What went wrong with its traffic.
     pub failures: Arc<FailureCounts>,
+}
+
+/// The listeners of a peer, which a reload may change.
+#[derive(Clone, Debug)]
+pub struct BoundListeners(watch::Receiver<Arc<[BoundListener]>>);
+
+impl BoundListeners {
+    /// Those that there are now.
+    pub fn now(&self) -> Arc<[BoundListener]> {
+        Arc::clone(&self.0.borrow())
+    }
+
+    /// Waits until there are others. Never, where the peer is gone.
+    pub async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl From<watch::Receiver<Arc<[BoundListener]>>> for BoundListeners {
+    fn from(listeners: watch::Receiver<Arc<[BoundListener]>>) -> Self {
+        Self(listeners)
+    }
 }
 
 /// Whether a peer is ready for traffic: listeners bound, every node checked once or 1 s over, not draining.

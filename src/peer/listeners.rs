@@ -1,17 +1,16 @@
 //! Listeners whose pool the catalog does not have: their clients are turned away, and somebody has to be told.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use super::handles::{BoundListener, Handles};
+use super::handles::{BoundListener, BoundListeners, Handles};
 use super::supervise::ChildSpec;
 use crate::model::ListenerName;
 use crate::view::{View, ViewCell};
 
 impl Handles {
     /// Those of this peer.
-    pub fn listeners_without_pool<'h>(&'h self, view: &'h View) -> impl Iterator<Item = &'h BoundListener> {
-        without_pool(&self.listeners, view)
+    pub fn listeners_without_pool(&self, view: &View) -> Vec<BoundListener> {
+        without_pool(&self.listeners.now(), view).cloned().collect()
     }
 }
 
@@ -20,17 +19,17 @@ fn without_pool<'l>(listeners: &'l [BoundListener], view: &'l View) -> impl Iter
 }
 
 /// Tells the log whenever a listener loses its pool, or has it again.
-pub(super) fn pools_child(listeners: Arc<[BoundListener]>, view: ViewCell) -> ChildSpec {
+pub(super) fn pools_child(listeners: BoundListeners, view: ViewCell) -> ChildSpec {
     ChildSpec::task("listener-pools", move || {
-        let (listeners, view) = (Arc::clone(&listeners), view.clone());
+        let (mut listeners, view) = (listeners.clone(), view.clone());
         async move {
             let mut catalogs = view.catalogs();
             let mut told = BTreeSet::<ListenerName>::new();
             loop {
                 catalogs.borrow_and_update();
-                let now = view.load();
-                let without: BTreeSet<_> = without_pool(&listeners, &now).map(|of| of.name.clone()).collect();
-                for BoundListener { name, pool, .. } in listeners.iter() {
+                let (now, bound) = (view.load(), listeners.now());
+                let without: BTreeSet<_> = without_pool(&bound, &now).map(|of| of.name.clone()).collect();
+                for BoundListener { name, pool, .. } in bound.iter() {
                     match (told.contains(name), without.contains(name)) {
                         (false, true) => tracing::warn!(
                             listener = %name,
@@ -42,9 +41,12 @@ pub(super) fn pools_child(listeners: Arc<[BoundListener]>, view: ViewCell) -> Ch
                     }
                 }
                 told = without;
-                if catalogs.changed().await.is_err() {
-                    // The peer is ending.
-                    std::future::pending::<()>().await;
+                tokio::select! {
+                    changed = catalogs.changed() => if changed.is_err() {
+                        // The peer is ending.
+                        std::future::pending::<()>().await;
+                    },
+                    () = listeners.changed() => {}
                 }
             }
         }

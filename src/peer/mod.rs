@@ -15,6 +15,6 @@ pub mod supervise;
 pub use agree::Agreed;
 pub use bare::{BarePeer, BareSettings, Surroundings};
 pub use cluster::{ClusterHandles, ClusterSettings};
-pub use handles::{BoundListener, Handles, NotReady, Readiness};
+pub use handles::{BoundListener, BoundListeners, Handles, NotReady, Readiness};
 pub use settings::Settings;
 pub use start::{Peer, StartError};

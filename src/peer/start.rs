@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::agree::{self, Agreement, Company, Elector, Files, OwnFile, agree};
 use super::cluster::{ClusterSettings, Ends, Joined, Own, join, link_settings};
-use super::handles::{BoundListener, Handles, Readiness};
+use super::handles::{BoundListener, BoundListeners, Handles, Readiness};
 use super::listeners::pools_child;
 use super::settings::Settings;
 use super::supervise::{AddError, Board, ChildSpec, Supervisor};
@@ -22,7 +22,7 @@ use crate::health::{self, Asker};
 use crate::host::{self, Dice, FolderError, Incarnations, Names};
 use crate::link::{self, Link, QuicLink, TrustError, TrustSource};
 use crate::model::{Catalog, Evidence, Member, Members, Preset};
-use crate::proxy::{self, BindError, Bound, Phase, Protocol, WorkerActor};
+use crate::proxy::{self, BindError, Bound, Listener, Listeners, Phase, Protocol, WorkerActor};
 use crate::tls::{self, TlsError};
 use crate::view::{self, ViewActor, ViewCell};
 
@@ -70,7 +70,10 @@ pub struct Peer {
     elector: Elector,
     file: OwnFile,
     supervisor: Supervisor,
-    listeners: Arc<[Bound]>,
+    listeners: watch::Sender<Listeners>,
+    /// What [`Handles`] show of them.
+    bound: watch::Sender<Arc<[BoundListener]>>,
+    workers: usize,
     phase: watch::Sender<Phase>,
     running: Arc<watch::Sender<usize>>,
     announce: Duration,
@@ -95,7 +98,8 @@ impl Peer {
     /// `api`: where its API listens, for other peers to show.
     pub async fn start(settings: Settings, api: String) -> Result<Self, StartError> {
         let started = host::now();
-        let listeners: Arc<[Bound]> = proxy::bind(&settings.proxy)?.into();
+        let workers = settings.proxy.workers.get();
+        let listeners = proxy::bind(&settings.proxy.listeners, workers, &[])?;
         let tls = tls::client_configs()?;
         let (files, applied) = agreed_before(&settings).await?;
         let catalog = Arc::clone(&applied.catalog);
@@ -147,8 +151,10 @@ impl Peer {
         for part in parts.into_iter().chain(agreeing) {
             supervisor.add(part).await?;
         }
+        let (bound, shown) = watch::channel(shown(&listeners));
+        let (listeners, bound_now) = watch::channel(listeners);
         let shared = proxy::Shared {
-            listeners: Arc::clone(&listeners),
+            listeners: bound_now,
             view: view.clone(),
             tls: Arc::new(tls),
             suspects,
@@ -162,15 +168,15 @@ impl Peer {
 
         let readiness = Readiness::default();
         cluster.runtime.spawn(become_ready(readiness.clone(), is_checked, view.clone()));
-        let bound: Arc<[_]> = listeners.iter().map(bound_listener).collect();
-        supervisor.add(pools_child(Arc::clone(&bound), view.clone())).await?;
+        let shown = BoundListeners::from(shown);
+        supervisor.add(pools_child(shown.clone(), view.clone())).await?;
         Ok(Self {
             handles: Handles {
                 id: settings.id,
                 region: settings.region,
                 view,
                 started,
-                listeners: bound,
+                listeners: shown,
                 children: board,
                 readiness,
                 agreed,
@@ -182,6 +188,8 @@ impl Peer {
             file,
             supervisor,
             listeners,
+            bound,
+            workers,
             announce: shared.settings.announce,
             drain: shared.settings.drain,
             phase,
@@ -198,6 +206,17 @@ impl Peer {
     /// From now on new peers are taken by this trust; links that stand are left alone. A peer without a cluster takes none.
     pub fn rekey(&self, trust: &TrustSource) -> Result<(), TrustError> {
         self.gossip.as_ref().map_or(Ok(()), |(_, link)| link.rekey(trust))
+    }
+
+    /// Listens as this says from now on. Connections go on, and so does what waits in the line of a listener that stays; those of
+    /// one that is gone or that changed end with their next answer. What cannot be bound leaves everything as it was.
+    pub fn listen(&self, listeners: &[Listener]) -> Result<(), BindError> {
+        let before = Arc::clone(&self.listeners.borrow());
+        let now = proxy::bind(listeners, self.workers, &before)?;
+        proxy::retire(&before, &now);
+        self.bound.send_replace(shown(&now));
+        self.listeners.send_replace(now);
+        Ok(())
     }
 
     /// This peer's file was read again, and this is what users want by it. Where `applies`, the cluster's catalog becomes that,
@@ -237,7 +256,7 @@ impl Peer {
         self.phase.send_replace(Phase::Announcing);
         tokio::time::sleep(self.announce).await;
         self.phase.send_replace(Phase::Draining);
-        for listener in self.listeners.iter() {
+        for listener in self.listeners.borrow().iter() {
             listener.close();
         }
         let finished = self.workers_ended(self.drain).await;
@@ -413,13 +432,19 @@ async fn become_ready(readiness: Readiness, mut is_checked: watch::Receiver<bool
     readiness.set_checked();
 }
 
+fn shown(listeners: &Listeners) -> Arc<[BoundListener]> {
+    listeners.iter().map(|bound| bound_listener(bound)).collect()
+}
+
 fn bound_listener(bound: &Bound) -> BoundListener {
     BoundListener {
         name: bound.listener.name.clone(),
         address: bound.address,
-        protocol: match bound.listener.protocol {
-            Protocol::Http(_) => "http",
-            Protocol::Tcp(_) => "tcp",
+        protocol: match (&bound.listener.protocol, &bound.listener.tls) {
+            (Protocol::Http(_), None) => "http",
+            (Protocol::Http(_), Some(_)) => "https",
+            (Protocol::Tcp(_), None) => "tcp",
+            (Protocol::Tcp(_), Some(_)) => "tls",
         },
         pool: bound.listener.pool.clone(),
         counts: Arc::clone(&bound.counts),

@@ -49,7 +49,7 @@ impl Actor for WorkerActor {
                 Err(_) => Err("the worker panicked".to_owned()),
             };
             // While others serve, no connection may wait for this one. At the end of the peer all are closed anyway.
-            for listener in shared.listeners.iter() {
+            for listener in shared.listeners.borrow().iter() {
                 listener.close_of(index);
             }
             drop(running);

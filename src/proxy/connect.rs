@@ -1,18 +1,19 @@
 //! Opening connections to nodes.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ClientConfig;
+use rustls::{ClientConfig, ClientConnection, Connection};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 
 use super::idle::NodeConnection;
 use super::listen;
-use super::stream::NodeStream;
+use super::stream::Stream;
+use super::tls_stream::{Scratch, TlsStream};
 use crate::host;
 use crate::probe::ProbeError;
 use crate::tls;
@@ -43,6 +44,7 @@ pub(crate) async fn connect(
     node: &NodeView,
     connect_timeout: Duration,
     tls: &Arc<ClientConfig>,
+    scratch: &Scratch,
 ) -> Result<NodeConnection, ConnectError> {
     let mut last = ConnectError::NoAddress;
     let mut time_left = connect_timeout;
@@ -51,7 +53,7 @@ pub(crate) async fn connect(
         let others = u32::try_from(node.addresses.len() - index - 1).unwrap_or(u32::MAX);
         let share = time_left / (others + 1);
         let began = host::now();
-        match timeout(share, connect_one(node, address, tls)).await {
+        match timeout(share, connect_one(node, address, tls, scratch)).await {
             Ok(Ok(stream)) => return Ok(NodeConnection { stream, address, opened: host::now() }),
             Ok(Err(error)) => last = error,
             Err(_) => last = ConnectError::Timeout(connect_timeout),
@@ -65,7 +67,8 @@ async fn connect_one(
     node: &NodeView,
     address: SocketAddr,
     tls: &Arc<ClientConfig>,
-) -> Result<NodeStream, ConnectError> {
+    scratch: &Scratch,
+) -> Result<Stream, ConnectError> {
     let stream = TcpStream::connect(address).await.map_err(|error| {
         if ProbeError::of_connect(&error).is_own() { ConnectError::Own(error) } else { ConnectError::Failed(error) }
     })?;
@@ -73,9 +76,12 @@ async fn connect_one(
     // Heads and small bodies go out at once. Best effort, as it only costs time.
     let _ = stream.set_nodelay(true);
     if !node.node.address.tls {
-        return Ok(NodeStream::Plain(stream));
+        return Ok(Stream::Plain(stream));
     }
     let name = tls::server_name(&node.node.address.host).map_err(|error| ConnectError::Tls(io::Error::other(error)))?;
-    let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await.map_err(ConnectError::Tls)?;
-    Ok(NodeStream::Tls(Box::new(stream)))
+    let session =
+        ClientConnection::new(Arc::clone(tls), name).map_err(|error| ConnectError::Tls(io::Error::other(error)))?;
+    let mut stream = TlsStream::new(stream, Connection::Client(session), scratch.clone(), Vec::new());
+    poll_fn(|cx| stream.poll_handshake(cx)).await.map_err(ConnectError::Tls)?;
+    Ok(Stream::Tls(Box::new(stream)))
 }

@@ -33,6 +33,10 @@ counts! {
         connections_total,
         /// Connections closed at once because `connections_max` were open.
         connections_refused,
+        /// TLS handshakes done.
+        handshakes_total,
+        /// Those of them that resumed an earlier session.
+        handshakes_resumed,
         /// Requests whose head was read whole.
         requests_total,
         /// Requests refused because they were malformed or not allowed.
@@ -51,6 +55,8 @@ counts! {
 counts! {
     /// Of one listener, what went wrong with its traffic. Each time-out has its own name.
     FailureCounts {
+        /// A client took longer than `handshake_timeout` to its TLS.
+        timeouts_handshake,
         /// A client took longer than `head_timeout` to send a head.
         timeouts_head,
         /// A connection waited longer than `keep_alive_timeout` for its next request.
@@ -69,6 +75,10 @@ counts! {
         timeouts_response,
         /// A request waited longer than `queue_timeout` for a place.
         timeouts_queue,
+        /// TLS handshakes of clients that failed.
+        handshakes_failed,
+        /// Clients that asked for a name, or came to an address, that no certificate of the listener is for.
+        names_unrecognized,
         /// Connections to nodes that this peer could not open for lack of descriptors, ports or memory.
         connects_own_fault,
         /// Requests that found `queue` others waiting.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::settings::Idle as Settings;
-use super::stream::NodeStream;
+use super::stream::Stream;
 use crate::balance::NodeLive;
 use crate::model::Admin;
 use crate::view::{NodeView, View};
@@ -18,7 +18,7 @@ const FRESH: Duration = Duration::from_secs(2);
 /// A connection to a node with what must be known to use it again.
 #[derive(Debug)]
 pub(crate) struct NodeConnection {
-    pub(crate) stream: NodeStream,
+    pub(crate) stream: Stream,
     pub(crate) address: SocketAddr,
     pub(crate) opened: Instant,
 }

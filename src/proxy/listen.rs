@@ -3,13 +3,14 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol as SocketProtocol, SockRef, Socket, TcpKeepalive, Type};
 
 use super::counts::{FailureCounts, ListenerCounts};
-use super::settings::{Listener, Settings};
+use super::settings::Listener;
 
 /// Connections that the kernel completes before the worker takes them.
 const BACKLOG: i32 = 4_096;
@@ -48,8 +49,13 @@ pub struct Bound {
     pub counts: Arc<ListenerCounts>,
     /// What went wrong with its traffic.
     pub failures: Arc<FailureCounts>,
-    sockets: Mutex<Sockets>,
+    sockets: Arc<Mutex<Sockets>>,
+    /// The file says something else by now, or nothing.
+    is_retired: AtomicBool,
 }
+
+/// The listeners of a peer at a time.
+pub type Listeners = Arc<[Arc<Bound>]>;
 
 #[derive(Debug)]
 enum Sockets {
@@ -60,6 +66,17 @@ enum Sockets {
 }
 
 impl Bound {
+    /// The same sockets under other settings. What was counted under its name goes on.
+    fn with(&self, listener: Listener) -> Self {
+        let is_renamed = listener.name != self.listener.name;
+        let (counts, failures) = match is_renamed {
+            true => (Arc::default(), Arc::default()),
+            false => (Arc::clone(&self.counts), Arc::clone(&self.failures)),
+        };
+        let sockets = Arc::clone(&self.sockets);
+        Self { listener, address: self.address, counts, failures, sockets, is_retired: AtomicBool::new(false) }
+    }
+
     fn sockets(&self) -> MutexGuard<'_, Sockets> {
         self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -85,22 +102,67 @@ impl Bound {
         }
     }
 
+    /// Whether the other one is this one with other settings: connections come to the same sockets.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.sockets, &other.sockets)
+    }
+
+    /// Whether connections that are kept here end with their next answer, since the settings of this listener have changed.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.is_retired.load(Relaxed)
+    }
+
     /// Closes the peer's own hold on the sockets; each worker closes its own.
     pub(crate) fn close(&self) {
         *self.sockets() = Sockets::Closed;
     }
 }
 
-/// Binds every listener of `settings`.
-pub fn bind(settings: &Settings) -> Result<Vec<Bound>, BindError> {
-    settings.listeners.iter().map(|listener| bind_one(listener, settings.workers.get())).collect()
+/// Binds every listener of `settings`, or of those of them that are not bound yet: where `now` has one at the same address, its
+/// sockets go on, and connections in their line with them. On a fault nothing has changed.
+pub fn bind(listeners: &[Listener], workers: usize, now: &[Arc<Bound>]) -> Result<Listeners, BindError> {
+    let own_ports: Vec<u16> = now.iter().map(|bound| bound.address.port()).collect();
+    let bound = listeners.iter().map(|listener| {
+        if let Some(same) = now.iter().find(|bound| bound.listener == *listener) {
+            return Ok(Arc::clone(same));
+        }
+        let is_at = |bound: &&Arc<Bound>| {
+            let is_port_said = listener.address.port() != 0;
+            bound.listener.address == listener.address && (is_port_said || bound.listener.name == listener.name)
+        };
+        let bound = match now.iter().find(is_at) {
+            Some(there) => there.with(listener.clone()),
+            None => bind_one(listener, workers, &own_ports)?,
+        };
+        Ok(Arc::new(bound))
+    });
+    bound.collect()
 }
 
-fn bind_one(listener: &Listener, workers: usize) -> Result<Bound, BindError> {
+/// Says to those of `before` that `now` does not have any more that they end, or are another one from here on.
+pub fn retire(before: &[Arc<Bound>], now: &[Arc<Bound>]) {
+    for old in before {
+        match now.iter().find(|new| new.is_same(old)) {
+            None => {
+                old.close();
+                old.is_retired.store(true, Relaxed);
+            }
+            // Another certificate is no reason to end a connection that has one.
+            Some(new)
+                if Listener { tls: None, ..new.listener.clone() } == Listener { tls: None, ..old.listener.clone() } => {
+            }
+            Some(_) => old.is_retired.store(true, Relaxed),
+        }
+    }
+}
+
+fn bind_one(listener: &Listener, workers: usize, own_ports: &[u16]) -> Result<Bound, BindError> {
     let fail = |error| BindError { name: listener.name.to_string(), address: listener.address, error };
     let probe_in_use = || -> io::Result<()> {
-        // With SO_REUSEPORT a second process could bind the same port unnoticed; without it the kernel says so.
-        if listener.address.port() != 0 { socket(listener.address, false).map(drop) } else { Ok(()) }
+        // With SO_REUSEPORT a second process could bind the same port unnoticed; without it the kernel says so. Of a port that
+        // this peer itself has at another address it would say so too.
+        let is_own = own_ports.contains(&listener.address.port());
+        if listener.address.port() != 0 && !is_own { socket(listener.address, false).map(drop) } else { Ok(()) }
     };
     probe_in_use().map_err(fail)?;
     let mut sockets = Vec::with_capacity(workers);
@@ -110,8 +172,16 @@ fn bind_one(listener: &Listener, workers: usize) -> Result<Bound, BindError> {
         address = bound.local_addr().map_err(fail)?;
         sockets.push(Some(bound));
     }
-    let sockets = Mutex::new(Sockets::Open(sockets));
-    Ok(Bound { listener: listener.clone(), address, counts: Arc::default(), failures: Arc::default(), sockets })
+    let sockets = Arc::new(Mutex::new(Sockets::Open(sockets)));
+    let is_retired = AtomicBool::new(false);
+    Ok(Bound {
+        listener: listener.clone(),
+        address,
+        counts: Arc::default(),
+        failures: Arc::default(),
+        sockets,
+        is_retired,
+    })
 }
 
 /// A socket that shares its port with those of the other workers.
@@ -147,30 +217,32 @@ pub(crate) fn keep_alive(stream: &tokio::net::TcpStream) {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroUsize;
-
     use super::*;
-    use crate::proxy::{Http, Idle, Protocol};
+    use crate::proxy::{Http, Protocol};
 
-    fn settings(address: SocketAddr) -> Settings {
-        Settings {
-            workers: NonZeroUsize::new(2).unwrap(),
-            listeners: vec![Listener {
-                name: "web".parse().unwrap(),
-                address,
-                pool: "web".parse().unwrap(),
-                connections_max: 10,
-                protocol: Protocol::Http(Http::default()),
-            }],
-            announce: Duration::ZERO,
-            drain: Duration::ZERO,
-            idle: Idle::default(),
+    fn listener(name: &str, address: SocketAddr) -> Listener {
+        Listener {
+            name: name.parse().unwrap(),
+            address,
+            pool: "web".parse().unwrap(),
+            connections_max: 10,
+            protocol: Protocol::Http(Http::default()),
+            tls: None,
         }
+    }
+
+    /// Any free port, as somebody else would choose it.
+    fn free() -> SocketAddr {
+        "127.0.0.1:0".parse().unwrap()
+    }
+
+    fn one(name: &str, address: SocketAddr) -> Result<Listeners, BindError> {
+        bind(&[listener(name, address)], 2, &[])
     }
 
     #[test]
     fn workers_share_one_free_port() {
-        let bound = bind(&settings("127.0.0.1:0".parse().unwrap())).unwrap();
+        let bound = one("web", free()).unwrap();
         assert_ne!(bound[0].address.port(), 0);
         for worker in 0..2 {
             let socket = bound[0].socket(worker).unwrap().unwrap();
@@ -186,8 +258,48 @@ mod tests {
 
     #[test]
     fn a_port_that_another_process_has_is_refused_with_a_hint() {
-        let other = bind(&settings("127.0.0.1:0".parse().unwrap())).unwrap();
-        let error = bind(&settings(other[0].address)).unwrap_err();
+        let other = one("web", free()).unwrap();
+        let error = one("web", other[0].address).unwrap_err();
         assert!(error.to_string().contains("another process listens there"), "{error}");
+    }
+
+    #[test]
+    fn a_listener_that_stays_keeps_its_sockets_and_its_counts() {
+        let before = one("web", free()).unwrap();
+        before[0].counts.requests_total.store(7, Relaxed);
+        let same = bind(&[listener("web", free())], 2, &before).unwrap();
+        assert!(Arc::ptr_eq(&before[0], &same[0]), "what did not change is not touched");
+
+        let fewer = Listener { connections_max: 5, ..listener("web", free()) };
+        let after = bind(&[fewer, listener("more", free())], 2, &before).unwrap();
+        assert!(after[0].is_same(&before[0]) && after[0].address == before[0].address);
+        assert_eq!((after[0].counts.requests_total.load(Relaxed), after[0].listener.connections_max), (7, 5));
+        assert_ne!(after[1].address, after[0].address);
+        retire(&before, &after);
+        assert!(before[0].is_retired() && !after[0].is_retired());
+        assert!(after[0].socket(0).unwrap().is_some(), "the sockets are open");
+
+        let none = bind(&[], 2, &after).unwrap();
+        retire(&after, &none);
+        assert!(after[0].is_retired() && after[0].socket(0).unwrap().is_none());
+    }
+
+    #[test]
+    fn an_address_goes_to_the_listener_that_has_it_next() {
+        let at = one("web", free()).unwrap()[0].address;
+        let before = one("web", at).unwrap();
+        let after = bind(&[listener("front", at)], 2, &before).unwrap();
+        assert!(after[0].is_same(&before[0]), "nobody is turned away in between");
+        let everywhere = SocketAddr::new([0, 0, 0, 0].into(), at.port());
+        let wider = bind(&[listener("web", everywhere)], 2, &before).unwrap();
+        assert!(!wider[0].is_same(&before[0]), "and its own port is no other process");
+    }
+
+    #[test]
+    fn what_cannot_be_bound_leaves_everything_as_it_was() {
+        let (other, before) = (one("other", free()).unwrap(), one("web", free()).unwrap());
+        let refused = bind(&[listener("web", other[0].address), listener("new", free())], 2, &before).unwrap_err();
+        assert_eq!(refused.address, other[0].address);
+        assert!(!before[0].is_retired() && before[0].socket(0).unwrap().is_some());
     }
 }

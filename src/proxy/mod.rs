@@ -10,6 +10,7 @@ mod counts;
 mod drains;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod handshake;
 mod http;
 mod idle;
 mod listen;
@@ -20,10 +21,11 @@ mod relay;
 mod settings;
 mod stream;
 mod tcp;
+mod tls_stream;
 mod worker;
 
 pub use actor::WorkerActor;
 pub use counts::{FailureCounts, ListenerCounts};
-pub use listen::{BindError, Bound, bind};
-pub use settings::{Cidr, CidrError, Http, Idle, Listener, Protocol, Settings, Tcp};
+pub use listen::{BindError, Bound, Listeners, bind, retire};
+pub use settings::{Cidr, CidrError, Http, Idle, Listener, Protocol, Settings, Tcp, Tls};
 pub use worker::{Phase, Shared};

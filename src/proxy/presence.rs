@@ -10,11 +10,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::io::Interest;
-use tokio::net::TcpStream;
 
 use super::alarm::Alarm;
 use super::buffer::Stock;
-use super::stream::Leg;
+use super::stream::{Leg, Stream};
 use crate::host;
 use crate::model::limits::RELAY_BUFFER_BYTES;
 
@@ -33,7 +32,7 @@ pub(crate) enum Presence {
     Gone,
 }
 
-impl Leg<TcpStream> {
+impl Leg<Stream> {
     /// Reads what the client sends ahead, and so learns of its end or is woken by it.
     pub(crate) fn poll_presence(&mut self, cx: &mut Context<'_>, stock: &Stock) -> Presence {
         while self.input.len() < RELAY_BUFFER_BYTES {
@@ -49,7 +48,7 @@ impl Leg<TcpStream> {
 
     /// The same without reading and without a system call. Nobody is woken by it: look again after [`LOOK_INTERVAL`].
     pub(crate) fn presence(&self) -> Presence {
-        let ready = pin!(self.io.ready(Interest::READABLE | Interest::WRITABLE));
+        let ready = pin!(self.io.tcp().ready(Interest::READABLE | Interest::WRITABLE));
         match ready.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Err(_)) => Presence::Gone,
             Poll::Ready(Ok(ready)) if ready.is_write_closed() => Presence::Gone,
@@ -61,7 +60,7 @@ impl Leg<TcpStream> {
 
 /// The result of `work`, unless the client goes away before. Uses `alarm` only once the client has ended its side.
 pub(crate) async fn while_client_stays<T>(
-    client: &mut Leg<TcpStream>,
+    client: &mut Leg<Stream>,
     alarm: &mut Alarm,
     stock: &Stock,
     work: impl Future<Output = T>,
@@ -96,16 +95,17 @@ mod tests {
     use std::net::{Shutdown, TcpListener};
 
     use socket2::SockRef;
+    use tokio::net::TcpStream;
 
     use super::*;
 
     /// A client, and this side of its connection.
-    fn connected() -> (std::net::TcpStream, Leg<TcpStream>) {
+    fn connected() -> (std::net::TcpStream, Leg<Stream>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, _) = listener.accept().unwrap();
         stream.set_nonblocking(true).unwrap();
-        (client, Leg::new(TcpStream::from_std(stream).unwrap()))
+        (client, Leg::new(Stream::Plain(TcpStream::from_std(stream).unwrap())))
     }
 
     /// What `look` finds once it finds something.

@@ -2,9 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{ListenerName, PoolName};
+use crate::tls::Server;
 
 /// Everything the data plane is told when it starts.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +53,22 @@ pub struct Listener {
     pub connections_max: u32,
     /// What is spoken there.
     pub protocol: Protocol,
+    /// TLS around it; `None`: it is spoken as it is.
+    pub tls: Option<Tls>,
+}
+
+/// TLS of a listener.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tls {
+    /// How it is spoken.
+    pub server: Arc<Server>,
+    /// How long a client may take from its connection to the end of its handshake.
+    pub handshake_timeout: Duration,
+}
+
+impl Tls {
+    /// How long a client may take where nothing else is said.
+    pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 }
 
 /// What a listener speaks.

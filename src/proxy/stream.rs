@@ -8,18 +8,18 @@ use std::task::{Context, Poll, Waker};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
 
 use super::buffer::{Buffer, Stock};
+use super::tls_stream::TlsStream;
 
-/// A connection to a node.
+/// A connection to a client or to a node.
 #[derive(Debug)]
-pub(crate) enum NodeStream {
+pub(crate) enum Stream {
     Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream>),
 }
 
-impl NodeStream {
+impl Stream {
     /// Whether an idle connection was closed, or said something that nobody asked for, as far as the runtime has heard.
     pub(crate) fn is_stale(&mut self) -> bool {
         let mut byte = [0; 1];
@@ -33,10 +33,18 @@ impl NodeStream {
         !matches!(SockRef::from(self.tcp()).peek(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    fn tcp(&self) -> &TcpStream {
+    /// Says that nothing more comes where the protocol has a word for it, without waiting.
+    pub(crate) fn say_end(&mut self) {
+        if let Self::Tls(stream) = self {
+            stream.say_end();
+        }
+    }
+
+    /// The connection below.
+    pub(crate) fn tcp(&self) -> &TcpStream {
         match self {
             Self::Plain(stream) => stream,
-            Self::Tls(stream) => stream.get_ref().0,
+            Self::Tls(stream) => stream.tcp(),
         }
     }
 }
@@ -54,13 +62,13 @@ impl Abort for TcpStream {
     }
 }
 
-impl Abort for NodeStream {
+impl Abort for Stream {
     fn abort_on_close(&self) {
         self.tcp().abort_on_close();
     }
 }
 
-impl AsyncRead for NodeStream {
+impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
@@ -69,7 +77,7 @@ impl AsyncRead for NodeStream {
     }
 }
 
-impl AsyncWrite for NodeStream {
+impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),

@@ -3,8 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 
-use tokio::net::TcpStream;
-
 use super::alarm::Alarm;
 use super::connect::{ConnectError, connect};
 use super::counts::bump;
@@ -15,13 +13,13 @@ use super::pick::pick;
 use super::presence::while_client_stays;
 use super::relay::{Limits, RelayEnd, relay};
 use super::settings::Tcp;
-use super::stream::{Abort, Leg};
+use super::stream::{Abort, Leg, Stream};
 use super::worker::Worker;
 use crate::host;
 use crate::view::{Ask, Taken, Tried};
 
 /// Serves one client connection from its first byte to its last.
-pub(crate) async fn serve(worker: &Worker, bound: &Bound, settings: &Tcp, stream: TcpStream, client: SocketAddr) {
+pub(crate) async fn serve(worker: &Worker, bound: &Bound, settings: &Tcp, stream: Stream, client: SocketAddr) {
     let reach = reach(worker, bound, client);
     let mut client = Leg::new(stream);
     let mut alarm = Alarm::at(host::now() + settings.idle_timeout);
@@ -64,7 +62,7 @@ async fn reach(worker: &Worker, bound: &Bound, client: SocketAddr) -> Option<(Ta
         let taken = pick(worker, bound, &bound.listener.pool, &ask, &tried).await.ok()?;
         let node = taken.node();
         bump(&node.live.counts.connections);
-        match connect(node, taken.pool().pool.connect_timeout, &worker.shared.tls.plain).await {
+        match connect(node, taken.pool().pool.connect_timeout, &worker.shared.tls.plain, &worker.scratch).await {
             Ok(connection) => return Some((taken, connection)),
             Err(error) => {
                 note_connect_failure(worker, bound, &taken, &error);

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::task::spawn_local;
+use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{sleep, sleep_until};
 
 use super::buffer::Stock;
@@ -22,9 +22,11 @@ use super::complaint::Complaint;
 use super::counts::bump;
 use super::drains::Drains;
 use super::idle::IdleConnections;
-use super::listen::{self, Bound};
+use super::listen::{self, Bound, Listeners};
 use super::settings::{Protocol, Settings};
-use super::{http, tcp};
+use super::stream::Stream;
+use super::tls_stream::Scratch;
+use super::{handshake, http, tcp};
 use crate::balance::NodeLive;
 use crate::host::{self, Dice};
 use crate::model::{Admin, Evidence, PoolName};
@@ -41,8 +43,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Shared {
     /// The settings of the data plane.
     pub settings: Arc<Settings>,
-    /// The listeners, bound.
-    pub listeners: Arc<[Bound]>,
+    /// The listeners, bound, as the file says them now.
+    pub listeners: watch::Receiver<Listeners>,
     /// The picture of all nodes.
     pub view: ViewCell,
     /// How TLS is spoken to nodes.
@@ -72,6 +74,7 @@ pub enum Phase {
 pub(crate) struct Worker {
     pub(crate) shared: Shared,
     pub(crate) stock: Stock,
+    pub(crate) scratch: Scratch,
     pub(crate) idle: RefCell<IdleConnections>,
     pub(crate) dice: RefCell<Dice>,
     /// Told once the peer drains.
@@ -106,6 +109,7 @@ impl Worker {
         Self {
             view: RefCell::new(shared.view.cache()),
             stock: Stock::default(),
+            scratch: Scratch::default(),
             idle: RefCell::default(),
             dice: RefCell::new(Dice::new()),
             drain: Notify::new(),
@@ -211,24 +215,22 @@ pub(crate) fn run(index: usize, shared: Shared, is_alive: oneshot::Receiver<()>)
 
 async fn serve(index: usize, shared: Shared) -> io::Result<()> {
     let mut phase = shared.phase.clone();
+    let mut listeners = shared.listeners.clone();
     let worker = Rc::new(Worker::new(shared));
-    let mut accepting = Vec::new();
-    for number in 0..worker.shared.listeners.len() {
-        if let Some(socket) = worker.shared.listeners[number].socket(index)? {
-            let listener = TcpListener::from_std(socket)?;
-            accepting.push(spawn_local(accept(Rc::clone(&worker), number, listener)));
-        }
-    }
+    let mut doors = Doors { index, open: Vec::new(), closed: Vec::new() };
     spawn_local(tidy(Rc::clone(&worker)));
     loop {
         let now = *phase.borrow_and_update();
         worker.phase.set(now);
         match now {
-            Phase::Serving | Phase::Announcing => {}
+            Phase::Serving | Phase::Announcing => {
+                let wanted = Arc::clone(&listeners.borrow_and_update());
+                doors.follow(&worker, &wanted)?;
+            }
             Phase::Draining => {
                 worker.drain.notify_waiters();
                 let sessions_ended = async {
-                    for task in accepting.drain(..) {
+                    for task in doors.into_tasks() {
                         // An accept loop that panicked has ended too, which is all that is waited for.
                         let _ = task.await;
                     }
@@ -249,15 +251,66 @@ async fn serve(index: usize, shared: Shared) -> io::Result<()> {
                     return Ok(());
                 }
             }
-            failed = accept_failed(&mut accepting) => return Err(io::Error::other(failed)),
+            // Where the peer is gone, its phase says so too.
+            Ok(()) = listeners.changed() => {}
+            failed = accept_failed(&mut doors.open) => return Err(io::Error::other(failed)),
         }
     }
 }
 
+/// Where connections come in at this worker.
+struct Doors {
+    /// Of the worker.
+    index: usize,
+    open: Vec<(Rc<Door>, JoinHandle<()>)>,
+    /// Those that take what the kernel has for them still, and end.
+    closed: Vec<JoinHandle<()>>,
+}
+
+/// One listener at this worker.
+struct Door {
+    /// Changes with the settings; the socket stays.
+    bound: RefCell<Arc<Bound>>,
+    closed: Notify,
+}
+
+impl Doors {
+    /// Opens and closes doors, so that they are those that are wanted. Nobody in the line of one that stays is turned away.
+    fn follow(&mut self, worker: &Rc<Worker>, wanted: &Listeners) -> io::Result<()> {
+        self.closed.retain(|task| !task.is_finished());
+        for (door, task) in std::mem::take(&mut self.open) {
+            let stays = wanted.iter().find(|bound| bound.is_same(&door.bound.borrow()));
+            if let Some(bound) = stays {
+                door.bound.replace(Arc::clone(bound));
+                self.open.push((door, task));
+            } else {
+                door.closed.notify_one();
+                self.closed.push(task);
+            }
+        }
+        for bound in wanted.iter() {
+            if self.open.iter().any(|(door, _)| door.bound.borrow().is_same(bound)) {
+                continue;
+            }
+            if let Some(socket) = bound.socket(self.index)? {
+                let listener = TcpListener::from_std(socket)?;
+                let door = Rc::new(Door { bound: RefCell::new(Arc::clone(bound)), closed: Notify::new() });
+                let task = spawn_local(accept(Rc::clone(worker), Rc::clone(&door), listener));
+                self.open.push((door, task));
+            }
+        }
+        Ok(())
+    }
+
+    fn into_tasks(self) -> impl Iterator<Item = JoinHandle<()>> {
+        self.open.into_iter().map(|(_, task)| task).chain(self.closed)
+    }
+}
+
 /// Waits until one of the accept loops ends, which none does by itself while the peer serves.
-async fn accept_failed(accepting: &mut [tokio::task::JoinHandle<()>]) -> String {
+async fn accept_failed(accepting: &mut [(Rc<Door>, JoinHandle<()>)]) -> String {
     poll_fn(|cx| {
-        for task in accepting.iter_mut() {
+        for (_, task) in accepting.iter_mut() {
             if let Poll::Ready(ended) = std::pin::Pin::new(task).poll(cx) {
                 return Poll::Ready(match ended {
                     Ok(()) => "an accept loop ended".to_owned(),
@@ -270,7 +323,7 @@ async fn accept_failed(accepting: &mut [tokio::task::JoinHandle<()>]) -> String 
     .await
 }
 
-async fn accept(worker: Rc<Worker>, number: usize, listener: TcpListener) {
+async fn accept(worker: Rc<Worker>, door: Rc<Door>, listener: TcpListener) {
     loop {
         let accepted = {
             let drained = worker.drain.notified();
@@ -280,14 +333,15 @@ async fn accept(worker: Rc<Worker>, number: usize, listener: TcpListener) {
             tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = drained => break,
+                () = door.closed.notified() => break,
             }
         };
         match accepted {
-            Ok((stream, client)) => begin(&worker, number, stream, client),
+            Ok((stream, client)) => begin(&worker, &door.bound.borrow(), stream, client),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 if let Some(times) = worker.accepts_failed.count(host::now()) {
-                    tracing::warn!(listener = %worker.shared.listeners[number].listener.name, %error, times,
+                    tracing::warn!(listener = %door.bound.borrow().listener.name, %error, times,
                         "no connection could be accepted; trying again; look at LimitNOFILE");
                 }
                 sleep(ACCEPT_PAUSE).await;
@@ -300,7 +354,7 @@ async fn accept(worker: Rc<Worker>, number: usize, listener: TcpListener) {
         if stream.set_nonblocking(true).is_ok()
             && let Ok(stream) = TcpStream::from_std(stream)
         {
-            begin(&worker, number, stream, client);
+            begin(&worker, &door.bound.borrow(), stream, client);
         }
     }
 }
@@ -319,39 +373,43 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 /// Counts a session in, and out when it is dropped, whatever ends it.
 struct Session {
     worker: Rc<Worker>,
-    /// Of its listener.
-    number: usize,
-    /// Its own.
+    bound: Arc<Bound>,
     id: u64,
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.worker.shared.listeners[self.number].counts.connections_open.fetch_sub(1, Relaxed);
+        self.bound.counts.connections_open.fetch_sub(1, Relaxed);
         self.worker.wakers.borrow_mut().remove(&self.id);
         self.worker.sessions.set(self.worker.sessions.get() - 1);
         self.worker.session_ended.notify_one();
     }
 }
 
-fn begin(worker: &Rc<Worker>, number: usize, stream: TcpStream, client: std::net::SocketAddr) {
-    let bound = &worker.shared.listeners[number];
+fn begin(worker: &Rc<Worker>, bound: &Arc<Bound>, stream: TcpStream, client: std::net::SocketAddr) {
     bump(&bound.counts.connections_total);
     let open = bound.counts.connections_open.fetch_add(1, Relaxed);
     worker.sessions.set(worker.sessions.get() + 1);
     let id = worker.next_session.replace(worker.next_session.get() + 1);
-    let session = Session { worker: Rc::clone(worker), number, id };
+    let session = Session { worker: Rc::clone(worker), bound: Arc::clone(bound), id };
     if open >= u64::from(bound.listener.connections_max) {
         bump(&bound.counts.connections_refused);
         return;
     }
     listen::prepare(&stream);
     spawn_local(async move {
-        let worker = &session.worker;
+        let Session { worker, bound, id } = &session;
         // A task has one waker for as long as it lives.
         let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-        worker.wakers.borrow_mut().insert(session.id, waker);
-        let bound = &worker.shared.listeners[session.number];
+        worker.wakers.borrow_mut().insert(*id, waker);
+        let stream = match &bound.listener.tls {
+            None => Stream::Plain(stream),
+            // On the heap, so that the task of a connection is not larger for what is over before its first request.
+            Some(tls) => match Box::pin(handshake::accept(worker, bound, tls, stream, client)).await {
+                Some(stream) => stream,
+                None => return,
+            },
+        };
         match &bound.listener.protocol {
             Protocol::Http(settings) => http::session::serve(worker, bound, settings, stream, client).await,
             Protocol::Tcp(settings) => tcp::serve(worker, bound, settings, stream, client).await,

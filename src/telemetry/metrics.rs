@@ -185,6 +185,10 @@ metrics! {
         "Bytes of bodies and relays to clients.";
     LISTENER_UPGRADES = Counter "evenkeel_listener_upgrades_total" ["listener"]
         "Upgraded connections (WebSockets) begun.";
+    LISTENER_HANDSHAKES = Counter "evenkeel_listener_tls_handshakes_total" ["listener"]
+        "TLS handshakes of clients that were done.";
+    LISTENER_HANDSHAKES_RESUMED = Counter "evenkeel_listener_tls_handshakes_resumed_total" ["listener"]
+        "Those of them that resumed an earlier session.";
 
     TIMEOUTS = Counter "evenkeel_timeouts_total" ["listener", "pool", "timeout"]
         "Time-outs that struck, each under the name of its setting; without a pool where none was chosen yet.";
@@ -197,6 +201,8 @@ pub const OF_LISTENER: &[(&str, Metric)] = &[
     ("connections_open", LISTENER_CONNECTIONS_OPEN),
     ("connections_total", LISTENER_CONNECTIONS),
     ("connections_refused", LISTENER_CONNECTIONS_REFUSED),
+    ("handshakes_total", LISTENER_HANDSHAKES),
+    ("handshakes_resumed", LISTENER_HANDSHAKES_RESUMED),
     ("requests_total", LISTENER_REQUESTS),
     ("requests_refused", LISTENER_REQUESTS_REFUSED),
     ("answers_own", LISTENER_ANSWERS_OWN),

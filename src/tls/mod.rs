@@ -1,5 +1,11 @@
 //! Certificates and trust roots from bytes, made into what rustls wants.
 
 mod client;
+mod server;
+#[cfg(test)]
+mod tests;
+mod x509;
 
 pub use client::{ClientConfigs, RootSource, Roots, TlsError, client_configs, server_name};
+pub use server::{Authorities, Certificate, CertificateError, ClientCertificates, MinVersion, Server, ServerSettings};
+pub use x509::CertificateName;

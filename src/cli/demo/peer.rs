@@ -67,7 +67,7 @@ impl DemoPeer {
     pub(super) async fn start(&mut self) -> Result<(), StartError> {
         let running = crate::start(self.settings.clone()).await?;
         let handles = running.handles();
-        for (listener, bound) in self.settings.peer.proxy.listeners.iter_mut().zip(handles.listeners.iter()) {
+        for (listener, bound) in self.settings.peer.proxy.listeners.iter_mut().zip(handles.listeners.now().iter()) {
             listener.address = bound.address;
         }
         if let (Some(cluster), Some(joined)) = (&mut self.settings.peer.cluster, &handles.cluster) {
@@ -113,6 +113,7 @@ fn settings(number: u16, nodes: &[SampleNode], folder: &Path) -> Result<config::
         pool: "web".parse::<PoolName>()?,
         connections_max: 1_024,
         protocol: Protocol::Http(Http::default()),
+        tls: None,
     };
     let name = "demo".parse()?;
     let id: PeerId = format!("demo-{}", number + 1).parse()?;

@@ -304,6 +304,24 @@ impl<'t, 'a> Section<'_, 't, 'a> {
         self.elements(key, Shape::Element, doc, read)
     }
 
+    /// A `[[list]]` whose only element may also stand there without the list.
+    pub(crate) fn list_or_one<T>(
+        &mut self,
+        key: &'static str,
+        doc: &'static str,
+        read: impl FnMut(&mut Section<'_, 't, 'a>) -> T,
+    ) -> Vec<T> {
+        let is_one = self
+            .table
+            .and_then(|table| table.get(key))
+            .is_some_and(|entry| matches!(entry.value.content, Content::Table(_)));
+        if is_one {
+            vec![self.nested(key, Shape::Element, doc, read)]
+        } else {
+            self.elements(key, Shape::Element, doc, read)
+        }
+    }
+
     /// A `[[list]]` that may be so long that the list of settings has of its elements only what was set.
     pub(crate) fn long_list<T>(
         &mut self,

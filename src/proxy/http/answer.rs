@@ -6,14 +6,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use tokio::io::AsyncWriteExt;
-
 use super::exchange::{Conversation, Next};
 use super::forward::{self, AnswerPlan};
 use super::h1::body::{BodyFault, Decoder, Encoder};
 use super::picture::Length;
 use super::reply::Reply;
-use super::session::{REPLY_TIMEOUT, Session};
+use super::session::Session;
 use crate::host;
 use crate::proxy::counts::bump;
 use crate::proxy::drains::count_cut;
@@ -40,9 +38,8 @@ enum Passed {
 pub(crate) async fn pass_on(session: &mut Session<'_>, mut conversation: Conversation) -> Next {
     let upload_open = !session.upload.is_done();
     // A client that waits for 100 and gets another answer may send its body or not.
-    let may_persist = session.request.persistent
-        && session.worker.keeps_connections()
-        && !(upload_open && session.request.expects_continue);
+    let may_persist =
+        session.request.persistent && session.keeps_connection() && !(upload_open && session.request.expects_continue);
     let plan = AnswerPlan::of(&session.request, &session.answer, may_persist);
     let now = host::now();
     {
@@ -129,8 +126,7 @@ pub(crate) async fn switch(session: &mut Session<'_>, conversation: Conversation
     let mut out = Vec::with_capacity(256);
     forward::switching_head(&session.answer, &mut out);
     count(session, &conversation.taken);
-    let written = tokio::time::timeout(REPLY_TIMEOUT, session.client.io.write_all(&out)).await;
-    if !matches!(written, Ok(Ok(()))) {
+    if !session.write_out(&out).await {
         bump(&session.bound.failures.clients_gone);
         return Next::Abort;
     }

@@ -18,7 +18,7 @@ use crate::proxy::counts::bump;
 use crate::proxy::idle::NodeConnection;
 use crate::proxy::pick::{NoNode, pick, pick_now};
 use crate::proxy::presence::while_client_stays;
-use crate::proxy::stream::{Leg, NodeStream};
+use crate::proxy::stream::{Leg, Stream};
 use crate::proxy::tcp::note_connect_failure;
 use crate::view::{Ask, Taken, Tried, Unavailable};
 
@@ -34,13 +34,13 @@ pub(crate) enum Next {
     /// The connection is reset: the client must not take what it has for an end.
     Abort,
     /// The protocol was changed; from here on bytes are relayed.
-    Tunnel(Box<Leg<NodeStream>>, Taken),
+    Tunnel(Box<Leg<Stream>>, Taken),
 }
 
 /// A node with a connection to it, while one exchange uses it.
 pub(crate) struct Conversation {
     pub(crate) taken: Taken,
-    pub(crate) leg: Leg<NodeStream>,
+    pub(crate) leg: Leg<Stream>,
     pub(crate) address: std::net::SocketAddr,
     pub(crate) opened: Instant,
     /// It had been idle, so the node may have closed it by now.
@@ -242,7 +242,7 @@ async fn refuse(session: &mut Session<'_>, reply: Reply) -> Next {
     let has_body = session.request.length != Length::None;
     // Whoever waits for 100 may send its body or not: there is no telling what the next bytes are.
     let may_persist = session.request.persistent
-        && session.worker.keeps_connections()
+        && session.keeps_connection()
         && !(has_body && (session.request.expects_continue || !session.upload.is_unread()));
     // A body that was not begun to be read yet is read and dropped, if it is short.
     let drains = may_persist
@@ -275,6 +275,7 @@ async fn open(session: &Session<'_>, taken: &Taken, fresh_only: bool) -> Result<
         }
     }
     bump(&node.live.counts.connections);
-    let connection = connect(node, taken.pool().pool.connect_timeout, &session.worker.shared.tls.http).await?;
+    let worker = session.worker;
+    let connection = connect(node, taken.pool().pool.connect_timeout, &worker.shared.tls.http, &worker.scratch).await?;
     Ok((connection, false))
 }

@@ -118,7 +118,7 @@ fn write_forwarded(head: &RequestHead, origin: Origin, out: &mut Vec<u8>) {
     }
     write_all(out, format_args!("{client}\r\n"));
     if !said(Known::XForwardedProto) {
-        out.extend_from_slice(b"X-Forwarded-Proto: http\r\n");
+        write_field(b"X-Forwarded-Proto", origin.scheme().as_bytes(), out);
     }
     if !said(Known::XForwardedHost) && !head.authority.is_empty() {
         write_field(b"X-Forwarded-Host", &head.authority, out);
@@ -141,7 +141,9 @@ fn write_forwarded(head: &RequestHead, origin: Origin, out: &mut Vec<u8>) {
         out.extend_from_slice(&head.authority);
         out.push(b'"');
     }
-    out.extend_from_slice(b";proto=http\r\n");
+    out.extend_from_slice(b";proto=");
+    out.extend_from_slice(origin.scheme().as_bytes());
+    out.extend_from_slice(b"\r\n");
 }
 
 /// How an answer's body goes to the client, and whether the connection can go on behind it.

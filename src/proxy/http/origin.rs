@@ -11,12 +11,19 @@ pub(crate) struct Origin {
     pub(crate) client: SocketAddr,
     /// Whether the sender is a listed proxy, whose word about the client is believed.
     pub(crate) trusted: bool,
+    /// Whether it was sent over TLS.
+    pub(crate) over_tls: bool,
 }
 
 impl Origin {
-    pub(crate) fn of(client: SocketAddr, settings: &Http) -> Self {
+    pub(crate) fn of(client: SocketAddr, over_tls: bool, settings: &Http) -> Self {
         let client = SocketAddr::new(client.ip().to_canonical(), client.port());
-        Self { client, trusted: is_listed(client.ip(), settings) }
+        Self { client, trusted: is_listed(client.ip(), settings), over_tls }
+    }
+
+    /// The scheme of its requests.
+    pub(crate) fn scheme(self) -> &'static str {
+        if self.over_tls { "https" } else { "http" }
     }
 
     /// The client that a request is for: the sender, or behind listed proxies the last address of their chain that is none of
@@ -104,7 +111,7 @@ mod tests {
         for (sender, chain, client) in rows {
             let mut fields = Fields::default();
             chain.iter().for_each(|(name, value)| fields.push(name.as_bytes(), value.as_bytes()));
-            let origin = Origin::of(SocketAddr::new(sender.parse().unwrap(), 5_000), &settings);
+            let origin = Origin::of(SocketAddr::new(sender.parse().unwrap(), 5_000), false, &settings);
             let found = origin.client_of(&fields, &settings);
             assert_eq!(found, client.parse::<IpAddr>().unwrap(), "{sender} {chain:?}");
         }

@@ -8,7 +8,6 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::exchange::{self, Next};
 use super::h1::body::{Decoder, Encoder, Step};
@@ -25,7 +24,7 @@ use crate::proxy::listen::Bound;
 use crate::proxy::pump::Pump;
 use crate::proxy::relay::{Limits, RelayEnd, relay};
 use crate::proxy::settings::Http;
-use crate::proxy::stream::{Abort, Leg};
+use crate::proxy::stream::{Abort, Leg, Stream};
 use crate::proxy::worker::Worker;
 
 /// How long a client that was told the end may keep silent without ending its side before its connection is closed.
@@ -47,7 +46,7 @@ pub(crate) struct Session<'a> {
     pub(crate) bound: &'a Bound,
     pub(crate) settings: &'a Http,
     pub(crate) origin: Origin,
-    pub(crate) client: Leg<TcpStream>,
+    pub(crate) client: Leg<Stream>,
     pub(crate) alarm: Alarm,
     pub(crate) request: RequestHead,
     pub(crate) answer: AnswerHead,
@@ -65,13 +64,13 @@ enum HeadRead {
 }
 
 /// Serves one client connection from its first byte to its last.
-pub(crate) async fn serve(worker: &Worker, bound: &Bound, settings: &Http, stream: TcpStream, client: SocketAddr) {
+pub(crate) async fn serve(worker: &Worker, bound: &Bound, settings: &Http, stream: Stream, client: SocketAddr) {
     let now = host::now();
     let mut session = Session {
         worker,
         bound,
         settings,
-        origin: Origin::of(client, settings),
+        origin: Origin::of(client, matches!(stream, Stream::Tls(_)), settings),
         client: Leg::new(stream),
         alarm: Alarm::at(now + settings.head_timeout),
         request: RequestHead::default(),
@@ -95,7 +94,7 @@ pub(crate) async fn serve(worker: &Worker, bound: &Bound, settings: &Http, strea
                 session.reply(Reply::HEAD_TIMEOUT, false).await;
                 return session.close().await;
             }
-            HeadRead::End => return,
+            HeadRead::End => return session.client.io.say_end(),
         }
         is_first = false;
         match exchange::run(&mut session).await {
@@ -205,6 +204,11 @@ impl Session<'_> {
         .await
     }
 
+    /// Whether the connection is kept for another request, as far as this peer has a say.
+    pub(crate) fn keeps_connection(&self) -> bool {
+        self.worker.keeps_connections() && !self.bound.is_retired()
+    }
+
     /// Gives back memory that only a large exchange needed.
     fn rest(&mut self) {
         self.request.rest();
@@ -219,8 +223,17 @@ impl Session<'_> {
         let mut out = Vec::with_capacity(512);
         let request = &self.request;
         self.worker.with_date(host::now(), |date| reply.write(request, persistent, date, &mut out));
-        let written = tokio::time::timeout(REPLY_TIMEOUT, self.client.io.write_all(&out)).await;
-        matches!(written, Ok(Ok(())))
+        self.write_out(&out).await
+    }
+
+    /// Writes a head of this peer's own. False where the client is gone.
+    pub(crate) async fn write_out(&mut self, out: &[u8]) -> bool {
+        let io = &mut self.client.io;
+        let written = async {
+            io.write_all(out).await?;
+            io.flush().await
+        };
+        matches!(tokio::time::timeout(REPLY_TIMEOUT, written).await, Ok(Ok(())))
     }
 
     /// Reads and drops the rest of a body that nobody wants, if it is short. True where the connection can go on.
