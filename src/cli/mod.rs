@@ -13,6 +13,7 @@ mod reload;
 mod run;
 mod signals;
 mod table;
+mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

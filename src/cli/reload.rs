@@ -1,15 +1,19 @@
-//! SIGHUP: the settings are read again, and what can be taken without a restart is taken. These are the keys by which peers
-//! know each other, and the catalog part where the catalog follows the file; of everything else that changed the log says
-//! that it needs a restart, or what else to do.
+//! SIGHUP, or a file that changed: the settings are read again, and what can be taken without a restart is taken. These are the
+//! listeners with their certificates, the keys by which peers know each other, and the catalog part where the catalog follows
+//! the file; of everything else that changed the log says that it needs a restart, or what else to do.
 //!
-//! Settings with a fault are refused whole, with every fault in the log, and the peer goes on as it was.
+//! Settings with a fault, and those with a listener that cannot be bound, are refused whole, with every fault in the log, and the
+//! peer goes on as it was.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::watch::Watch;
 use crate::catalog::canonical;
 use crate::config::{self, Fault, Loaded, Refused, Settings, Sources};
 use crate::link::TrustSource;
-use crate::model::{Catalog, ListenerName, PoolName};
+use crate::model::{ListenerName, PoolName};
 use crate::{Running, peer};
 
 /// Faults that the log tells one by one; `evenkeel check` tells all.
@@ -18,18 +22,32 @@ const FAULTS_TOLD_MAX: usize = 20;
 /// What a running peer was told last, and where to look again.
 pub(super) struct Reload {
     sources: Sources,
-    /// The keys are those in force and the catalog is as it was read last; everything else is as it was at the start.
+    /// Listeners and keys are those in force and the catalog is as it was read last; everything else is as it was at the start.
     settings: Settings,
+    watch: Watch,
 }
 
 impl Reload {
-    pub(super) fn new(sources: Sources, settings: Settings) -> Self {
-        Self { sources, settings }
+    /// `files` were read beside the settings.
+    pub(super) fn new(sources: Sources, settings: Settings, files: &BTreeSet<PathBuf>) -> Self {
+        let mut watch = Watch::new();
+        watch.follow(sources.file().into_iter().chain(files.iter().map(PathBuf::as_path)));
+        Self { sources, settings, watch }
+    }
+
+    /// Waits until one of the files is another one than when it was read last.
+    pub(super) async fn files_changed(&mut self) {
+        self.watch.changed().await;
     }
 
     /// Reads the settings again and takes what can be taken.
     pub(super) fn reload(&mut self, running: &Running) {
-        match config::load(&self.sources) {
+        // What is written from here on is another change.
+        self.watch.look();
+        let loaded = config::load(&self.sources);
+        let files = loaded.as_ref().map_or_else(|refused| &refused.files, |loaded| &loaded.files);
+        self.watch.follow(self.sources.file().into_iter().chain(files.iter().map(PathBuf::as_path)));
+        match loaded {
             Ok(Loaded { settings, warnings, .. }) => {
                 for warning in &warnings {
                     tracing::warn!("{warning}");
@@ -42,6 +60,16 @@ impl Reload {
 
     fn take(&mut self, read: &Settings, running: &Running) {
         let mut is_same = true;
+        let (now, new) = (&mut self.settings.peer.proxy, &read.peer.proxy);
+        if now.listeners != new.listeners {
+            if let Err(error) = running.peer().listen(&new.listeners) {
+                tracing::error!(%error, "the settings were read again; nothing of them is taken, and the peer goes on as it was");
+                return;
+            }
+            is_same = false;
+            now.listeners.clone_from(&new.listeners);
+            tell_listeners(running);
+        }
         if let (Some(old), Some(new)) = (&mut self.settings.peer.cluster, &read.peer.cluster)
             && old.trust != new.trust
         {
@@ -79,15 +107,14 @@ impl Reload {
             }
             false => now.desired != read.peer.desired,
         };
-        let left_alone = pool_missing(now, &read.peer.catalog).filter(|_| follows);
+        let left_alone = pool_missing(&read.peer).filter(|_| follows);
         running.peer().file_was_read(&read.peer.desired, follows && left_alone.is_none());
         now.desired = Arc::clone(&read.peer.desired);
         match left_alone {
             Some((listener, pool)) => tracing::warn!(
                 %listener,
                 %pool,
-                "the catalog part of the file is not applied: this listener sends to a pool that the file has no longer, and \
-                 listeners stay as they were until a restart"
+                "the catalog part of the file is not applied: this listener sends to a pool that the file does not have"
             ),
             None if !differs => return false,
             None if follows => tracing::info!("the settings were read again; their catalog part is applied"),
@@ -100,11 +127,19 @@ impl Reload {
     }
 }
 
-/// A listener that runs, and its pool, which this catalog does not have.
-fn pool_missing(now: &peer::Settings, catalog: &Catalog) -> Option<(ListenerName, PoolName)> {
-    let mut listeners = now.proxy.listeners.iter();
-    let missing = listeners.find(|listener| catalog.pools().iter().all(|pool| pool.name != listener.pool));
+/// A listener and its pool, which the catalog part of the same file does not have.
+fn pool_missing(read: &peer::Settings) -> Option<(ListenerName, PoolName)> {
+    let mut listeners = read.proxy.listeners.iter();
+    let missing = listeners.find(|listener| read.catalog.pools().iter().all(|pool| pool.name != listener.pool));
     missing.map(|listener| (listener.name.clone(), listener.pool.clone()))
+}
+
+/// Says where the peer listens now, and which names its certificates carry.
+fn tell_listeners(running: &Running) {
+    let bound = running.handles().listeners.now();
+    let listeners: Vec<String> =
+        bound.iter().map(|of| format!("{} {}://{}", of.name, of.protocol, of.address)).collect();
+    tracing::info!(listeners = listeners.join(", "), "the settings were read again; the listeners are taken");
 }
 
 /// Says which keys are in force now, by fingerprints that every peer shows alike.
@@ -153,7 +188,6 @@ fn restart_needed(now: &Settings, read: &Settings) -> Vec<&'static str> {
         ("[log]", now.log != read.log),
         ("[upstream]", proxy.idle != new_proxy.idle),
         ("[cluster]", of_cluster(now) != of_cluster(read)),
-        ("[[listener]]", proxy.listeners != new_proxy.listeners),
         ("[catalog]", now.peer.follow_file != read.peer.follow_file),
     ];
     sections.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()
@@ -193,7 +227,7 @@ mod tests {
         assert_eq!(restart_needed(&now, &settings(&[])), ["[cluster]", "[catalog]"], "who is alone follows the file");
         let mut fewer = now.clone();
         fewer.peer.proxy.listeners.clear();
-        assert_eq!(restart_needed(&now, &fewer), ["[[listener]]"]);
+        assert_eq!(restart_needed(&now, &fewer), [""; 0], "listeners are taken at once");
         let mut rekeyed = now.clone();
         if let Some(cluster) = &mut rekeyed.peer.cluster {
             let key = crate::link::ClusterKey::generate().unwrap();

@@ -1,7 +1,9 @@
 //! `evenkeel run`: one peer, until a signal.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use tokio::runtime;
 
@@ -36,14 +38,18 @@ pub(super) fn run(args: Run) -> Result<(), Failure> {
     // The peer has runtimes of its own; this one waits for signals.
     let signals = runtime::Builder::new_current_thread().enable_all().build();
     let signals = signals.map_err(|error| Failure::new(error, "the system is short of memory or descriptors"))?;
-    signals.block_on(until_signalled(sources, loaded.settings))
+    signals.block_on(until_signalled(sources, loaded.settings, loaded.files))
 }
 
-async fn until_signalled(sources: Sources, settings: config::Settings) -> Result<(), Failure> {
+async fn until_signalled(
+    sources: Sources,
+    settings: config::Settings,
+    files: BTreeSet<PathBuf>,
+) -> Result<(), Failure> {
     // Before the start, so that a signal during it is not lost.
     let mut signals = Signals::take()?;
     let mut hangups = Hangups::take()?;
-    let mut reload = Reload::new(sources, settings.clone());
+    let mut reload = Reload::new(sources, settings.clone(), &files);
     let running = crate::start(settings)
         .await
         .map_err(|error| Failure::new(format_args!("the peer did not start: {error}"), "nothing of it runs now"))?;
@@ -58,6 +64,7 @@ async fn until_signalled(sources: Sources, settings: config::Settings) -> Result
                 say("ready\n");
             }
             () = hangups.next() => reload.reload(&running),
+            () = reload.files_changed() => reload.reload(&running),
             () = signals.next() => break,
         }
     }
