@@ -8,6 +8,7 @@ use cluster_tests::haproxy::Haproxy;
 use cluster_tests::nginx::{Nginx, Shape};
 use cluster_tests::peer::Peer;
 use cluster_tests::procfs;
+use cluster_tests::raw::TlsClient;
 use cluster_tests::settings::Settings;
 
 use crate::work;
@@ -40,7 +41,12 @@ enum Running {
 
 impl Contender {
     /// Starts one and waits until it serves; `None`, with a line that says so, where it is not installed or cannot do this.
-    pub(crate) fn start(kind: Kind, settings: &Settings, binary: Option<&Path>) -> Option<Self> {
+    pub(crate) fn start(
+        kind: Kind,
+        settings: &Settings,
+        binary: Option<&Path>,
+        client: Option<&TlsClient>,
+    ) -> Option<Self> {
         let settings = settings.clone();
         let (address, pid, running) = match kind {
             Kind::Evenkeel => {
@@ -56,7 +62,7 @@ impl Contender {
                 (haproxy.address(), haproxy.pid(), Running::Haproxy { _haproxy: haproxy })
             }
         };
-        work::await_service(address);
+        work::await_service(address, client);
         Some(Self { kind, address, pid, _running: running })
     }
 

@@ -30,8 +30,9 @@ const WARM_UP: Duration = Duration::from_secs(1);
 #[derive(Parser)]
 #[command(about = "CPU time a request: Evenkeel beside nginx and HAProxy on the same work")]
 struct Arguments {
-    /// Works, of: http (128 bytes), http-1m (1 MiB), tcp and tcp-1m (the same through a TCP relay)
-    #[arg(long, value_delimiter = ',', default_value = "http,http-1m,tcp,tcp-1m")]
+    /// Works, of: http (128 bytes), http-1m (1 MiB), https and https-1m (the same over TLS), handshake (a connection of TLS for
+    /// each request), tcp and tcp-1m (the same through a TCP relay)
+    #[arg(long, value_delimiter = ',', default_value = "http,http-1m,https,https-1m,handshake,tcp,tcp-1m")]
     works: Vec<Work>,
     /// Proxies, of: evenkeel, nginx, haproxy
     #[arg(long, value_delimiter = ',', default_value = "evenkeel,nginx,haproxy")]
@@ -101,8 +102,9 @@ fn main() -> ExitCode {
 /// Measures one work and prints its table; `None` where no proxy can do it.
 fn run(work: Work, arguments: &Arguments, binary: Option<&std::path::Path>, origin: &Origin) -> Option<Outcome> {
     let settings = work.settings(origin, PROXY_CORE);
+    let client = work.is_over_tls().then(|| origin.client());
     let contenders: Vec<Contender> =
-        arguments.only.iter().filter_map(|&kind| Contender::start(kind, &settings, binary)).collect();
+        arguments.only.iter().filter_map(|&kind| Contender::start(kind, &settings, binary, client.as_ref())).collect();
     if contenders.is_empty() {
         return None;
     }

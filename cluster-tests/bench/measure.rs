@@ -27,11 +27,14 @@ pub(crate) struct Measured {
 
 /// Puts `connections` kept connections on a proxy for `time`.
 pub(crate) fn measure(contender: &Contender, work: Work, connections: u32, time: Duration, core: usize) -> Measured {
-    let url = format!("http://{}{}", contender.address, work.path());
+    let scheme = if work.is_over_tls() { "https" } else { "http" };
+    let url = format!("{scheme}://{}{}", contender.address, work.path());
     let before = contender.cpu_time();
     let output = Command::new("taskset")
         .args(["--cpu-list", &core.to_string(), "wrk", "--latency", "--threads", "1"])
-        .args(["--connections", &connections.to_string(), "--duration", &format!("{}s", time.as_secs()), &url])
+        .args(["--connections", &connections.to_string(), "--duration", &format!("{}s", time.as_secs())])
+        .args(work.field().iter().flat_map(|field| ["--header", field]))
+        .arg(&url)
         .output()
         .expect("wrk runs");
     let cpu = contender.cpu_time() - before;

@@ -59,6 +59,15 @@ impl Authority {
         (certificate_file, key_file)
     }
 
+    /// Writes a certificate for `names` and its private key into one file.
+    pub fn issue_in_one(&self, folder: &Path, names: &[&str]) -> PathBuf {
+        let (certificate, key) = self.issue(names);
+        let file = folder.join("both.pem");
+        std::fs::write(&file, format!("{certificate}{key}")).expect("a temporary folder takes a file");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("a file of one's own");
+        file
+    }
+
     /// A client that trusts it alone, and asks for `name`.
     pub fn client(&self, name: &str) -> TlsClient {
         let mut roots = RootCertStore::empty();

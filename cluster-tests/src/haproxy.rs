@@ -60,8 +60,10 @@ fn configuration(settings: &Settings) -> String {
         let (name, mode) = (&listener.name, listener.protocol);
         let _ = writeln!(
             text,
-            "frontend {name}-front\n mode {mode}\n bind {}\n default_backend {}",
-            listener.listen, listener.pool
+            "frontend {name}-front\n mode {mode}\n bind {}{}\n default_backend {}",
+            listener.listen,
+            listener.tls.as_ref().map_or_else(String::new, |file| format!(" ssl crt {}", file.display())),
+            listener.pool
         );
         if mode == "http" {
             let _ = writeln!(text, " option forwardfor");

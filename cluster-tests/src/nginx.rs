@@ -120,12 +120,22 @@ fn upstream(pool: &Pool, keep: bool) -> String {
 
 fn http_server(listener: &Listener) -> String {
     format!(
-        "server {{ listen {} backlog=4096; location / {{ proxy_pass http://{}; proxy_http_version 1.1;\n\
+        "server {{ listen {} backlog=4096{}; location / {{ proxy_pass http://{}; proxy_http_version 1.1;\n\
          proxy_set_header Connection \"\"; proxy_set_header Host $http_host;\n\
          proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_request_buffering off; proxy_max_temp_file_size 0;\n\
          proxy_next_upstream error timeout http_502 http_503; }} }}",
-        listener.listen, listener.pool
+        listener.listen,
+        over_tls(listener),
+        listener.pool
     )
+}
+
+/// What a server with TLS says behind its `listen`.
+fn over_tls(listener: &Listener) -> String {
+    listener.tls.as_ref().map_or_else(String::new, |file| {
+        let file = file.display();
+        format!(" ssl; ssl_certificate {file}; ssl_certificate_key {file}; ssl_protocols TLSv1.2 TLSv1.3")
+    })
 }
 
 fn stream_server(listener: &Listener) -> String {

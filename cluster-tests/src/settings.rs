@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A settings file in the making.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +30,8 @@ pub struct Listener {
     pub pool: String,
     /// Further lines.
     pub lines: Vec<String>,
+    /// A file with the certificate and the key of its TLS; `None`: it speaks without.
+    pub tls: Option<PathBuf>,
 }
 
 /// `[[pool]]`.
@@ -65,7 +67,14 @@ impl Settings {
     /// Adds a pool and a listener of its name.
     pub fn serve(mut self, protocol: &'static str, pool: Pool) -> Self {
         let (name, listen) = (pool.name.clone(), SocketAddr::from(([127, 0, 0, 1], 0)));
-        self.listeners.push(Listener { name: name.clone(), listen, protocol, pool: name, lines: Vec::new() });
+        self.listeners.push(Listener {
+            name: name.clone(),
+            listen,
+            protocol,
+            pool: name,
+            lines: Vec::new(),
+            tls: None,
+        });
         self.pools.push(pool);
         self
     }
@@ -84,6 +93,12 @@ impl Settings {
     /// Adds a line to the last listener.
     pub fn listener_line(mut self, line: impl Into<String>) -> Self {
         self.listeners.last_mut().expect("a listener was added").lines.push(line.into());
+        self
+    }
+
+    /// Gives the last listener TLS with this file, which has a certificate and its key.
+    pub fn over_tls(mut self, file: &Path) -> Self {
+        self.listeners.last_mut().expect("a listener was added").tls = Some(file.to_owned());
         self
     }
 
@@ -116,11 +131,14 @@ impl Settings {
         self.peer.iter().for_each(|line| add(line));
         add("[api]\nlisten = \"127.0.0.1:0\"");
         for listener in &self.listeners {
-            let Listener { name, listen, protocol, pool, lines } = listener;
+            let Listener { name, listen, protocol, pool, lines, tls } = listener;
             add(&format!(
                 "[[listener]]\nname = {name:?}\nlisten = \"{listen}\"\nprotocol = {protocol:?}\npool = {pool:?}"
             ));
             lines.iter().for_each(|line| add(line));
+            if let Some(file) = tls {
+                add(&format!("[listener.tls]\ncertificates = {{ certificate_file = {file:?} }}"));
+            }
         }
         for pool in &self.pools {
             add(&format!("[[pool]]\nname = {:?}", pool.name));

@@ -159,8 +159,8 @@ fn tell_of(trust: &TrustSource) {
 
 fn tell(refused: &Refused) {
     let faults = &refused.faults;
-    for Fault { origin, key, wrong, hint, .. } in faults.faults.iter().take(FAULTS_TOLD_MAX) {
-        tracing::error!(%origin, key, hint, "{wrong}");
+    for Fault { origin, key, found, wrong, hint, .. } in faults.faults.iter().take(FAULTS_TOLD_MAX) {
+        tracing::error!(%origin, key, found, hint, "{wrong}");
     }
     tracing::error!(
         faults = faults.count(),

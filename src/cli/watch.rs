@@ -10,14 +10,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
 /// A file counts as written once its folder was still for so long: whoever writes several of them is given the time.
 const QUIET: Duration = Duration::from_millis(300);
-/// A folder in which something always happens is not waited for longer than so many of these.
-const QUIETS_MAX: usize = 10;
+/// A folder in which something always happens is not waited for longer.
+const LOUD_MAX: Duration = Duration::from_secs(3);
 
 /// What tells a file from the one that was there before; `None`: it cannot be seen.
 type Stamp = Option<(u64, u64, u64, i64, i64)>;
@@ -40,7 +41,13 @@ impl Watch {
     pub(super) fn new() -> Self {
         let woken = Arc::new(Notify::new());
         let wake = Arc::clone(&woken);
-        let watcher = notify::recommended_watcher(move |_| wake.notify_one());
+        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            // Files that are only read are no reason; where events were lost it is better to look.
+            if event.is_ok_and(|event| is_of_reading(event.kind)) {
+                return;
+            }
+            wake.notify_one();
+        });
         let watcher = watcher.map_err(|error| tell(&error)).ok();
         Self { watcher, folders: BTreeSet::new(), woken, files: BTreeMap::new() }
     }
@@ -74,16 +81,18 @@ impl Watch {
     pub(super) async fn changed(&mut self) {
         loop {
             self.woken.notified().await;
-            for _ in 0..QUIETS_MAX {
-                if timeout(QUIET, self.woken.notified()).await.is_err() {
-                    break;
-                }
-            }
+            let quiet = async { while timeout(QUIET, self.woken.notified()).await.is_ok() {} };
+            // Over or not, it is looked now.
+            let _ = timeout(LOUD_MAX, quiet).await;
             if self.files.iter().any(|(file, seen)| stamp(file) != *seen) {
                 return;
             }
         }
     }
+}
+
+fn is_of_reading(kind: EventKind) -> bool {
+    matches!(kind, EventKind::Access(how) if how != AccessKind::Close(AccessMode::Write))
 }
 
 /// Where a change of a file shows: its folder, and that of the file that it leads to.
