@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::raw::TlsClient;
@@ -70,13 +72,11 @@ impl Authority {
 
     /// A client that trusts it alone, and asks for `name`.
     pub fn client(&self, name: &str) -> TlsClient {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.issuer.der().clone()).expect("an authority is one");
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("the provider speaks TLS 1.3")
-            .with_root_certificates(roots)
+            .with_root_certificates(self.roots())
             .with_no_client_auth();
         let name = ServerName::try_from(name.to_owned()).expect("a host name");
         TlsClient { config: Arc::new(config), name }
@@ -84,13 +84,30 @@ impl Authority {
 
     /// What a TLS server with a certificate for `names` needs.
     pub fn server(&self, names: &[&str]) -> Arc<ServerConfig> {
+        self.server_with(names, WebPkiClientVerifier::no_client_auth())
+    }
+
+    /// The same for one that takes clients with a certificate of this authority, and nobody else.
+    pub fn server_asking_clients(&self, names: &[&str]) -> Arc<ServerConfig> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(self.roots()), provider);
+        self.server_with(names, verifier.build().expect("an authority is one"))
+    }
+
+    fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).expect("an authority is one");
+        roots
+    }
+
+    fn server_with(&self, names: &[&str], clients: Arc<dyn ClientCertVerifier>) -> Arc<ServerConfig> {
         let (certificate, key) = self.signed(names);
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("the provider speaks TLS 1.3")
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_single_cert(vec![certificate.der().clone()], key)
             .expect("a certificate fits its key");
         Arc::new(config)

@@ -41,6 +41,7 @@ impl Peer {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             pool: pool.name.clone(),
             connections_max: 1_000,
+            tls: None,
             protocol: if pool.name.as_str() == tcp {
                 Protocol::Tcp(Tcp::default())
             } else {
@@ -60,6 +61,7 @@ impl Peer {
                     idle: Idle::default(),
                 },
                 data_dir: folder.path().to_path_buf(),
+                tls: Vec::new(),
                 catalog: Catalog::default(),
                 desired: Arc::default(),
                 follow_file: false,

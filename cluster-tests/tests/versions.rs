@@ -35,6 +35,7 @@ impl Later {
                 id: "later".parse().expect("an id"),
                 region: RegionName::default(),
                 data_dir: folder.path().to_path_buf(),
+                tls: Vec::new(),
                 proxy: proxy::Settings {
                     workers: NonZeroUsize::MIN,
                     listeners: Vec::new(),

@@ -114,6 +114,7 @@ enum Code {
     Draining,
     PoolWithoutUsableNodes,
     ListenerWithoutPool,
+    PoolWithoutTls,
     NobodyLeads,
     DiskFailing,
     CatalogBehind,
@@ -170,6 +171,12 @@ impl Health {
             let all = turned_away.len() == handles.listeners.now().len();
             let at_least = if all { Status::Unhealthy } else { Status::Degraded };
             find(at_least, Code::ListenerWithoutPool, listener_without_pool(listener));
+        }
+        for (pool, profile) in handles.pools_without_profile(view) {
+            let message = format!(
+                "this peer's file has no [[tls]] of name {profile}, which pool {pool} names: its nodes are not used by this peer"
+            );
+            find(Status::Degraded, Code::PoolWithoutTls, message);
         }
         // Traffic needs neither a leader nor the newest catalog.
         if let Some(nobody) = leader.nobody().filter(|_| handles.cluster.is_some()) {

@@ -112,6 +112,7 @@ fn empty() -> Handles {
         }]))
         .1
         .into(),
+        tls: crate::tls::ClientConfigs::trusting([]).unwrap().into(),
         children: Board::default(),
         readiness: Readiness::default(),
         agreed: agreed(Catalog::default()),

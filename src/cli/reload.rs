@@ -70,6 +70,16 @@ impl Reload {
             now.listeners.clone_from(&new.listeners);
             tell_listeners(running);
         }
+        if self.settings.peer.tls != read.peer.tls {
+            is_same = false;
+            match running.peer().set_profiles(&read.peer.tls) {
+                Ok(()) => {
+                    tracing::info!("the settings were read again; the profiles of TLS to nodes are taken");
+                    self.settings.peer.tls.clone_from(&read.peer.tls);
+                }
+                Err(error) => tracing::error!(%error, "the profiles of TLS to nodes are refused; the old ones stay"),
+            }
+        }
         if let (Some(old), Some(new)) = (&mut self.settings.peer.cluster, &read.peer.cluster)
             && old.trust != new.trust
         {

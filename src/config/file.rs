@@ -11,10 +11,12 @@ use super::listener;
 use super::peer as sections;
 use super::settings::Settings;
 use super::sources::{Machine, Sources};
+use super::tls;
 use crate::catalog::rules::{self, Over, PoolNames, PoolRead, Written};
-use crate::document::{Description, Fault, Origin, Reader, Section, Table};
+use crate::document::{Description, Fault, Origin, Reader, Section, Table, quoted};
 use crate::model::PoolName;
 use crate::model::limits::LISTENERS_MAX;
+use crate::tls::Profile;
 use crate::{api, peer, proxy};
 
 /// The least file, for whoever has none.
@@ -57,8 +59,9 @@ fn whole(s: &mut Section<'_, '_, '_>, root: &Table, machine: &Machine, over: &Ov
     let is_alone = cluster.is_none() && !s.is_set("cluster");
     let follow_file = sections::catalog(s, is_alone);
     let listeners = listener::listeners(s);
+    let profiles = tls::profiles(s);
     let written = rules::written(s, over);
-    s.later(&["tls", "driver", "webhook", "history"]);
+    s.later(&["driver", "webhook", "history"]);
 
     if s.reader().is_describing() {
         return None;
@@ -89,6 +92,7 @@ fn whole(s: &mut Section<'_, '_, '_>, root: &Table, machine: &Machine, over: &Ov
         }
     }
 
+    refuse_unknown_profiles(s, &written, &profiles, is_alone);
     warn_of_unused_pools(s, &listeners, &written, over);
     warn_of_requests_of_relays(s, &listeners, &written.pools);
 
@@ -111,9 +115,31 @@ fn whole(s: &mut Section<'_, '_, '_>, root: &Table, machine: &Machine, over: &Ov
         catalog,
         desired,
         follow_file,
+        tls: profiles,
         cluster,
     };
     Some(Settings { peer, api, log })
+}
+
+/// Pools that name a profile of TLS which the file does not have. In a cluster other peers may have it.
+fn refuse_unknown_profiles(s: &mut Section<'_, '_, '_>, written: &Written, profiles: &[Profile], is_alone: bool) {
+    for read in &written.pools {
+        let Some((pool, origin)) = &read.name else { continue };
+        let Some(name) = read.pool.as_ref().and_then(|pool| pool.tls.as_ref()) else { continue };
+        if profiles.iter().any(|profile| profile.name == *name) {
+            continue;
+        }
+        let (origin, key) = (origin.clone(), format!("pool \"{pool}\" tls"));
+        let wrong = format!("there is no [[tls]] of name \"{name}\" in it");
+        if is_alone {
+            let names: Vec<String> = profiles.iter().map(|profile| quoted(&profile.name)).collect();
+            let allowed =
+                if names.is_empty() { "a [[tls]] of this file; it has none".to_owned() } else { names.join(", ") };
+            s.reader().fault(Fault::new(origin, key, wrong).found(quoted(name)).allowed(allowed));
+        } else {
+            s.reader().warn(origin, key, format!("{wrong}: this peer does not use the nodes of the pool"));
+        }
+    }
 }
 
 /// Pools that no listener leads to. Where a listener's pool is wrong, one of these may be the one that is meant.

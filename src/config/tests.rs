@@ -10,6 +10,7 @@ mod desired;
 mod environment;
 mod faults;
 mod hostile;
+mod tls;
 
 fn sources(environment: &[(&str, &str)]) -> Sources {
     Sources { environment: environment.iter().copied().collect(), ..Sources::default() }

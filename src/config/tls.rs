@@ -1,17 +1,21 @@
-//! `[listener.tls]`: the files that it names are read with the settings, so that `evenkeel check` finds what is wrong with them.
+//! `[listener.tls]` and `[[tls]]`: the files that they name are read with the settings, so that `evenkeel check` finds what is wrong with them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls_pki_types::ServerName;
 use zeroize::Zeroizing;
 
 use super::certificate_file::{self, FILE};
-use crate::document::{Choice, Fault, Section, Span, Words, Wrong, YesNo, quoted};
+use crate::document::{Choice, Fault, Origin, Section, Span, Words, Wrong, YesNo, name, quoted};
 use crate::host;
-use crate::model::limits::CERTIFICATES_PER_LISTENER_MAX;
+use crate::model::TlsName;
+use crate::model::limits::{CERTIFICATES_PER_LISTENER_MAX, TLS_PROFILES_MAX};
 use crate::proxy::Tls;
-use crate::tls::{Authorities, Certificate, CertificateError, ClientCertificates, MinVersion, Server, ServerSettings};
+use crate::tls::{
+    Authorities, Certificate, CertificateError, ClientCertificates, MinVersion, Profile, Server, ServerSettings,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTES_5: Duration = Duration::from_secs(300);
@@ -130,8 +134,76 @@ fn clients(s: &mut Section<'_, '_, '_>) -> Option<ClientCertificates> {
     Some(ClientCertificates { authorities: authorities(s, "ca_file", &ca_file?)?, required })
 }
 
+const SERVER_NAME: Words<ServerName<'static>> = Words::of(
+    "a host name or an IP address",
+    |text| ServerName::try_from(text.to_owned()).map_err(|_| Wrong::new("it is neither a host name nor an IP address")),
+    |name| quoted(&name.to_str()),
+);
+
+/// `[[tls]]`: how TLS is spoken to the nodes of pools that name it.
+pub(super) fn profiles(s: &mut Section<'_, '_, '_>) -> Vec<Profile> {
+    let read =
+        s.list("tls", "How this peer speaks TLS to the nodes of pools that name it: `tls = \"<name>\"`.", profile);
+    let names = read.iter().filter_map(|(name, _)| name.as_ref()).map(|(name, origin)| (name, origin.clone()));
+    let words = |name: &_| (format!("tls \"{name}\" name"), format!("tls {name} stands there twice"));
+    s.reader().refuse_twice(names, words);
+    if read.len() > TLS_PROFILES_MAX {
+        let wrong = format!("{} are more than the {TLS_PROFILES_MAX} allowed", read.len());
+        let fault = Fault::new(s.origin_of("tls"), "tls", wrong);
+        s.reader().fault(fault);
+    }
+    read.into_iter().filter_map(|(_, profile)| profile).collect()
+}
+
+fn profile(s: &mut Section<'_, '_, '_>) -> (Option<(TlsName, Origin)>, Option<Profile>) {
+    let name: Option<TlsName> = s.required("name", &name(), "Its name, unique in the peer. Pools name it.");
+    if let Some(name) = &name {
+        s.called("tls", name, "");
+    }
+    let ca_file: Option<PathBuf> = s.optional(
+        "ca_file",
+        &FILE,
+        "the machine's trust roots",
+        "The authorities whose certificates nodes may show, PEM; nobody else is trusted then.",
+    );
+    let certificate_file: Option<PathBuf> = s.optional(
+        "certificate_file",
+        &FILE,
+        "none",
+        "What this peer shows to nodes that ask for a certificate, PEM, its own first.",
+    );
+    let key_file: Option<PathBuf> = s.optional(
+        "key_file",
+        &FILE,
+        "`certificate_file`",
+        "The private key of that, PEM, without a password. Left out: it is in the same file.",
+    );
+    let server_name = s.optional(
+        "server_name",
+        &SERVER_NAME,
+        "the node's own",
+        "The name that a node's certificate must carry, and that it is asked for. Left out: that of its address.",
+    );
+    if key_file.is_some() && certificate_file.is_none() {
+        let fault = Fault::new(s.origin_of("key_file"), s.path_of("key_file"), "it is the key of no certificate")
+            .hint("name the certificate with certificate_file, or remove it");
+        s.reader().fault(fault);
+    }
+    let authorities = ca_file.as_ref().map(|file| authorities(s, "ca_file", file));
+    let certificate = certificate_file.map(|file| pair(s, file, key_file));
+    let named = name.clone().map(|name| (name, s.origin_of("name")));
+    let profile = match (name, authorities, certificate) {
+        (None, ..) | (_, Some(None), _) | (.., Some(None)) => None,
+        (Some(name), authorities, certificate) => {
+            let (authorities, certificate) = (authorities.flatten(), certificate.flatten());
+            Some(Profile { name, authorities, certificate, server_name })
+        }
+    };
+    (named, profile)
+}
+
 /// The authorities of a file; `None` where something is wrong with it, which is reported.
-pub(super) fn authorities(s: &mut Section<'_, '_, '_>, key: &'static str, file: &Path) -> Option<Authorities> {
+fn authorities(s: &mut Section<'_, '_, '_>, key: &'static str, file: &Path) -> Option<Authorities> {
     let pem = certificate_file::read(s, key, file)?;
     Authorities::from_pem(&pem).map_err(|error| refuse(s, key, file, &error)).ok()
 }
@@ -152,7 +224,7 @@ fn certificate(s: &mut Section<'_, '_, '_>) -> Option<Certificate> {
 }
 
 /// The certificate of these files; `None` where something is wrong with them, which is reported.
-pub(super) fn pair(s: &mut Section<'_, '_, '_>, file: PathBuf, key_file: Option<PathBuf>) -> Option<Certificate> {
+fn pair(s: &mut Section<'_, '_, '_>, file: PathBuf, key_file: Option<PathBuf>) -> Option<Certificate> {
     let chain = certificate_file::read(s, "certificate_file", &file);
     let (key_key, key_file) = key_file.map_or(("certificate_file", file.clone()), |key_file| ("key_file", key_file));
     let key = match key_key {

@@ -10,13 +10,13 @@ use super::machine::{Fault, Finding};
 use crate::host;
 use crate::model::{Check, CheckTarget};
 use crate::probe::{self, ProbeError, Report};
-use crate::tls::ClientConfigs;
+use crate::tls::NodeTlsCell;
 
 /// Who answers when a node is asked.
 #[derive(Clone, Debug)]
 pub enum Asker {
     /// The node itself, over the network.
-    Nodes(ClientConfigs),
+    Nodes(NodeTlsCell),
     /// A simulated world, in which everything else is the product's own.
     World(Arc<dyn World>),
 }
@@ -33,7 +33,7 @@ pub trait World: fmt::Debug + Send + Sync {
 impl Asker {
     async fn ask(&self, target: &CheckTarget, check: &Check) -> Report {
         match self {
-            Self::Nodes(tls) => probe::run(target, check, tls).await,
+            Self::Nodes(tls) => probe::run(target, check, &tls.load()).await,
             Self::World(world) => world.ask(target, check).await,
         }
     }
@@ -118,12 +118,13 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::model::{CheckKind, Host, HttpCheck, StatusRange, TcpCheck};
+    use crate::model::{CheckKind, Host, HttpCheck, StatusRange, TcpCheck, Transport};
+    use crate::tls::ClientConfigs;
 
     fn asking(addresses: &[SocketAddr], kind: CheckKind) -> Ask {
         let target = |address: &SocketAddr| CheckTarget {
             address: *address,
-            tls: false,
+            transport: Transport::Plain,
             host: Host::Ip(address.ip()),
             authority: address.to_string().into(),
         };
@@ -132,7 +133,7 @@ mod tests {
     }
 
     async fn answer(addresses: &[SocketAddr], kind: CheckKind) -> Answer {
-        ask(asking(addresses, kind), Asker::Nodes(ClientConfigs::trusting([]).unwrap())).await
+        ask(asking(addresses, kind), Asker::Nodes(ClientConfigs::trusting([]).unwrap().into())).await
     }
 
     async fn nobody() -> SocketAddr {

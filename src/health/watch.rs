@@ -19,7 +19,7 @@ use super::schedule::{Punctuality, Schedule};
 use crate::host::{Dice, NameError, Resolved};
 use crate::model::limits::CHECKS_IN_FLIGHT_MAX;
 use crate::model::{
-    Catalog, Check, CheckKind, CheckTarget, Members, NodeAddress, NodeId, NodeKey, Observation, PeerId,
+    Catalog, Check, CheckKind, CheckTarget, Members, NodeAddress, NodeId, NodeKey, Observation, PeerId, Transport,
 };
 use crate::view::observers::{ALL_MAX, Observed};
 
@@ -109,6 +109,7 @@ struct Watched {
     /// The number of its name; `None`: its address is literal.
     name: Option<usize>,
     address: NodeAddress,
+    transport: Transport,
     authority: Arc<str>,
     check: Arc<Check>,
     machine: Machine,
@@ -291,7 +292,7 @@ impl Watch {
         node.asked.clone_from(&node.addresses);
         let target = |address: &SocketAddr| CheckTarget {
             address: *address,
-            tls: node.address.tls,
+            transport: node.transport.clone(),
             host: node.address.host.clone(),
             authority: Arc::clone(&node.authority),
         };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::address::Host;
+use super::transport::Transport;
 
 /// What a check does.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -126,8 +127,8 @@ impl Default for Check {
 pub struct CheckTarget {
     /// Where to connect.
     pub address: std::net::SocketAddr,
-    /// Whether TLS is spoken there.
-    pub tls: bool,
+    /// What is spoken there below the check.
+    pub transport: Transport,
     /// The name for the certificate.
     pub host: Host,
     /// The value of `Host` where the check names none.

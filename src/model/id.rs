@@ -138,6 +138,10 @@ id! {
     /// An address of one peer that takes client traffic.
     ListenerName
 }
+id! {
+    /// How a peer speaks TLS to nodes, unique in its peer; pools name it.
+    TlsName
+}
 
 impl Default for RegionName {
     fn default() -> Self {

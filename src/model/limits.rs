@@ -89,6 +89,8 @@ pub const GOSSIP_INPUTS_MAX: usize = 4_096;
 pub const LOADS_PER_PEER_MAX: usize = 48;
 /// Bytes of a file with certificates or keys.
 pub const CERTIFICATE_FILE_BYTES_MAX: usize = 1024 * 1024;
+/// Profiles of TLS to nodes, a peer.
+pub const TLS_PROFILES_MAX: usize = 256;
 /// Certificates of one listener.
 pub const CERTIFICATES_PER_LISTENER_MAX: usize = 1_024;
 /// Addresses that a peer dials or waits to dial.

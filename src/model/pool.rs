@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::address::NodeAddress;
 use super::check::Check;
-use super::id::{NodeId, PoolName, RegionName};
+use super::id::{NodeId, PoolName, RegionName, TlsName};
 use super::slot::Revision;
 use super::strategy::{HashKey, Strategy};
 
@@ -160,6 +160,8 @@ pub struct Pool {
     pub observe: Observe,
     /// Whose name `Host` carries.
     pub host_sent: HostSent,
+    /// The profile by which TLS is spoken to its nodes; `None`: as their addresses say, by the machine's trust roots.
+    pub tls: Option<TlsName>,
     /// What happens when too few nodes are left.
     pub panic: Panic,
     /// How long a node that came back ramps from a tenth of its weight to all of it; zero: not at all.
@@ -189,6 +191,7 @@ impl Pool {
             check: Check::default(),
             observe: Observe::default(),
             host_sent: HostSent::default(),
+            tls: None,
             panic: Panic::default(),
             slow_start: Duration::from_secs(30),
             retries: 2,

@@ -10,6 +10,7 @@ use super::agree::Agreed;
 use super::cluster::ClusterHandles;
 use crate::model::{ListenerName, PeerId, PoolName, RegionName};
 use crate::proxy::{FailureCounts, ListenerCounts};
+use crate::tls::NodeTlsCell;
 use crate::view::ViewCell;
 
 /// A running peer, to be asked.
@@ -25,6 +26,8 @@ pub struct Handles {
     pub started: Instant,
     /// Its listeners, bound.
     pub listeners: BoundListeners,
+    /// How it speaks TLS to nodes.
+    pub tls: NodeTlsCell,
     /// Its children and how they fare.
     pub children: super::supervise::Board,
     /// Whether it is ready, and if not why.

@@ -8,6 +8,7 @@ mod drains;
 mod founding;
 mod handles;
 mod listeners;
+mod profiles;
 mod settings;
 mod start;
 pub mod supervise;

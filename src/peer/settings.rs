@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::cluster::ClusterSettings;
 use crate::model::{Catalog, PeerId, RegionName};
 use crate::proxy;
+use crate::tls::Profile;
 
 /// Everything a peer needs, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +27,8 @@ pub struct Settings {
     pub desired: Arc<Map<String, Value>>,
     /// Whether the cluster's catalog becomes this one each time it is read anew. Where not, it only starts a new cluster.
     pub follow_file: bool,
+    /// Profiles of TLS to nodes, which pools name.
+    pub tls: Vec<Profile>,
     /// With whom it shares what it knows; `None`: a cluster of one.
     pub cluster: Option<ClusterSettings>,
 }

@@ -14,6 +14,7 @@ use super::agree::{self, Agreement, Company, Elector, Files, OwnFile, agree};
 use super::cluster::{ClusterSettings, Ends, Joined, Own, join, link_settings};
 use super::handles::{BoundListener, BoundListeners, Handles, Readiness};
 use super::listeners::pools_child;
+use super::profiles::profiles_child;
 use super::settings::Settings;
 use super::supervise::{AddError, Board, ChildSpec, Supervisor};
 use crate::catalog::{Applied, Object};
@@ -23,7 +24,7 @@ use crate::host::{self, Dice, FolderError, Incarnations, Names};
 use crate::link::{self, Link, QuicLink, TrustError, TrustSource};
 use crate::model::{Catalog, Evidence, Member, Members, Preset};
 use crate::proxy::{self, BindError, Bound, Listener, Listeners, Phase, Protocol, WorkerActor};
-use crate::tls::{self, TlsError};
+use crate::tls::{self, NodeTls, NodeTlsCell, Profile, TlsError};
 use crate::view::{self, ViewActor, ViewCell};
 
 /// Readiness waits so long for the first check of every node: a peer that cannot reach some serves the others.
@@ -100,7 +101,7 @@ impl Peer {
         let started = host::now();
         let workers = settings.proxy.workers.get();
         let listeners = proxy::bind(&settings.proxy.listeners, workers, &[])?;
-        let tls = tls::client_configs()?;
+        let tls = NodeTlsCell::from(NodeTls::new(tls::client_configs()?, &settings.tls)?);
         let (files, applied) = agreed_before(&settings).await?;
         let catalog = Arc::clone(&applied.catalog);
         let (catalogs, newest) = watch::channel(Arc::clone(&catalog));
@@ -156,7 +157,7 @@ impl Peer {
         let shared = proxy::Shared {
             listeners: bound_now,
             view: view.clone(),
-            tls: Arc::new(tls),
+            tls: tls.clone(),
             suspects,
             phase: phase.subscribe(),
             running: Arc::clone(&running),
@@ -170,6 +171,7 @@ impl Peer {
         cluster.runtime.spawn(become_ready(readiness.clone(), is_checked, view.clone()));
         let shown = BoundListeners::from(shown);
         supervisor.add(pools_child(shown.clone(), view.clone())).await?;
+        supervisor.add(profiles_child(tls.clone(), view.clone())).await?;
         Ok(Self {
             handles: Handles {
                 id: settings.id,
@@ -177,6 +179,7 @@ impl Peer {
                 view,
                 started,
                 listeners: shown,
+                tls,
                 children: board,
                 readiness,
                 agreed,
@@ -216,6 +219,13 @@ impl Peer {
         proxy::retire(&before, &now);
         self.bound.send_replace(shown(&now));
         self.listeners.send_replace(now);
+        Ok(())
+    }
+
+    /// From now on TLS is spoken to nodes as these profiles say; connections that stand are used no more.
+    pub fn set_profiles(&self, profiles: &[Profile]) -> Result<(), TlsError> {
+        let tls = self.handles.tls.load().with(profiles)?;
+        self.handles.tls.set(tls);
         Ok(())
     }
 

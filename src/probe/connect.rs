@@ -2,11 +2,9 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
@@ -17,7 +15,7 @@ use super::error::{Phase, ProbeError, words};
 use crate::host;
 use crate::model::CheckTarget;
 use crate::model::limits::CHECK_ANSWER_BYTES_MAX;
-use crate::tls::server_name;
+use crate::tls::{Inside, NodeTls};
 
 /// A connection that gives [`CHECK_ANSWER_BYTES_MAX`] bytes, to the end of the read that reaches them, and then fails:
 /// whatever a node sends, a check neither reads nor parses without end.
@@ -43,10 +41,12 @@ pub(super) async fn within<T>(
 /// Opens the connection and writes into `connect` how long TCP took.
 pub(super) async fn open(
     target: &CheckTarget,
-    config: &Arc<ClientConfig>,
+    (tls, inside): (&NodeTls, Inside),
     deadline: Instant,
     connect: &mut Option<Duration>,
 ) -> Result<Connection, ProbeError> {
+    // Without its profile a node is not even connected to.
+    let tls = tls.of(&target.transport, inside, &target.host).map_err(|error| ProbeError::Own(words(error)))?;
     let began = host::now();
     let tcp = within(deadline, Phase::Connect, async {
         TcpStream::connect(target.address).await.map_err(|error| ProbeError::of_connect(&error))
@@ -55,10 +55,9 @@ pub(super) async fn open(
     *connect = Some(host::now() - began);
     // Worth nothing more than a few milliseconds, so not worth failing for.
     let _ = tcp.set_nodelay(true);
-    let stream = if target.tls {
-        let name = server_name(&target.host).map_err(|error| ProbeError::Own(words(error)))?;
+    let stream = if let Some((config, name)) = tls {
         let tls = within(deadline, Phase::Tls, async {
-            let handshake = TlsConnector::from(Arc::clone(config)).connect(name, tcp);
+            let handshake = TlsConnector::from(config).connect(name, tcp);
             handshake.await.map_err(|error| ProbeError::of_io(&error, Phase::Tls))
         })
         .await?;

@@ -18,7 +18,7 @@ use super::error::{Phase, ProbeError, words};
 use crate::host;
 use crate::model::limits::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX};
 use crate::model::{CheckTarget, HttpCheck};
-use crate::tls::ClientConfigs;
+use crate::tls::{Inside, NodeTls};
 
 /// How long a body is read and dropped once the status is known, so that a node that sends a page sees its connection
 /// closed and not reset. A node that sends no end of it does not hold up the result for longer.
@@ -28,7 +28,7 @@ const DRAIN_TIME_MAX: Duration = Duration::from_millis(100);
 pub(super) async fn check(
     target: &CheckTarget,
     check: &HttpCheck,
-    tls: &ClientConfigs,
+    tls: &NodeTls,
     deadline: Instant,
     connect: &mut Option<Duration>,
 ) -> (Result<Found, ProbeError>, Instant) {
@@ -36,7 +36,7 @@ pub(super) async fn check(
         Ok(request) => request,
         Err(error) => return (Err(error), host::now()),
     };
-    let connection = match open(target, &tls.http, deadline, connect).await {
+    let connection = match open(target, (tls, Inside::Http), deadline, connect).await {
         Ok(connection) => TokioIo::new(connection),
         Err(error) => return (Err(error), host::now()),
     };

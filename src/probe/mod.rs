@@ -15,7 +15,7 @@ pub use error::{Phase, ProbeError};
 
 use crate::host;
 use crate::model::{Check, CheckKind, CheckTarget, TcpCheck};
-use crate::tls::ClientConfigs;
+use crate::tls::NodeTls;
 
 /// What one check found, and how long it took.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -62,7 +62,7 @@ impl fmt::Display for Report {
 /// Checks one address of one node, within `check.timeout` from now. A check of kind `none` opens a connection and no more.
 ///
 /// Dropping the future closes the connection.
-pub async fn run(target: &CheckTarget, check: &Check, tls: &ClientConfigs) -> Report {
+pub async fn run(target: &CheckTarget, check: &Check, tls: &NodeTls) -> Report {
     let began = host::now();
     let deadline = began + check.timeout;
     let mut connect = None;

@@ -12,7 +12,7 @@ use super::error::{Phase, ProbeError};
 use crate::host;
 use crate::model::limits::CHECK_ANSWER_BYTES_MAX;
 use crate::model::{CheckTarget, TcpCheck};
-use crate::tls::ClientConfigs;
+use crate::tls::{Inside, NodeTls};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 4 * 1024;
@@ -23,7 +23,7 @@ const CLOSE_TIME_MAX: Duration = Duration::from_millis(100);
 pub(super) async fn check(
     target: &CheckTarget,
     check: &TcpCheck,
-    tls: &ClientConfigs,
+    tls: &NodeTls,
     deadline: Instant,
     connect: &mut Option<Duration>,
 ) -> (Result<Found, ProbeError>, Instant) {
@@ -43,11 +43,11 @@ pub(super) async fn check(
 async fn exchange(
     target: &CheckTarget,
     check: &TcpCheck,
-    tls: &ClientConfigs,
+    tls: &NodeTls,
     deadline: Instant,
     connect: &mut Option<Duration>,
 ) -> Result<(Found, Connection), ProbeError> {
-    let mut connection = open(target, &tls.plain, deadline, connect).await?;
+    let mut connection = open(target, (tls, Inside::Bytes), deadline, connect).await?;
     within(deadline, Phase::Answer, async {
         if !check.send.is_empty() {
             connection.write_all(&check.send).await.map_err(|error| ProbeError::of_io(&error, Phase::Answer))?;

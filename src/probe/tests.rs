@@ -8,7 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::model::{Host, HttpCheck, StatusRange};
+use crate::model::{Host, HttpCheck, StatusRange, Transport};
+use crate::tls::{ClientConfigs, NodeTls};
 
 const SHORT: Duration = Duration::from_millis(150);
 
@@ -54,7 +55,12 @@ async fn freeze(mut stream: TcpStream) {
 }
 
 fn target(address: SocketAddr) -> CheckTarget {
-    CheckTarget { address, tls: false, host: Host::Ip(address.ip()), authority: Arc::from(address.to_string()) }
+    CheckTarget {
+        address,
+        transport: Transport::Plain,
+        host: Host::Ip(address.ip()),
+        authority: Arc::from(address.to_string()),
+    }
 }
 
 fn http() -> Check {
@@ -70,7 +76,7 @@ fn short(check: Check) -> Check {
 }
 
 async fn asked(address: SocketAddr, check: &Check) -> Report {
-    run(&target(address), check, &ClientConfigs::trusting([]).unwrap()).await
+    run(&target(address), check, &ClientConfigs::trusting([]).unwrap().into()).await
 }
 
 async fn found(address: SocketAddr, check: &Check) -> Result<Found, ProbeError> {
@@ -143,8 +149,8 @@ async fn a_node_that_freezes_runs_into_the_time_out_of_its_phase() {
     assert!(report.connect.is_some());
     assert_eq!(found(address, &short(tcp(b"PING\r\n", b"PONG"))).await, Err(ProbeError::TimedOut(Phase::Answer)));
     let mut tls = target(address);
-    tls.tls = true;
-    let report = run(&tls, &short(http()), &ClientConfigs::trusting([]).unwrap()).await;
+    tls.transport = Transport::Tls;
+    let report = run(&tls, &short(http()), &ClientConfigs::trusting([]).unwrap().into()).await;
     assert_eq!(report.outcome, Err(ProbeError::TimedOut(Phase::Tls)));
     assert_eq!(report.to_string(), "tls: timed out");
 }
@@ -309,8 +315,9 @@ async fn tls_node(names: &[&str], answer: &'static [u8]) -> (SocketAddr, Certifi
 #[tokio::test]
 async fn over_tls_the_certificate_must_be_trusted_and_carry_the_name() {
     let (address, certificate) = tls_node(&["node.test"], b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
-    let trusting = ClientConfigs::trusting([certificate]).unwrap();
-    let named = |name: &str| CheckTarget { tls: true, host: Host::Name(name.into()), ..target(address) };
+    let trusting = NodeTls::from(ClientConfigs::trusting([certificate]).unwrap());
+    let named =
+        |name: &str| CheckTarget { transport: Transport::Tls, host: Host::Name(name.into()), ..target(address) };
 
     let report = run(&named("node.test"), &http(), &trusting).await;
     assert_eq!(report.outcome, Ok(Found::Status(200)), "{report}");
@@ -320,7 +327,7 @@ async fn over_tls_the_certificate_must_be_trusted_and_carry_the_name() {
     assert!(matches!(&report.outcome, Err(ProbeError::Tls(why)) if why.contains("not valid for name")), "{report}");
     assert!(report.connect.is_some(), "the connection stood");
 
-    let report = run(&named("node.test"), &http(), &ClientConfigs::trusting([]).unwrap()).await;
+    let report = run(&named("node.test"), &http(), &ClientConfigs::trusting([]).unwrap().into()).await;
     assert!(matches!(&report.outcome, Err(ProbeError::Tls(why)) if why.contains("UnknownIssuer")), "{report}");
 }
 
@@ -333,8 +340,8 @@ async fn a_plain_node_spoken_to_in_tls_is_bad() {
         freeze(stream).await;
     })
     .await;
-    let tls = CheckTarget { tls: true, host: Host::Name("node.test".into()), ..target(address) };
-    let report = run(&tls, &http(), &ClientConfigs::trusting([]).unwrap()).await;
+    let tls = CheckTarget { transport: Transport::Tls, host: Host::Name("node.test".into()), ..target(address) };
+    let report = run(&tls, &http(), &ClientConfigs::trusting([]).unwrap().into()).await;
     assert!(matches!(report.outcome, Err(ProbeError::Tls(_))), "{report}");
 }
 

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, Connection};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -14,10 +15,12 @@ use super::idle::NodeConnection;
 use super::listen;
 use super::stream::Stream;
 use super::tls_stream::{Scratch, TlsStream};
+use super::worker::Worker;
 use crate::host;
+use crate::model::Transport;
 use crate::probe::ProbeError;
-use crate::tls;
-use crate::view::NodeView;
+use crate::tls::{Inside, NodeTlsError};
+use crate::view::{NodeView, Taken};
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -34,16 +37,39 @@ pub(crate) enum ConnectError {
     /// The node's name leads nowhere at present.
     #[error("the name of the node has no address")]
     NoAddress,
+    /// This peer's file says nothing of the TLS that is wanted, which says nothing about the node.
+    #[error(transparent)]
+    Unready(#[from] NodeTlsError),
     /// The certificate or the handshake is wrong.
     #[error("TLS: {0}")]
     Tls(io::Error),
+}
+
+/// TLS to one node.
+#[derive(Debug)]
+pub(crate) struct WithTls {
+    pub(crate) config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+}
+
+impl WithTls {
+    /// How a node that was taken is spoken to; `None`: without TLS.
+    pub(crate) fn of(worker: &Worker, taken: &Taken, inside: Inside) -> Result<Option<Self>, ConnectError> {
+        let (pool, node) = (&taken.pool().pool, &taken.node().node);
+        let transport = pool.transport(node);
+        if transport == Transport::Plain {
+            return Ok(None);
+        }
+        let found = worker.shared.tls.load().of(&transport, inside, &node.address.host)?;
+        Ok(found.map(|(config, name)| Self { config, name }))
+    }
 }
 
 /// Opens a connection to the first address of `node` that takes one.
 pub(crate) async fn connect(
     node: &NodeView,
     connect_timeout: Duration,
-    tls: &Arc<ClientConfig>,
+    tls: Option<&WithTls>,
     scratch: &Scratch,
 ) -> Result<NodeConnection, ConnectError> {
     let mut last = ConnectError::NoAddress;
@@ -53,8 +79,11 @@ pub(crate) async fn connect(
         let others = u32::try_from(node.addresses.len() - index - 1).unwrap_or(u32::MAX);
         let share = time_left / (others + 1);
         let began = host::now();
-        match timeout(share, connect_one(node, address, tls, scratch)).await {
-            Ok(Ok(stream)) => return Ok(NodeConnection { stream, address, opened: host::now() }),
+        match timeout(share, connect_one(address, tls, scratch)).await {
+            Ok(Ok(stream)) => {
+                let tls = tls.map(|tls| Arc::clone(&tls.config));
+                return Ok(NodeConnection { stream, address, opened: host::now(), tls });
+            }
             Ok(Err(error)) => last = error,
             Err(_) => last = ConnectError::Timeout(connect_timeout),
         }
@@ -63,24 +92,16 @@ pub(crate) async fn connect(
     Err(last)
 }
 
-async fn connect_one(
-    node: &NodeView,
-    address: SocketAddr,
-    tls: &Arc<ClientConfig>,
-    scratch: &Scratch,
-) -> Result<Stream, ConnectError> {
+async fn connect_one(address: SocketAddr, tls: Option<&WithTls>, scratch: &Scratch) -> Result<Stream, ConnectError> {
     let stream = TcpStream::connect(address).await.map_err(|error| {
         if ProbeError::of_connect(&error).is_own() { ConnectError::Own(error) } else { ConnectError::Failed(error) }
     })?;
     listen::keep_alive(&stream);
     // Heads and small bodies go out at once. Best effort, as it only costs time.
     let _ = stream.set_nodelay(true);
-    if !node.node.address.tls {
-        return Ok(Stream::Plain(stream));
-    }
-    let name = tls::server_name(&node.node.address.host).map_err(|error| ConnectError::Tls(io::Error::other(error)))?;
-    let session =
-        ClientConnection::new(Arc::clone(tls), name).map_err(|error| ConnectError::Tls(io::Error::other(error)))?;
+    let Some(WithTls { config, name }) = tls else { return Ok(Stream::Plain(stream)) };
+    let session = ClientConnection::new(Arc::clone(config), name.clone())
+        .map_err(|error| ConnectError::Tls(io::Error::other(error)))?;
     let mut stream = TlsStream::new(stream, Connection::Client(session), scratch.clone(), Vec::new());
     poll_fn(|cx| stream.poll_handshake(cx)).await.map_err(ConnectError::Tls)?;
     Ok(Stream::Tls(Box::new(stream)))

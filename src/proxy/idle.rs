@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustls::ClientConfig;
+
 use super::settings::Idle as Settings;
 use super::stream::Stream;
 use crate::balance::NodeLive;
@@ -21,6 +23,8 @@ pub(crate) struct NodeConnection {
     pub(crate) stream: Stream,
     pub(crate) address: SocketAddr,
     pub(crate) opened: Instant,
+    /// By which TLS it is spoken: one of another trust is another connection.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
 }
 
 /// A worker's idle connections.
@@ -42,6 +46,7 @@ impl IdleConnections {
     pub(crate) fn take(
         &mut self,
         node: &NodeView,
+        tls: Option<&Arc<ClientConfig>>,
         now: Instant,
         is_replayable: bool,
         settings: &Settings,
@@ -52,6 +57,7 @@ impl IdleConnections {
             let is_good = idle < settings.idle_timeout
                 && now.saturating_duration_since(connection.opened) < settings.age_max
                 && node.addresses.contains(&connection.address)
+                && connection.tls.as_ref().map(Arc::as_ptr) == tls.map(Arc::as_ptr)
                 && !connection.stream.is_stale()
                 && (is_replayable || !connection.stream.is_stale_now());
             if is_good && (is_replayable || idle < FRESH) {

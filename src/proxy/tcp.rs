@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::alarm::Alarm;
-use super::connect::{ConnectError, connect};
+use super::connect::{ConnectError, WithTls, connect};
 use super::counts::bump;
 use super::drains::count_cut;
 use super::idle::NodeConnection;
@@ -16,6 +16,7 @@ use super::settings::Tcp;
 use super::stream::{Abort, Leg, Stream};
 use super::worker::Worker;
 use crate::host;
+use crate::tls::Inside;
 use crate::view::{Ask, Taken, Tried};
 
 /// Serves one client connection from its first byte to its last.
@@ -62,7 +63,11 @@ async fn reach(worker: &Worker, bound: &Bound, client: SocketAddr) -> Option<(Ta
         let taken = pick(worker, bound, &bound.listener.pool, &ask, &tried).await.ok()?;
         let node = taken.node();
         bump(&node.live.counts.connections);
-        match connect(node, taken.pool().pool.connect_timeout, &worker.shared.tls.plain, &worker.scratch).await {
+        let connected = match WithTls::of(worker, &taken, Inside::Bytes) {
+            Ok(tls) => connect(node, taken.pool().pool.connect_timeout, tls.as_ref(), &worker.scratch).await,
+            Err(error) => Err(error),
+        };
+        match connected {
             Ok(connection) => return Some((taken, connection)),
             Err(error) => {
                 note_connect_failure(worker, bound, &taken, &error);
@@ -87,6 +92,11 @@ pub(super) fn note_connect_failure(worker: &Worker, bound: &Bound, taken: &Taken
             tracing::warn!(node = %node.node.id, %error, times,
                 "the node is not to blame; look at LimitNOFILE and at free ports");
         }
+        return;
+    }
+    if matches!(error, ConnectError::Unready(_)) {
+        // The log has it, and the health of the peer, for as long as it lasts.
+        bump(&bound.failures.connects_own_fault);
         return;
     }
     bump(&node.live.counts.connect_failures);

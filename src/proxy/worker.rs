@@ -30,7 +30,7 @@ use super::{handshake, http, tcp};
 use crate::balance::NodeLive;
 use crate::host::{self, Dice};
 use crate::model::{Admin, Evidence, PoolName};
-use crate::tls::ClientConfigs;
+use crate::tls::NodeTlsCell;
 use crate::view::{Cache, NodeView, PoolView, ViewCell};
 
 /// How often idle connections are looked through.
@@ -48,7 +48,7 @@ pub struct Shared {
     /// The picture of all nodes.
     pub view: ViewCell,
     /// How TLS is spoken to nodes.
-    pub tls: Arc<ClientConfigs>,
+    pub tls: NodeTlsCell,
     /// Takes evidence against nodes, for a probe at once.
     pub suspects: mpsc::Sender<Evidence>,
     /// What the peer is about to do.

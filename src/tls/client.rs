@@ -7,9 +7,11 @@ use std::sync::Arc;
 use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore};
 
+use super::server::{Authorities, Certificate};
 use crate::model::Host;
 
 /// TLS sessions kept for resumption, by server name, in each of the two configurations.
@@ -26,6 +28,8 @@ pub struct ClientConfigs {
     pub plain: Arc<ClientConfig>,
     /// What is trusted.
     pub roots: Roots,
+    /// The same, for profiles that say nothing else.
+    store: Arc<RootCertStore>,
 }
 
 /// The trust roots that were loaded, for people.
@@ -106,17 +110,40 @@ pub fn server_name(host: &Host) -> Result<ServerName<'static>, TlsError> {
 }
 
 fn build(store: RootCertStore, roots: Roots) -> Result<ClientConfigs, TlsError> {
-    let mut plain = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    made(Arc::new(store), roots, None)
+}
+
+/// Configurations of a profile: what it does not say is as in `by_default`.
+pub(super) fn of_profile(
+    by_default: &ClientConfigs,
+    authorities: Option<&Authorities>,
+    certificate: Option<&Certificate>,
+) -> Result<ClientConfigs, TlsError> {
+    let (store, roots) = match authorities {
+        Some(of) => (Arc::clone(&of.roots), Roots { source: RootSource::Given, loaded: of.roots.len(), unusable: 0 }),
+        None => (Arc::clone(&by_default.store), by_default.roots),
+    };
+    made(store, roots, certificate)
+}
+
+fn made(store: Arc<RootCertStore>, roots: Roots, shown: Option<&Certificate>) -> Result<ClientConfigs, TlsError> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(|error| TlsError::Setup(error.to_string()))?
-        .with_root_certificates(store)
-        .with_no_client_auth();
+        .with_root_certificates(Arc::clone(&store));
+    let mut plain = match shown {
+        None => builder.with_no_client_auth(),
+        Some(certificate) => {
+            let one = SingleCertAndKey::from(CertifiedKey::clone(certificate.certified()));
+            builder.with_client_cert_resolver(Arc::new(one))
+        }
+    };
     plain.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
     let mut http = plain.clone();
     http.alpn_protocols = vec![b"http/1.1".to_vec()];
     // A store of its own: a session of one protocol is not resumed for another.
     http.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
-    Ok(ClientConfigs { http: Arc::new(http), plain: Arc::new(plain), roots })
+    Ok(ClientConfigs { http: Arc::new(http), plain: Arc::new(plain), roots, store })
 }
 
 #[cfg(test)]

@@ -112,6 +112,14 @@ fn pool(s: &mut Section<'_, '_, '_>, over: &Over) -> PoolRead {
             "Whose name the `Host` field carries to a node: the one that the client sent, or the node's own, which nodes in \
              other people's networks mostly want.",
         ),
+        tls: s.optional(
+            "tls",
+            &crate::document::name(),
+            "none",
+            "The profile by which TLS is spoken to its nodes: a `[[tls]]` of this name in the file of each peer. A peer whose \
+             file has none does not use the nodes at all. Left out: nodes with https:// in their address have TLS by the \
+             machine's trust roots.",
+        ),
         panic: s.key(
             "panic",
             &PANIC,

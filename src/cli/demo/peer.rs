@@ -120,6 +120,7 @@ fn settings(number: u16, nodes: &[SampleNode], folder: &Path) -> Result<config::
     Ok(config::Settings {
         peer: peer::Settings {
             data_dir: folder.join(id.as_str()),
+            tls: Vec::new(),
             id,
             region: RegionName::default(),
             proxy: proxy::Settings {

@@ -184,6 +184,7 @@ evenkeel.toml line 16: pool "b" retries
     found:   [peer.tls]
     wrong:   there is no such key
     allowed: announce, data_dir, drain, id, region, workers
+    hint:    tls is a key of [[pool]]
 
 1 fault"#,
         ),
@@ -404,7 +405,6 @@ fn what_may_stand_in_a_section_leaves_out_what_this_version_does_not_have() {
 #[test]
 fn every_name_of_a_later_version_is_refused_as_such_and_not_as_unknown() {
     for text in [
-        "[tls]",
         "[[driver]]",
         "[[webhook]]",
         "[history]",

@@ -51,7 +51,7 @@ struct Stage {
 
 impl Stage {
     async fn new(pools: Vec<Pool>) -> Self {
-        Self::with(pools, Asker::Nodes(ClientConfigs::trusting([]).unwrap()), &["own"]).await
+        Self::with(pools, Asker::Nodes(ClientConfigs::trusting([]).unwrap().into()), &["own"]).await
     }
 
     /// The first of `peers` is this one.

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use super::{Known, Round, Watch, Watched, disabled};
 use crate::health::machine::Machine;
-use crate::model::{Admin, Catalog, Check, CheckKind, Host, Node, NodeId, NodeKey, Observe, Pool};
+use crate::model::{Admin, Catalog, Check, CheckKind, Host, Node, NodeId, NodeKey, Observe, Pool, Transport};
 use crate::view::observers::Observed;
 
 impl Watch {
@@ -23,7 +23,13 @@ impl Watch {
                 if node.admin == Admin::Disabled {
                     self.disable(key, &node.id);
                 } else {
-                    self.add(node, pool.observe, &check, known.remove(&key).unwrap_or_default(), now);
+                    self.add(
+                        node,
+                        (pool.observe, pool.transport(node)),
+                        &check,
+                        known.remove(&key).unwrap_or_default(),
+                        now,
+                    );
                 }
             }
         }
@@ -54,7 +60,7 @@ impl Watch {
                 } else if let Some(&index) = self.numbers.get(&node.id) {
                     self.adapt(index, node, pool, &check, &is_known, now);
                 } else {
-                    self.add(node, pool.observe, &check, Known::default(), now);
+                    self.add(node, (pool.observe, pool.transport(node)), &check, Known::default(), now);
                 }
             }
         }
@@ -92,7 +98,14 @@ impl Watch {
         }
     }
 
-    fn add(&mut self, node: &Node, observe: Observe, check: &Arc<Check>, known: Known, now: Instant) {
+    fn add(
+        &mut self,
+        node: &Node,
+        (observe, transport): (Observe, Transport),
+        check: &Arc<Check>,
+        known: Known,
+        now: Instant,
+    ) {
         let index = self.free.pop().unwrap_or(self.nodes.len());
         let is_resumed = !known.addresses.is_empty();
         let (name, addresses) = self.addresses_of(index, node, known.addresses, now);
@@ -107,6 +120,7 @@ impl Watch {
             name,
             authority: node.address.authority().into(),
             address: node.address.clone(),
+            transport,
             machine,
             check: Arc::clone(check),
             // Whoever checks it, traffic from here needs its address.
@@ -191,6 +205,16 @@ impl Watch {
         is_known: impl Fn(&NodeId) -> bool,
         now: Instant,
     ) {
+        let node = &mut self.nodes[index];
+        let transport = pool.transport(settings);
+        if node.transport != transport {
+            node.transport = transport;
+            // As with another kind of check.
+            node.asked.clear();
+            if node.machine.needs_checks(now) {
+                self.due(index, now);
+            }
+        }
         let node = &mut self.nodes[index];
         if *node.check != **check {
             let is_asked_otherwise = node.check.kind != check.kind;

@@ -101,11 +101,11 @@ pub(crate) async fn pass_on(session: &mut Session<'_>, mut conversation: Convers
 /// Keeps both connections where both can go on.
 async fn end(session: &mut Session<'_>, conversation: Conversation, plan: AnswerPlan, ended: Instant) -> Next {
     let upload_done = session.upload.is_done();
-    let Conversation { mut leg, address, opened, taken, .. } = conversation;
+    let Conversation { mut leg, address, opened, taken, tls, .. } = conversation;
     leg.input.release(&session.worker.stock);
     // Bytes behind an answer belong to no request: whatever they are, nobody else may get them.
     if upload_done && session.answer.persistent && leg.input.is_empty() {
-        let connection = NodeConnection { stream: leg.io, address, opened };
+        let connection = NodeConnection { stream: leg.io, address, opened, tls };
         session.worker.keep_idle(&taken.node().live, connection, ended);
     }
     drop(taken);

@@ -1,7 +1,10 @@
 //! One request and its answer: a node is picked, the request is sent, the answer comes back, and where that fails another
 //! node is asked, as `retry` allows. Both bodies stream, at the same time if need be.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use rustls::ClientConfig;
 
 use super::answer;
 use super::h1::body::Decoder;
@@ -13,13 +16,14 @@ use super::send::{self, Sent};
 use super::session::{DRAIN_BYTES_MAX, Session};
 use crate::balance::RetryPermit;
 use crate::host;
-use crate::proxy::connect::{ConnectError, connect};
+use crate::proxy::connect::{ConnectError, WithTls, connect};
 use crate::proxy::counts::bump;
 use crate::proxy::idle::NodeConnection;
 use crate::proxy::pick::{NoNode, pick, pick_now};
 use crate::proxy::presence::while_client_stays;
 use crate::proxy::stream::{Leg, Stream};
 use crate::proxy::tcp::note_connect_failure;
+use crate::tls::Inside;
 use crate::view::{Ask, Taken, Tried, Unavailable};
 
 /// Pause before a request is sent again, unless the node was just not there: from, and up to.
@@ -43,6 +47,7 @@ pub(crate) struct Conversation {
     pub(crate) leg: Leg<Stream>,
     pub(crate) address: std::net::SocketAddr,
     pub(crate) opened: Instant,
+    pub(crate) tls: Option<Arc<ClientConfig>>,
     /// It had been idle, so the node may have closed it by now.
     pub(crate) is_reused: bool,
     /// The node no longer takes the request's body.
@@ -83,7 +88,7 @@ pub(crate) async fn run(session: &mut Session<'_>) -> Next {
                 note_connect_failure(session.worker, session.bound, &taken, &error);
                 let reply = match error {
                     ConnectError::Timeout(_) => Reply::CONNECT_TIMEOUT,
-                    ConnectError::Own(_) => Reply::NO_NODE,
+                    ConnectError::Own(_) | ConnectError::Unready(_) => Reply::NO_NODE,
                     _ => Reply::NOT_REACHED,
                 };
                 (Failure::Connect, reply)
@@ -93,6 +98,7 @@ pub(crate) async fn run(session: &mut Session<'_>) -> Next {
                     leg: Leg::new(connection.stream),
                     address: connection.address,
                     opened: connection.opened,
+                    tls: connection.tls,
                     taken,
                     is_reused,
                     upload_broken: false,
@@ -265,17 +271,23 @@ async fn pause(session: &Session<'_>) {
 
 /// A connection to the node: one that is idle, or a new one.
 async fn open(session: &Session<'_>, taken: &Taken, fresh_only: bool) -> Result<(NodeConnection, bool), ConnectError> {
-    let node = taken.node();
+    let (worker, node) = (session.worker, taken.node());
+    let tls = WithTls::of(worker, taken, Inside::Http)?;
     if !fresh_only {
         let is_replayable = session.request.method.is_idempotent();
         let settings = &session.worker.shared.settings.idle;
-        let idle = session.worker.idle.borrow_mut().take(node, host::now(), is_replayable, settings);
+        let idle = session.worker.idle.borrow_mut().take(
+            node,
+            tls.as_ref().map(|tls| &tls.config),
+            host::now(),
+            is_replayable,
+            settings,
+        );
         if let Some(connection) = idle {
             return Ok((connection, true));
         }
     }
     bump(&node.live.counts.connections);
-    let worker = session.worker;
-    let connection = connect(node, taken.pool().pool.connect_timeout, &worker.shared.tls.http, &worker.scratch).await?;
+    let connection = connect(node, taken.pool().pool.connect_timeout, tls.as_ref(), &worker.scratch).await?;
     Ok((connection, false))
 }
