@@ -116,6 +116,29 @@ fn certificates_and_listeners_change_under_load_and_nothing_is_cut() {
 }
 
 #[test]
+fn a_pool_gets_another_name_in_one_reload_and_no_request_fails() {
+    let node = TestNode::start("a");
+    let at = ports::free();
+    let named = |pool: &str| {
+        let mut settings = Settings::one(pool, "http", [node.address()]);
+        settings.listeners[0].listen = at;
+        settings.listeners[0].name = "web".to_owned();
+        settings.evenkeel_toml()
+    };
+    let mut peer = Peer::start_file(&named("first"), &[]);
+    let load = Load::start(&Plan::get(at, RATE));
+    wait_until("traffic", || load.count() > 100);
+    for (round, pool) in ["second", "third", "first", "second"].into_iter().enumerate() {
+        write_settings(peer.process().folder(), &named(pool));
+        said(&mut peer, TAKEN, round + 1);
+        wait_until("the pool", || peer.ask(&format!("/api/v1/pools/{pool}")).status == 200);
+        let count = load.count();
+        wait_until("more traffic", || load.count() > count + 50);
+    }
+    assert_eq!(failures(&load.stop(), 10), [""; 0]);
+}
+
+#[test]
 fn a_bad_file_is_refused_with_all_its_faults_and_the_old_one_stays() {
     let (authority, folder, node) = (Authority::new(), tempfile::tempdir().expect("a folder"), TestNode::start("a"));
     let (certificate, key) = authority.issue_to(folder.path(), "shop", &["shop.test"]);

@@ -59,7 +59,7 @@ fn a_peer_without_the_profile_says_so_and_speaks_to_no_node() {
     let reasons = health["reasons"].as_array().expect("a list");
     assert!(reasons.iter().any(|reason| reason["code"] == "pool_without_tls"), "{health}");
     wait_until("the log to say so", || peer.log().contains("its nodes are not used by this peer"));
-    wait_until("a check", || !peer.json("/api/v1/nodes/web-1")["observation"].is_null());
+    wait_until("a check to say why", || peer.ask("/api/v1/nodes/web-1/observations").text().contains("[[tls]]"));
     let seen = node.seen();
     assert_eq!((seen.connections, seen.checks), (0, 0), "not a byte went there in plain");
 }

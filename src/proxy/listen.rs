@@ -4,13 +4,14 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol as SocketProtocol, SockRef, Socket, TcpKeepalive, Type};
 
 use super::counts::{FailureCounts, ListenerCounts};
 use super::settings::Listener;
+use crate::model::PoolName;
 
 /// Connections that the kernel completes before the worker takes them.
 const BACKLOG: i32 = 4_096;
@@ -50,8 +51,12 @@ pub struct Bound {
     /// What went wrong with its traffic.
     pub failures: Arc<FailureCounts>,
     sockets: Arc<Mutex<Sockets>>,
+    /// Its pool under the settings before, which serves until the catalog has the new one.
+    pub(crate) pool_before: Option<PoolName>,
     /// The file says something else by now, or nothing.
     is_retired: AtomicBool,
+    /// What it says instead.
+    successor: OnceLock<Arc<Self>>,
 }
 
 /// The listeners of a peer at a time.
@@ -73,8 +78,25 @@ impl Bound {
             true => (Arc::default(), Arc::default()),
             false => (Arc::clone(&self.counts), Arc::clone(&self.failures)),
         };
-        let sockets = Arc::clone(&self.sockets);
-        Self { listener, address: self.address, counts, failures, sockets, is_retired: AtomicBool::new(false) }
+        Self {
+            address: self.address,
+            counts,
+            failures,
+            sockets: Arc::clone(&self.sockets),
+            pool_before: (listener.pool != self.listener.pool).then(|| self.listener.pool.clone()),
+            is_retired: AtomicBool::new(false),
+            successor: OnceLock::new(),
+            listener,
+        }
+    }
+
+    /// This listener as the file says it now.
+    pub(crate) fn newest(&self) -> &Self {
+        let mut newest = self;
+        while let Some(next) = newest.successor.get() {
+            newest = next;
+        }
+        newest
     }
 
     fn sockets(&self) -> MutexGuard<'_, Sockets> {
@@ -142,16 +164,20 @@ pub fn bind(listeners: &[Listener], workers: usize, now: &[Arc<Bound>]) -> Resul
 /// Says to those of `before` that `now` does not have any more that they end, or are another one from here on.
 pub fn retire(before: &[Arc<Bound>], now: &[Arc<Bound>]) {
     for old in before {
-        match now.iter().find(|new| new.is_same(old)) {
-            None => {
-                old.close();
-                old.is_retired.store(true, Relaxed);
-            }
-            // Another certificate is no reason to end a connection that has one.
-            Some(new)
-                if Listener { tls: None, ..new.listener.clone() } == Listener { tls: None, ..old.listener.clone() } => {
-            }
-            Some(_) => old.is_retired.store(true, Relaxed),
+        let Some(new) = now.iter().find(|new| new.is_same(old)) else {
+            old.close();
+            old.is_retired.store(true, Relaxed);
+            continue;
+        };
+        if Arc::ptr_eq(old, new) {
+            continue;
+        }
+        // It is said once: whoever has a successor is in no list any more.
+        let _ = old.successor.set(Arc::clone(new));
+        // Another certificate is no reason to end a connection that has one.
+        let beside_tls = |bound: &Bound| Listener { tls: None, ..bound.listener.clone() };
+        if beside_tls(old) != beside_tls(new) {
+            old.is_retired.store(true, Relaxed);
         }
     }
 }
@@ -173,14 +199,15 @@ fn bind_one(listener: &Listener, workers: usize, own_ports: &[u16]) -> Result<Bo
         sockets.push(Some(bound));
     }
     let sockets = Arc::new(Mutex::new(Sockets::Open(sockets)));
-    let is_retired = AtomicBool::new(false);
     Ok(Bound {
         listener: listener.clone(),
         address,
         counts: Arc::default(),
         failures: Arc::default(),
         sockets,
-        is_retired,
+        pool_before: None,
+        is_retired: AtomicBool::new(false),
+        successor: OnceLock::new(),
     })
 }
 

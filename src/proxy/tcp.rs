@@ -60,7 +60,7 @@ async fn reach(worker: &Worker, bound: &Bound, client: SocketAddr) -> Option<(Ta
     // Held while the try that it allows is under way, and no longer.
     let mut permit = None;
     loop {
-        let taken = pick(worker, bound, &bound.listener.pool, &ask, &tried).await.ok()?;
+        let taken = pick(worker, bound, worker.pool_of(bound), &ask, &tried).await.ok()?;
         let node = taken.node();
         bump(&node.live.counts.connections);
         let connected = match WithTls::of(worker, &taken, Inside::Bytes) {

@@ -132,6 +132,18 @@ impl Worker {
         self.view.borrow_mut().load().pool(name).map(Arc::clone)
     }
 
+    /// The pool that traffic of this listener goes to: as the file says it now, also for a connection that came before. While
+    /// the catalog does not have that pool yet, the one before serves: a file that renames a pool changes both, and the catalog
+    /// follows a moment later.
+    pub(crate) fn pool_of<'b>(&self, bound: &'b Bound) -> &'b PoolName {
+        let newest = bound.newest();
+        let pool = &newest.listener.pool;
+        match &newest.pool_before {
+            Some(before) if self.pool(pool).is_none() && self.pool(before).is_some() => before,
+            _ => pool,
+        }
+    }
+
     /// Whether connections are kept for another request.
     pub(crate) fn keeps_connections(&self) -> bool {
         self.phase.get() == Phase::Serving

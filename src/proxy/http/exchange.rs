@@ -61,7 +61,7 @@ pub(crate) async fn run(session: &mut Session<'_>) -> Next {
         return refuse(session, Reply::OPTIONS).await;
     }
     let bound = session.bound;
-    let pool_name = &bound.listener.pool;
+    let pool_name = session.worker.pool_of(bound);
     let client = session.origin.client_of(&session.request.fields, session.settings);
     let hash = session.worker.pool(pool_name).and_then(|pool| hash_key::of(&session.request, &pool.pool));
     let ask = Ask { client, hash };
