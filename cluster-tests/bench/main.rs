@@ -30,9 +30,9 @@ const WARM_UP: Duration = Duration::from_secs(1);
 #[derive(Parser)]
 #[command(about = "CPU time a request: Evenkeel beside nginx and HAProxy on the same work")]
 struct Arguments {
-    /// Works, of: http (128 bytes), http-1m (1 MiB), https and https-1m (the same over TLS), handshake (a connection of TLS for
-    /// each request), tcp and tcp-1m (the same through a TCP relay)
-    #[arg(long, value_delimiter = ',', default_value = "http,http-1m,https,https-1m,handshake,tcp,tcp-1m")]
+    /// Works, of: http (128 bytes), http-1m (1 MiB), https and https-1m (the same over TLS), handshake and resume (a
+    /// connection of TLS for each request, shaking hands in full or resuming), tcp and tcp-1m (the same through a TCP relay)
+    #[arg(long, value_delimiter = ',', default_value = "http,http-1m,https,https-1m,handshake,resume,tcp,tcp-1m")]
     works: Vec<Work>,
     /// Proxies, of: evenkeel, nginx, haproxy
     #[arg(long, value_delimiter = ',', default_value = "evenkeel,nginx,haproxy")]
@@ -68,10 +68,10 @@ fn main() -> ExitCode {
     if arguments.quick {
         (arguments.rounds, arguments.seconds) = (3, 1);
     }
-    for program in ["wrk", "taskset"] {
+    for program in ["wrk", "taskset", "openssl"] {
         if need::find(program).is_none() {
             report::complain(&format!(
-                "{program} is not installed; the load needs it (Debian: apt install wrk util-linux)"
+                "{program} is not installed; the load needs it (Debian: apt install wrk util-linux openssl)"
             ));
             return ExitCode::FAILURE;
         }

@@ -27,6 +27,9 @@ pub(crate) struct Measured {
 
 /// Puts `connections` kept connections on a proxy for `time`.
 pub(crate) fn measure(contender: &Contender, work: Work, connections: u32, time: Duration, core: usize) -> Measured {
+    if work == Work::Handshake {
+        return handshakes(contender, work, time, core);
+    }
     let scheme = if work.is_over_tls() { "https" } else { "http" };
     let url = format!("{scheme}://{}{}", contender.address, work.path());
     let before = contender.cpu_time();
@@ -41,12 +44,6 @@ pub(crate) fn measure(contender: &Contender, work: Work, connections: u32, time:
     let told = String::from_utf8_lossy(&output.stdout);
     let requests = number_before(&told, " requests in ").unwrap_or(0.0);
     assert!(output.status.success() && requests > 0.0, "wrk: {told}{}", String::from_utf8_lossy(&output.stderr));
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "counts of a few seconds are whole and small"
-    )]
-    let count = |number: f64| number as u64;
     Measured {
         requests: count(requests),
         requests_per_second: number_after(&told, "Requests/sec:").unwrap_or(0.0),
@@ -59,6 +56,46 @@ pub(crate) fn measure(contender: &Contender, work: Work, connections: u32, time:
         failed: count(number_after(&told, "Non-2xx or 3xx responses:").unwrap_or(0.0)) + socket_errors(&told),
         resident_kib: contender.resident_bytes() / 1024,
     }
+}
+
+/// Has one client connect again and again, which remembers no session as wrk does.
+fn handshakes(contender: &Contender, work: Work, time: Duration, core: usize) -> Measured {
+    let before = contender.cpu_time();
+    let output = Command::new("taskset")
+        .args([
+            "--cpu-list",
+            &core.to_string(),
+            "openssl",
+            "s_time",
+            "-new",
+            "-connect",
+            &contender.address.to_string(),
+        ])
+        .args(["-www", work.path(), "-time", &time.as_secs().to_string()])
+        .output()
+        .expect("openssl runs");
+    let cpu = contender.cpu_time() - before;
+    let told = String::from_utf8_lossy(&output.stdout);
+    let requests = number_before(&told, " connections in ").unwrap_or(0.0);
+    assert!(output.status.success() && requests > 0.0, "openssl: {told}{}", String::from_utf8_lossy(&output.stderr));
+    Measured {
+        requests: count(requests),
+        requests_per_second: requests / time.as_secs_f64(),
+        cpu_us: cpu.as_secs_f64() * 1e6 / requests,
+        // openssl tells none.
+        latency_us_p99: 0.0,
+        failed: 0,
+        resident_kib: contender.resident_bytes() / 1024,
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts of a few seconds are whole and small"
+)]
+fn count(number: f64) -> u64 {
+    number as u64
 }
 
 /// The number in front of `mark`.

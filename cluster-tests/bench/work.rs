@@ -27,6 +27,8 @@ pub(crate) enum Work {
     Https1m,
     /// A connection with a full handshake for every request of `http`.
     Handshake,
+    /// A connection for every request of `http`, each resuming the TLS of an earlier one.
+    Resume,
     /// The requests of `http` through a TCP relay.
     Tcp,
     /// The requests of `http-1m` through a TCP relay.
@@ -38,7 +40,7 @@ impl Work {
     /// What the client asks for.
     pub(crate) fn path(self) -> &'static str {
         match self {
-            Self::Http | Self::Https | Self::Handshake | Self::Tcp => "/small",
+            Self::Http | Self::Https | Self::Handshake | Self::Resume | Self::Tcp => "/small",
             Self::Http1m | Self::Https1m | Self::Tcp1m => "/1m",
         }
     }
@@ -46,7 +48,7 @@ impl Work {
     /// The settings of every proxy: the nodes of the origin, checked, behind one listener.
     pub(crate) fn settings(self, origin: &Origin, core: usize) -> Settings {
         let (protocol, check) = match self {
-            Self::Http | Self::Http1m | Self::Https | Self::Https1m | Self::Handshake => {
+            Self::Http | Self::Http1m | Self::Https | Self::Https1m | Self::Handshake | Self::Resume => {
                 ("http", "{ type = \"http\", path = \"/health\" }")
             }
             Self::Tcp | Self::Tcp1m => ("tcp", "{ type = \"tcp\" }"),
@@ -59,12 +61,12 @@ impl Work {
 
     /// Whether clients speak TLS.
     pub(crate) fn is_over_tls(self) -> bool {
-        matches!(self, Self::Https | Self::Https1m | Self::Handshake)
+        matches!(self, Self::Https | Self::Https1m | Self::Handshake | Self::Resume)
     }
 
-    /// What a request says beside the usual.
+    /// What a request of wrk says beside the usual.
     pub(crate) fn field(self) -> Option<&'static str> {
-        (self == Self::Handshake).then_some("Connection: close")
+        (self == Self::Resume).then_some("Connection: close")
     }
 }
 

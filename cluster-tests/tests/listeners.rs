@@ -1,8 +1,10 @@
 //! Listeners and certificates change under load, and no client notices: no request fails, no WebSocket and no download is cut.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use cluster_tests::certificates::Authority;
+use cluster_tests::environment::is_soak;
 use cluster_tests::load::{Load, Offered, Plan, failures};
 use cluster_tests::node::TestNode;
 use cluster_tests::peer::{Peer, write_settings};
@@ -10,16 +12,17 @@ use cluster_tests::ports;
 use cluster_tests::raw::{Raw, TlsClient};
 use cluster_tests::report;
 use cluster_tests::settings::{Listener, Pool, Settings};
-use cluster_tests::wait::{PATIENCE, wait_until};
+use cluster_tests::wait::{PATIENCE, wait_for, wait_until};
 use rustix::process::Signal;
 
 const REFUSED: &str = "the settings were read again and refused";
 const TAKEN: &str = "the listeners are taken";
 
-/// Reloads of the story, each with another certificate and another setting.
-const RELOADS: u32 = 10;
-/// Requests a second of each of its two loads.
-const RATE: u32 = 250;
+/// Reloads of the story, each with another certificate and another setting; and at its larger size.
+const RELOADS: (u32, u32) = (10, 60);
+/// Requests a second of each of its two loads; and at its larger size, where there are 100,000 of them together.
+const RATE: (u32, u32) = (250, 1_000);
+const REQUESTS_SOAK: usize = 50_000;
 /// Bytes of its download, of which a node sends 16 KiB every 5 ms.
 const DOWNLOAD_BYTES: usize = 24 * 1024 * 1024;
 
@@ -51,6 +54,7 @@ fn certificates_and_listeners_change_under_load_and_nothing_is_cut() {
     let (authority, folder, node) = (Authority::new(), tempfile::tempdir().expect("a folder"), TestNode::start("a"));
     let (certificate, key) = authority.issue_to(folder.path(), "shop", &["shop.test"]);
     let tls = format!("[listener.tls]\ncertificates = {{ certificate_file = {certificate:?}, key_file = {key:?} }}");
+    let (reloads, rate) = if is_soak() { (RELOADS.1, RATE.1) } else { (RELOADS.0, RATE.0) };
     let (secure, plain, coming) = (ports::free(), ports::free(), ports::free());
     let settings = |round: u32| {
         let mut settings = Settings::default().serve("http", Pool::new("web").unchecked().nodes([node.address()]));
@@ -82,10 +86,10 @@ fn certificates_and_listeners_change_under_load_and_nothing_is_cut() {
             raw.ask(format!("GET /slow/{DOWNLOAD_BYTES} HTTP/1.1\r\nHost: a\r\n\r\n")).map(|answer| answer.body.len())
         }
     });
-    let loads = [Load::start(&Plan::get(secure, RATE).over_tls(client.clone())), Load::start(&Plan::get(plain, RATE))];
+    let loads = [Load::start(&Plan::get(secure, rate).over_tls(client.clone())), Load::start(&Plan::get(plain, rate))];
     wait_until("traffic", || loads.iter().all(|load| load.count() > 100));
 
-    for round in 1..=RELOADS {
+    for round in 1..=reloads {
         let before = shown(secure, &client);
         let taken = peer.log().matches(TAKEN).count();
         // Nobody tells the peer of this one.
@@ -106,11 +110,15 @@ fn certificates_and_listeners_change_under_load_and_nothing_is_cut() {
         let counts: Vec<usize> = loads.iter().map(Load::count).collect();
         wait_until("more traffic", || loads.iter().zip(&counts).all(|(load, before)| load.count() > before + 50));
     }
+    if is_soak() {
+        let done = || loads.iter().all(|load| load.count() >= REQUESTS_SOAK);
+        wait_for("all of the load", Duration::from_secs(120), || done().then_some(()));
+    }
     assert_eq!(download.join().expect("the client ends"), Ok(DOWNLOAD_BYTES), "a download goes on");
     assert!(echoes(&mut tunnel, "the end") && echoes(&mut plain_tunnel, "the end"));
     for load in loads {
         let outcomes = load.stop();
-        report::line(&format!("{}, {RELOADS} × 2 reloads", Offered::of(&outcomes)));
+        report::line(&format!("{}, {reloads} × 2 reloads", Offered::of(&outcomes)));
         assert_eq!(failures(&outcomes, 10), [""; 0]);
     }
 }
@@ -126,7 +134,7 @@ fn a_pool_gets_another_name_in_one_reload_and_no_request_fails() {
         settings.evenkeel_toml()
     };
     let mut peer = Peer::start_file(&named("first"), &[]);
-    let load = Load::start(&Plan::get(at, RATE));
+    let load = Load::start(&Plan::get(at, RATE.0));
     wait_until("traffic", || load.count() > 100);
     for (round, pool) in ["second", "third", "first", "second"].into_iter().enumerate() {
         write_settings(peer.process().folder(), &named(pool));

@@ -82,7 +82,7 @@ fn a_client_gets_the_certificate_of_the_name_it_asks_for_and_no_other_tenants() 
         assert_eq!(client.get("/").text().trim_end(), "a", "{name}");
         let tls = client.tls().expect("it speaks TLS");
         assert_eq!(tls.protocol_version(), Some(ProtocolVersion::TLSv1_3));
-        let group = tls.negotiated_key_exchange_group().map(|group| group.name());
+        let group = tls.negotiated_key_exchange_group().map(rustls::crypto::SupportedKxGroup::name);
         assert_eq!(group, Some(NamedGroup::X25519MLKEM768), "safe from machines to come");
     }
     let seen = scene.node.seen().requests;

@@ -25,7 +25,7 @@ const MIN_VERSION: Choice<MinVersion> = Choice::of(&[("1.2", MinVersion::Tls12),
 const HOST: Words<String> = Words::of(
     "a name that one of the certificates carries",
     |text| if text.is_empty() { Err(Wrong::new("it is empty")) } else { Ok(text.to_owned()) },
-    |name| quoted(name),
+    quoted,
 );
 
 /// `[listener.tls]`; `None` where it is left out, or wrong. `protocols`: what is spoken inside, for ALPN.
@@ -113,7 +113,7 @@ fn position(s: &mut Section<'_, '_, '_>, certificates: &[Certificate], name: &st
     let found = certificates.iter().position(|certificate| certificate.carries(name));
     if found.is_none() {
         let names = certificates.iter().flat_map(Certificate::names).take(NAMED_MAX);
-        let names: Vec<String> = names.map(|name| quoted(name)).collect();
+        let names: Vec<String> = names.map(quoted).collect();
         let fault =
             Fault::new(s.origin_of("default"), s.path_of("default"), "no certificate of this listener carries it")
                 .found(quoted(&name))
@@ -190,7 +190,7 @@ fn profile(s: &mut Section<'_, '_, '_>) -> (Option<(TlsName, Origin)>, Option<Pr
         s.reader().fault(fault);
     }
     let authorities = ca_file.as_ref().map(|file| authorities(s, "ca_file", file));
-    let certificate = certificate_file.map(|file| pair(s, file, key_file));
+    let certificate = certificate_file.map(|file| pair(s, &file, key_file.as_deref()));
     let named = name.clone().map(|name| (name, s.origin_of("name")));
     let profile = match (name, authorities, certificate) {
         (None, ..) | (_, Some(None), _) | (.., Some(None)) => None,
@@ -220,19 +220,19 @@ fn certificate(s: &mut Section<'_, '_, '_>) -> Option<Certificate> {
         "`certificate_file`",
         "Its private key, PEM, without a password. Left out: it is in the same file.",
     );
-    pair(s, certificate_file?, key_file)
+    pair(s, &certificate_file?, key_file.as_deref())
 }
 
 /// The certificate of these files; `None` where something is wrong with them, which is reported.
-fn pair(s: &mut Section<'_, '_, '_>, file: PathBuf, key_file: Option<PathBuf>) -> Option<Certificate> {
-    let chain = certificate_file::read(s, "certificate_file", &file);
-    let (key_key, key_file) = key_file.map_or(("certificate_file", file.clone()), |key_file| ("key_file", key_file));
+fn pair(s: &mut Section<'_, '_, '_>, file: &Path, key_file: Option<&Path>) -> Option<Certificate> {
+    let chain = certificate_file::read(s, "certificate_file", file);
+    let (key_key, key_file) = key_file.map_or(("certificate_file", file), |key_file| ("key_file", key_file));
     let key = match key_key {
-        "key_file" => certificate_file::read(s, key_key, &key_file),
+        "key_file" => certificate_file::read(s, key_key, key_file),
         _ => chain.clone(),
     };
     let (chain, key): (Zeroizing<Vec<u8>>, _) = (chain?, key?);
-    certificate_file::warn_if_open(s, key_key, &key_file);
+    certificate_file::warn_if_open(s, key_key, key_file);
     match Certificate::from_pem(&chain, &key) {
         Ok(certificate) => {
             if let Some(wrong) = certificate.out_of_time(host::wall_now()) {
@@ -243,11 +243,11 @@ fn pair(s: &mut Section<'_, '_, '_>, file: PathBuf, key_file: Option<PathBuf>) -
             Some(certificate)
         }
         Err(error) if error.is_of_key() => {
-            refuse(s, key_key, &key_file, &error);
+            refuse(s, key_key, key_file, &error);
             None
         }
         Err(error) => {
-            refuse(s, "certificate_file", &file, &error);
+            refuse(s, "certificate_file", file, &error);
             None
         }
     }

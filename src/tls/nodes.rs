@@ -85,7 +85,6 @@ impl NodeTls {
     }
 
     /// The configuration for a node, and the name that its certificate must carry; `None`: it is spoken to without TLS.
-    #[expect(clippy::type_complexity, reason = "a pair that is taken apart at once")]
     pub fn of(
         &self,
         transport: &Transport,

@@ -153,7 +153,7 @@ fn a_pool_names_a_profile_of_the_file() {
     let profile = format!("[[tls]]\nname = \"inner\"\nca_file = {ca:?}\nserver_name = \"db.test\"\n");
     let loaded = of_text(&format!("{front}{profile}")).unwrap_or_else(|refused| panic!("{refused}"));
     assert_eq!(loaded.settings.peer.tls.len(), 1);
-    assert_eq!(loaded.settings.peer.catalog.pools()[0].tls.as_ref().map(|name| name.as_str()), Some("inner"));
+    assert_eq!(loaded.settings.peer.catalog.pools()[0].tls.as_ref().map(crate::model::TlsName::as_str), Some("inner"));
 
     let found = faults(of_text(&front));
     assert_eq!((found.count(), found.faults[0].key.as_str()), (1, "pool \"web\" tls"), "{found}");
