@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::agree::Agreed;
 use super::cluster::ClusterHandles;
 use crate::model::{ListenerName, PeerId, PoolName, RegionName};
+use crate::proxy::explain::Explainer;
 use crate::proxy::{FailureCounts, ListenerCounts};
 use crate::view::ViewCell;
 
@@ -25,6 +26,8 @@ pub struct Handles {
     pub started: Instant,
     /// Its listeners, bound.
     pub listeners: Arc<[BoundListener]>,
+    /// Says what would become of a request.
+    pub explainer: Explainer,
     /// Its children and how they fare.
     pub children: super::supervise::Board,
     /// Whether it is ready, and if not why.

@@ -22,6 +22,7 @@ use crate::health::{self, Asker};
 use crate::host::{self, Dice, FolderError, Incarnations, Names};
 use crate::link::{self, Link, QuicLink, TrustError, TrustSource};
 use crate::model::{Catalog, Evidence, Member, Members, Preset};
+use crate::proxy::explain::Explainer;
 use crate::proxy::{self, BindError, Bound, Phase, Protocol, WorkerActor};
 use crate::tls::{self, TlsError};
 use crate::view::{self, ViewActor, ViewCell};
@@ -164,6 +165,7 @@ impl Peer {
         cluster.runtime.spawn(become_ready(readiness.clone(), is_checked, view.clone()));
         let bound: Arc<[_]> = listeners.iter().map(bound_listener).collect();
         supervisor.add(pools_child(Arc::clone(&bound), view.clone())).await?;
+        let explainer = Explainer::new(Arc::clone(&listeners), view.clone());
         Ok(Self {
             handles: Handles {
                 id: settings.id,
@@ -171,6 +173,7 @@ impl Peer {
                 view,
                 started,
                 listeners: bound,
+                explainer,
                 children: board,
                 readiness,
                 agreed,

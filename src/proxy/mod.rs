@@ -8,6 +8,7 @@ mod complaint;
 mod connect;
 mod counts;
 mod drains;
+pub mod explain;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod http;
@@ -20,10 +21,11 @@ mod relay;
 mod settings;
 mod stream;
 mod tcp;
+mod way;
 mod worker;
 
 pub use actor::WorkerActor;
 pub use counts::{FailureCounts, ListenerCounts};
 pub use listen::{BindError, Bound, bind};
-pub use settings::{Cidr, CidrError, Http, Idle, Listener, Protocol, Settings, Tcp};
+pub use settings::{Http, Idle, Listener, Protocol, Settings, Tcp};
 pub use worker::{Phase, Shared};

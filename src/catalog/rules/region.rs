@@ -2,9 +2,9 @@
 
 use std::num::NonZeroU32;
 
-use crate::document::{Fault, ListOf, Number, Origin, Section, Words, Wrong, name, quoted};
-use crate::model::limits::REGIONS_MAX;
-use crate::model::{Capacity, Region, RegionName, RegionWeight};
+use crate::document::{Fault, ListOf, Number, Origin, Section, Words, Wrong, name, parsed, quoted};
+use crate::model::limits::{REGION_CLIENTS_MAX, REGIONS_MAX};
+use crate::model::{Capacity, Cidr, Region, RegionName, RegionWeight};
 
 const CAPACITY: Words<Capacity> = Words::of(
     "requests a second, a whole number of 1 to 4294967295 and \"/s\": \"1000/s\"",
@@ -26,6 +26,8 @@ const CAPACITY: Words<Capacity> = Words::of(
     },
     |capacity| format!("\"{}/s\"", capacity.0),
 );
+
+const CIDR: Words<Cidr> = Words::of("ranges of addresses, \"10.0.0.0/8\", or addresses", parsed, quoted);
 
 const WEIGHT: Number<RegionWeight> = Number {
     allowed: "a number above 0, at most 1000",
@@ -56,6 +58,12 @@ fn region(s: &mut Section<'_, '_, '_>) -> RegionRead {
     );
     let capacity = s.optional("capacity", &CAPACITY, "unlimited", "What it takes with all its nodes usable.");
     let weight = s.key("weight", &WEIGHT, RegionWeight::default(), "Its share beside the others', where shares count.");
+    let clients = s.key(
+        "clients",
+        &ListOf(CIDR, REGION_CLIENTS_MAX),
+        Vec::new(),
+        "Clients that are there, by address; where ranges overlap the narrowest counts.",
+    );
     for (at, preferred) in prefer.iter().enumerate() {
         let wrong = if Some(preferred) == name.as_ref() {
             "it names the region itself"
@@ -71,7 +79,7 @@ fn region(s: &mut Section<'_, '_, '_>) -> RegionRead {
     }
     let origin = s.origin_of("name");
     RegionRead {
-        region: name.clone().map(|name| Region { name, prefer, capacity, weight }),
+        region: name.clone().map(|name| Region { name, prefer, capacity, weight, clients }),
         name: name.map(|name| (name, origin)),
     }
 }
