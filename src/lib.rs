@@ -20,6 +20,7 @@ pub mod model;
 pub mod peer;
 pub mod probe;
 pub mod proxy;
+pub mod route;
 pub mod telemetry;
 pub mod tls;
 pub mod view;

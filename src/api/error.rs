@@ -112,10 +112,12 @@ impl ApiError {
             "region" => "unknown_region",
             "server" => "unknown_server",
             "route" => "unknown_route",
+            "listener" => "unknown_listener",
             _ => "unknown_node",
         };
         let hint = match nearest(name, known) {
             Some(near) => format!("did you mean {near}?"),
+            None if what == "listener" => "/api/health/detailed lists every listener".to_owned(),
             None => format!("/api/v1/{what}s lists every {what}"),
         };
         Self::new(StatusCode::NOT_FOUND, code, format!("there is no {what} {name:?}"), hint)

@@ -22,13 +22,18 @@ pub(super) struct Params(Vec<(String, String)>);
 impl Params {
     /// The query of `uri`, unless it has a name that is not `known`, or one twice.
     pub(super) fn of(uri: &Uri, known: &[&str]) -> Result<Self, ApiError> {
+        Self::repeating(uri, known, &[])
+    }
+
+    /// The same; these names may stand there several times.
+    pub(super) fn repeating(uri: &Uri, known: &[&str], repeated: &[&str]) -> Result<Self, ApiError> {
         let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
             .map_err(|_| ApiError::bad_query("the query cannot be read", "write it as ?name=value&name=value"))?;
         for (at, (name, _)) in pairs.iter().enumerate() {
             if !known.contains(&name.as_str()) {
                 return Err(ApiError::unknown_query(name, known));
             }
-            if pairs[..at].iter().any(|(other, _)| other == name) {
+            if !repeated.contains(&name.as_str()) && pairs[..at].iter().any(|(other, _)| other == name) {
                 return Err(ApiError::bad_query(format!("{name} stands there twice"), "write it once"));
             }
         }
@@ -38,6 +43,13 @@ impl Params {
     /// The value of a name.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+}
+
+impl Params {
+    /// Every value of a name.
+    pub(super) fn all(&self, name: &str) -> Vec<&str> {
+        self.0.iter().filter(|(other, _)| other == name).map(|(_, value)| value.as_str()).collect()
     }
 }
 

@@ -7,6 +7,7 @@ mod cluster;
 mod deadline;
 mod electors;
 mod error;
+mod explain;
 mod health;
 mod list;
 mod metrics;

@@ -14,7 +14,7 @@ use tower_http::timeout::TimeoutLayer;
 
 use super::error::{ApiError, shape};
 use super::resources::{add_node, changed, drain, listed, made, one_of, undrain};
-use super::{catalog, cluster, electors, health, metrics, nodes, peers, pools};
+use super::{catalog, cluster, electors, explain, health, metrics, nodes, peers, pools};
 use crate::catalog::Kind;
 use crate::host;
 use crate::model::limits::API_BODY_BYTES_MAX;
@@ -55,7 +55,7 @@ pub(super) fn router(handles: Handles) -> Router {
     Router::new().fallback_service(router).layer(from_fn(in_one_form))
 }
 
-fn routes() -> [(&'static str, MethodRouter<Asked>); 29] {
+fn routes() -> [(&'static str, MethodRouter<Asked>); 30] {
     [
         ("/health", get(health::ready)),
         ("/api/health", get(health::summary)),
@@ -84,6 +84,7 @@ fn routes() -> [(&'static str, MethodRouter<Asked>); 29] {
         ("/api/v1/regions/{region}", one_of(Kind::Region)),
         ("/api/v1/servers", listed(Kind::Server)),
         ("/api/v1/servers/{server}", one_of(Kind::Server)),
+        ("/api/v1/explain", get(explain::explain)),
         ("/api/v1/routes", listed(Kind::Route)),
         ("/api/v1/routes/{route}", one_of(Kind::Route)),
     ]

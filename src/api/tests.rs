@@ -26,6 +26,7 @@ use crate::model::{
 };
 use crate::peer::supervise::{Board, ChildState, ChildStatus, Supervisor};
 use crate::peer::{Agreed, BoundListener, ClusterHandles, Handles, Readiness};
+use crate::proxy::explain::Explainer;
 use crate::view::{self, Changes, Event, View, ViewCell};
 use crate::wire::Refusal;
 
@@ -97,10 +98,12 @@ fn handles() -> Handles {
 }
 
 fn empty() -> Handles {
+    let view = ViewCell::new(Arc::unwrap_or_clone(view_of(Vec::new(), Vec::new())));
     Handles {
         id: "ams-1".parse().unwrap(),
         region: RegionName::default(),
-        view: ViewCell::new(Arc::unwrap_or_clone(view_of(Vec::new(), Vec::new()))),
+        explainer: Explainer::new(watch::channel(Arc::from([])).1, view.clone()),
+        view,
         started: crate::host::now(),
         listeners: watch::channel::<Arc<[_]>>(Arc::new([BoundListener {
             name: "front".parse().unwrap(),

@@ -144,6 +144,8 @@ pub struct PoolLive {
     in_flight: OwnLines<InFlight>,
     /// Where `round_robin` stands.
     pub(super) cursor: OwnLines<AtomicUsize>,
+    /// Where `round_robin` among regions stands.
+    region_cursor: AtomicUsize,
     /// Of those in flight, the ones that are a second or later try.
     retrying: AtomicU32,
     /// Requests that wait for a place at a full node.
@@ -177,6 +179,11 @@ impl PoolLive {
         if self.in_flight.elsewhere.load(Relaxed) != count {
             self.in_flight.elsewhere.store(count, Relaxed);
         }
+    }
+
+    /// Whose turn it is of so many regions, which are not none.
+    pub(crate) fn next_region(&self, count: usize) -> usize {
+        self.region_cursor.fetch_add(1, Relaxed) % count
     }
 
     /// Takes a place at `node` unless `places` are taken. Whoever took one gives it back once, by [`Self::leave`];

@@ -50,6 +50,7 @@ Examples:
   evenkeel peers                               who is in the cluster
   evenkeel nodes --pool web                    the nodes of one pool
   evenkeel apply evenkeel.toml                 make the cluster's catalog what the file says
+  evenkeel explain http://shop.example/cart    what would become of a request, and why
   evenkeel drain web-1 --timeout 30s           take a node out of service
   evenkeel nodes --json | jq '.items[].id'     the same for programs
 
@@ -69,6 +70,8 @@ pub(super) enum Command {
     Nodes(Ask),
     /// The peers of a running peer's cluster: who lives, who was refused and why
     Peers(Question),
+    /// What would become of a request, and why: routes, regions, nodes and what is held against them
+    Explain(Explain),
     /// Who leads, who votes, and what a cluster without a leader waits for
     Leader(Question),
     /// Who votes: the list, or one more or less
@@ -190,6 +193,38 @@ pub(super) struct Ask {
     #[arg(long)]
     pub(super) pool: Option<String>,
 }
+
+/// A request that is asked about.
+#[derive(Debug, Args)]
+#[command(after_help = EXPLAIN_HELP)]
+pub(super) struct Explain {
+    #[command(flatten)]
+    pub(super) question: Question,
+    /// Its URL; left out: a connection to a listener that is not HTTP
+    #[arg(value_name = "URL", required_unless_present = "listener")]
+    pub(super) url: Option<String>,
+    /// Who sends it; default: 127.0.0.1
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) from: Option<String>,
+    /// Its method; default: GET
+    #[arg(long, requires = "url")]
+    pub(super) method: Option<String>,
+    /// A field of its head; may be given several times
+    #[arg(long, value_name = "NAME:VALUE", requires = "url")]
+    pub(super) header: Vec<String>,
+    /// Where it comes in; default: the first listener of HTTP
+    #[arg(long, value_name = "NAME")]
+    pub(super) listener: Option<String>,
+}
+
+const EXPLAIN_HELP: &str = "\
+It is decided by the code that decides about real requests, at the peer that is asked; nothing is sent. Where chance or turns
+decide, it is one of the answers that could be.
+
+Examples:
+  evenkeel explain http://shop.example/cart --from 203.0.113.7
+  evenkeel explain http://shop.example/ --header 'Cookie: beta=1' --method POST
+  evenkeel explain --listener mqtt --from 203.0.113.7";
 
 #[derive(Debug, Args)]
 #[command(

@@ -7,6 +7,7 @@ mod check;
 mod client;
 mod demo;
 mod elect;
+mod explain;
 mod keygen;
 mod outcome;
 mod reload;
@@ -40,6 +41,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Pools(ask) => ask::pools(&ask, cli.colour),
         Command::Nodes(ask) => ask::nodes(&ask, cli.colour),
         Command::Peers(question) => ask::peers(&question, cli.colour),
+        Command::Explain(asked) => explain::explain(&asked, cli.colour),
         Command::Leader(question) => elect::leader(&question, cli.colour),
         Command::Electors(electors) => elect::electors(&electors, cli.colour),
         Command::Apply(apply) => change::apply(&apply),

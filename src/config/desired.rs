@@ -33,6 +33,9 @@ fn fold(pool: &mut Map<String, Value>, over: &Over) {
     if let Some(strategy) = over.strategy.as_ref().and_then(|over| over.value) {
         pool.insert("strategy".to_owned(), strategy.name().into());
     }
+    if let Some(strategy) = over.region_strategy.as_ref().and_then(|over| over.value) {
+        pool.insert("region_strategy".to_owned(), strategy.name().into());
+    }
     let Some(interval) = over.interval.as_ref().and_then(|over| over.value) else { return };
     let health = pool.entry("health").or_insert_with(|| json!({}));
     if let Some(health) = health.as_object_mut()
@@ -50,6 +53,9 @@ fn written(pool: &Pool) -> Value {
     object.insert("name".to_owned(), pool.name.as_str().into());
     if pool.strategy != default.strategy {
         object.insert("strategy".to_owned(), pool.strategy.name().into());
+    }
+    if pool.region_strategy != default.region_strategy {
+        object.insert("region_strategy".to_owned(), pool.region_strategy.name().into());
     }
     if pool.check.interval != Check::INTERVAL_DEFAULT {
         object.insert("health".to_owned(), json!({"interval": unquoted(&INTERVAL.show(&pool.check.interval))}));

@@ -6,11 +6,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::sources::Environment;
-use crate::catalog::rules::{INTERVAL, Over, STRATEGY};
+use crate::catalog::rules::{INTERVAL, Over, REGION_STRATEGY, STRATEGY};
 use crate::document::{
     Choice, Content, Fault, Form, NOT_AVAILABLE, Origin, Override, Reader, Setting, Wrong, nearest, shorten,
 };
-use crate::model::{HostSent, ListenerName, Node, NodeAddress, NodeId, Pool, PoolName, RegionName, Strategy};
+use crate::model::{HostSent, ListenerName, Node, NodeAddress, NodeId, Pool, PoolName, RegionName};
 use crate::proxy::{Http, Listener, Protocol};
 
 /// Variables that a later version gives an effect.
@@ -27,13 +27,6 @@ pub(super) const LATER: [&str; 7] = [
 const REGIONAL_ENDPOINTS: &str = "REGIONAL_ENDPOINTS";
 const REGIONAL_ALLOWED: &str =
     "region:address, with commas between: us-east:https://us.example.com,eu-west:10.0.0.7:80";
-
-/// Strategies between regions. Each region of `REGIONAL_ENDPOINTS` has one node, so that they are strategies of the pool.
-const REGION_STRATEGY: Choice<Strategy> = Choice::of(&[
-    ("round_robin", Strategy::RoundRobin),
-    ("least_latency", Strategy::LeastLatency),
-    ("weighted", Strategy::Weighted),
-]);
 
 /// The name of the pool and of the listener that `REGIONAL_ENDPOINTS` makes.
 const REGIONS: &str = "regions";
@@ -77,7 +70,7 @@ fn refuse(reader: &mut Reader<'_>, name: &str, found: &str, wrong: Wrong, allowe
     reader.fault(fault);
 }
 
-fn choice(reader: &mut Reader<'_>, name: &'static str, form: &Choice<Strategy>) -> Option<Strategy> {
+fn choice<T: Copy + PartialEq>(reader: &mut Reader<'_>, name: &'static str, form: &Choice<T>) -> Option<T> {
     let text = reader.inherited(name)?;
     match form.read(&Content::Word(text.to_owned())) {
         Ok(strategy) => Some(strategy),
@@ -92,36 +85,29 @@ fn choice(reader: &mut Reader<'_>, name: &'static str, form: &Choice<Strategy>) 
 pub(super) fn read(reader: &mut Reader<'_>) -> Over {
     let strategy = choice(reader, "LOAD_BALANCER_STRATEGY", &STRATEGY);
     let interval = interval(reader);
+    let region_strategy = choice(reader, "LOAD_BALANCING_STRATEGY", &REGION_STRATEGY);
     let regional = reader.inherited(REGIONAL_ENDPOINTS);
     let mut over = Over {
         strategy: Some(Override { variable: "LOAD_BALANCER_STRATEGY", value: strategy }),
+        region_strategy: Some(Override { variable: "LOAD_BALANCING_STRATEGY", value: region_strategy }),
         interval: Some(Override { variable: "HEALTH_CHECK_INTERVAL", value: interval }),
         beside: None,
     };
-    let Some(text) = regional else {
-        if let Some(found) = reader.inherited("LOAD_BALANCING_STRATEGY") {
-            let wrong =
-                Wrong::new(format!("a strategy between regions without {REGIONAL_ENDPOINTS} is {NOT_AVAILABLE}"))
-                    .hint("set the strategy of a pool in the file, or of all with LOAD_BALANCER_STRATEGY");
-            refuse(reader, "LOAD_BALANCING_STRATEGY", found, wrong, format!("unset, or with {REGIONAL_ENDPOINTS}"));
-        }
-        return over;
-    };
-    let between_regions = choice(reader, "LOAD_BALANCING_STRATEGY", &REGION_STRATEGY);
+    let Some(text) = regional else { return over };
     let nodes = regional_nodes(reader, text);
     let mut pool = Pool { nodes, host_sent: HostSent::Node, ..Pool::new(regions_pool()) };
-    pool.strategy = between_regions.or(strategy).unwrap_or(pool.strategy);
+    pool.strategy = strategy.unwrap_or(pool.strategy);
+    pool.region_strategy = region_strategy.unwrap_or(pool.region_strategy);
     pool.check.interval = interval.unwrap_or(pool.check.interval);
-    let strategy_from = match (between_regions, strategy) {
-        (Some(_), _) => variable("LOAD_BALANCING_STRATEGY"),
-        (None, Some(_)) => variable("LOAD_BALANCER_STRATEGY"),
-        (None, None) => Origin::Default,
-    };
+    let from = |is_set: bool, name: &str| if is_set { variable(name) } else { Origin::Default };
+    let strategy_from = from(strategy.is_some(), "LOAD_BALANCER_STRATEGY");
+    let region_strategy_from = from(region_strategy.is_some(), "LOAD_BALANCING_STRATEGY");
     let interval_from = interval.map_or(Origin::Default, |_| variable("HEALTH_CHECK_INTERVAL"));
     let mut note = |key: String, value: String, origin: Origin| {
         reader.settings.push(Setting { key: format!("pool \"{REGIONS}\" {key}"), value, origin });
     };
     note("strategy".to_owned(), format!("\"{}\"", pool.strategy), strategy_from);
+    note("region_strategy".to_owned(), REGION_STRATEGY.show(&pool.region_strategy), region_strategy_from);
     note("health.interval".to_owned(), INTERVAL.show(&pool.check.interval), interval_from);
     note("host".to_owned(), "\"node\"".to_owned(), variable(REGIONAL_ENDPOINTS));
     for node in &pool.nodes {

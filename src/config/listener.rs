@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::peer::ADDRESS;
 use super::tls;
 use crate::document::{Choice, ListOf, Origin, Section, Span, Words, Wrong, YesNo, name, parsed, quoted, whole};
-use crate::model::{ListenerName, PoolName};
-use crate::proxy::{Cidr, Http, Listener, Protocol, Tcp};
+use crate::model::{Cidr, FieldName, ListenerName, PoolName};
+use crate::proxy::{Http, Listener, Protocol, Tcp};
 
 /// Client connections of a listener that sets no bound: room for ten thousand idle ones, and for as many requests beside.
 pub(super) const CONNECTIONS_DEFAULT: u32 = 16_384;
@@ -25,6 +25,8 @@ enum Spoken {
 }
 
 const PROTOCOL: Choice<Spoken> = Choice::of(&[("http", Spoken::Http), ("tcp", Spoken::Tcp)]);
+
+const FIELD_NAME: Words<FieldName> = Words::of("the name of a field, \"x-client-region\"", parsed, quoted);
 
 const CIDR: Words<Cidr> = Words::of("ranges of addresses, \"10.0.0.0/8\", or addresses", parsed, quoted);
 
@@ -123,6 +125,12 @@ fn http(s: &mut Section<'_, '_, '_>) -> Http {
             default.trusted_proxies,
             "Senders whose `Forwarded` and `X-Forwarded-*` fields are believed and added to. From everybody else they are \
              replaced.",
+        ),
+        region_header: s.optional(
+            "region_header",
+            &FIELD_NAME,
+            "none",
+            "The field in which `trusted_proxies` say where a client is; what it says is the name of a region.",
         ),
         via: s.key(
             "via",

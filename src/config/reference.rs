@@ -35,7 +35,7 @@ These are understood as in the systems that Evenkeel takes over from.
 | variable | what it does |
 | --- | --- |
 | `REGIONAL_ENDPOINTS` | `us-east:https://us.example.com,eu-west:https://eu.example.com` makes a pool `regions` of one node a region, `us-east-1` and `eu-west-1`. Nodes get their own name in `Host`, and are checked by a connection (with https: a TLS handshake). Without a listener in the file, an HTTP listener `regions` at 127.0.0.1:8000 leads to it. A peer that is given nothing else runs. |
-| `LOAD_BALANCING_STRATEGY` | With `REGIONAL_ENDPOINTS`: `round_robin`, `least_latency` or `weighted` between the regions; stronger than the next. |
+| `LOAD_BALANCING_STRATEGY` | The `region_strategy` of every pool. |
 | `LOAD_BALANCER_STRATEGY` | The `strategy` of every pool. |
 | `HEALTH_CHECK_INTERVAL` | The `health.interval` of every pool whose nodes are checked: whole seconds, or a duration. |
 | `LOG_LEVEL` | `log.level`; weaker than `EVENKEEL_LOG_LEVEL`. Capitals, `WARNING` and `CRITICAL` are understood. |

@@ -11,10 +11,15 @@ pub fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// Now, on the wall clock: for people to read, never for a decision.
+/// Now, on the wall clock: for people to read, and for what people set by the clock.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
 pub fn wall_now() -> SystemTime {
     SystemTime::now()
+}
+
+/// The same as a time that zones know. Only a clock that is set beyond the year 9999 has no such time.
+pub fn wall_timestamp() -> jiff::Timestamp {
+    jiff::Timestamp::try_from(wall_now()).unwrap_or(jiff::Timestamp::MAX)
 }
 
 /// The same in milliseconds since 1970; 0 before that.

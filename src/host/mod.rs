@@ -10,7 +10,7 @@ mod incarnation;
 mod names;
 
 pub use asleep::asleep;
-pub use clock::{now, wall_now, wall_now_ms};
+pub use clock::{now, wall_now, wall_now_ms, wall_timestamp};
 pub use descriptors::raise_descriptor_limit;
 pub use dice::Dice;
 pub use durable::{DurableError, DurableFile};

@@ -45,6 +45,9 @@ pub enum CatalogError {
     /// A route to a pool that is not there.
     #[error("route {0} leads to pool {1}, and there is no such pool")]
     RouteToNowhere(RouteName, PoolName),
+    /// A route to a node that is not there.
+    #[error("route {0} leads to node {1}, and there is no such node")]
+    RouteToNoNode(RouteName, NodeId),
 }
 
 /// What a catalog is made of.
@@ -112,8 +115,13 @@ impl Catalog {
         if let Some(route) = routes.iter().find(|route| !seen.insert(&route.name)) {
             return Err(CatalogError::RouteTwice(route.name.clone()));
         }
-        if let Some(route) = routes.iter().find(|route| !names.contains(&route.then.pool)) {
-            return Err(CatalogError::RouteToNowhere(route.name.clone(), route.then.pool.clone()));
+        for route in routes {
+            if let Some(pool) = route.then.pools().find(|pool| !names.contains(pool)) {
+                return Err(CatalogError::RouteToNowhere(route.name.clone(), pool.clone()));
+            }
+            if let Some(node) = route.then.node().filter(|node| !ids.contains(node)) {
+                return Err(CatalogError::RouteToNoNode(route.name.clone(), node.clone()));
+            }
         }
         Ok(Self(parts))
     }

@@ -8,6 +8,8 @@ pub const POOLS_MAX: usize = 1_024;
 pub const NODES_MAX: usize = 10_000;
 /// Regions of a catalog of which something is said.
 pub const REGIONS_MAX: usize = 256;
+/// Ranges of addresses of one region's clients.
+pub const REGION_CLIENTS_MAX: usize = 4_096;
 /// Servers of a catalog.
 pub const SERVERS_MAX: usize = 10_000;
 /// Labels of one server.
@@ -15,9 +17,21 @@ pub const LABELS_MAX: usize = 32;
 /// Bytes of a label's name, and of its text.
 pub const LABEL_BYTES_MAX: usize = 256;
 /// Routes of a catalog.
-pub const ROUTES_MAX: usize = 1_024;
+pub const ROUTES_MAX: usize = 10_000;
 /// Values of one condition of a route.
 pub const ROUTE_VALUES_MAX: usize = 64;
+/// Conditions within conditions of a route: `any` and `not` inside of each other.
+pub const CONDITIONS_DEPTH_MAX: usize = 3;
+/// Stars of one pattern.
+pub const PATTERN_STARS_MAX: usize = 8;
+/// Bytes of what the value of a field, a cookie or a query parameter is compared with.
+pub const TEXT_PATTERN_BYTES_MAX: usize = 1_024;
+/// Fields that a route removes, sets or adds, each.
+pub const FIELD_CHANGES_MAX: usize = 32;
+/// Bytes of a text in which words in braces stand for something.
+pub const TEMPLATE_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of an answer that a route gives itself.
+pub const FIXED_ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Listeners of one peer.
 pub const LISTENERS_MAX: usize = 256;
 /// Addresses kept of one node's name.

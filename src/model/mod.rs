@@ -3,6 +3,7 @@
 mod address;
 mod catalog;
 mod check;
+mod cidr;
 mod electors;
 mod evidence;
 mod id;
@@ -25,6 +26,7 @@ mod transport;
 pub use address::{AddressError, Host, NodeAddress};
 pub use catalog::{Catalog, CatalogError, CatalogParts};
 pub use check::{Check, CheckKind, CheckTarget, HttpCheck, StatusRange, TcpCheck};
+pub use cidr::{Cidr, CidrError};
 pub use electors::{Electors, ElectorsError, ElectorsHash, ElectorsWarning};
 pub use evidence::Evidence;
 pub use id::{ClusterName, IdError, ListenerName, NodeId, PeerId, PoolName, RegionName, RouteName, ServerId, TlsName};
@@ -35,8 +37,12 @@ pub use observation::{Health, Heard, Observation, Verdict};
 pub use peer_state::PeerState;
 pub use pool::{Admin, DrainLeft, HostSent, Node, Observe, Panic, Pool, Weight};
 pub use preset::{Preset, PresetError};
-pub use region::{Capacity, Region, RegionWeight};
-pub use route::{Action, Conditions, HostPattern, Method, PathPattern, PatternError, Route};
+pub use region::{Capacity, Region, RegionStrategy, RegionWeight};
+pub use route::{
+    Action, Conditions, Day, End, Fallback, FieldChanges, FieldName, FieldValue, FixedAnswer, Forward, HostPattern,
+    Method, MinuteOfDay, Named, PathPattern, PatternError, Percent, Piece, Redirect, RegionChoice, Rewrite, Route,
+    Scheme, Share, ShareOf, Target, Template, TemplateError, TextPattern, TimeError, TimeWindow, Variable, Zone,
+};
 pub use server::{Server, ServerAddress};
 pub use slot::{ClusterId, Newness, Revision, Slot, ValueHash, ValueHashError};
 pub use strategy::{HashKey, Strategy, StrategyError};

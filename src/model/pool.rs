@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::address::NodeAddress;
 use super::check::Check;
 use super::id::{NodeId, PoolName, RegionName, TlsName};
+use super::region::RegionStrategy;
 use super::slot::Revision;
 use super::strategy::{HashKey, Strategy};
 
@@ -150,6 +151,8 @@ pub struct Pool {
     pub name: PoolName,
     /// How a node is picked.
     pub strategy: Strategy,
+    /// How a region is chosen before.
+    pub region_strategy: RegionStrategy,
     /// What `consistent_hash` looks at.
     pub hash: HashKey,
     /// `health_score` takes the best score instead of the better of two by chance.
@@ -186,6 +189,7 @@ impl Pool {
         Self {
             name,
             strategy: Strategy::default(),
+            region_strategy: RegionStrategy::default(),
             hash: HashKey::default(),
             exact: false,
             check: Check::default(),

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 
+use super::cidr::Cidr;
 use super::id::RegionName;
 
 /// Requests a second that a region takes with all its nodes usable: 1 to 4,294,967,295.
@@ -33,6 +34,38 @@ impl Default for RegionWeight {
     }
 }
 
+/// How a region is chosen for a request, before a node in it is.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum RegionStrategy {
+    /// The client's, then the peer's, then those that the client's prefers, then any.
+    #[default]
+    Nearest,
+    /// Each in turn.
+    RoundRobin,
+    /// The one whose nodes are the nearest by their checks.
+    LeastLatency,
+    /// By chance, in proportion to the weights of regions.
+    Weighted,
+    /// None: the pool's strategy picks among the nodes of all.
+    Any,
+}
+
+impl RegionStrategy {
+    /// Every strategy under the name that is shown.
+    pub const ALL: [(&'static str, Self); 5] = [
+        ("nearest", Self::Nearest),
+        ("round_robin", Self::RoundRobin),
+        ("least_latency", Self::LeastLatency),
+        ("weighted", Self::Weighted),
+        ("any", Self::Any),
+    ];
+
+    /// The name that is shown.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, strategy)| *strategy == self).map_or("", |(name, _)| name)
+    }
+}
+
 /// What users said of a region. One of which nothing was said is as this one ships.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Region {
@@ -44,12 +77,14 @@ pub struct Region {
     pub capacity: Option<Capacity>,
     /// Its share.
     pub weight: RegionWeight,
+    /// Clients that are there.
+    pub clients: Vec<Cidr>,
 }
 
 impl Region {
     /// A region with everything as it ships.
     pub fn new(name: RegionName) -> Self {
-        Self { name, prefer: Vec::new(), capacity: None, weight: RegionWeight::default() }
+        Self { name, prefer: Vec::new(), capacity: None, weight: RegionWeight::default(), clients: Vec::new() }
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::agree::Agreed;
 use super::cluster::ClusterHandles;
 use crate::model::{ListenerName, PeerId, PoolName, RegionName};
+use crate::proxy::explain::Explainer;
 use crate::proxy::{FailureCounts, ListenerCounts};
 use crate::tls::NodeTlsCell;
 use crate::view::ViewCell;
@@ -28,6 +29,8 @@ pub struct Handles {
     pub listeners: BoundListeners,
     /// How it speaks TLS to nodes.
     pub tls: NodeTlsCell,
+    /// Says what would become of a request.
+    pub explainer: Explainer,
     /// Its children and how they fare.
     pub children: super::supervise::Board,
     /// Whether it is ready, and if not why.

@@ -23,6 +23,7 @@ use crate::health::{self, Asker};
 use crate::host::{self, Dice, FolderError, Incarnations, Names};
 use crate::link::{self, Link, QuicLink, TrustError, TrustSource};
 use crate::model::{Catalog, Evidence, Member, Members, Preset};
+use crate::proxy::explain::Explainer;
 use crate::proxy::{self, BindError, Bound, Listener, Listeners, Phase, Protocol, WorkerActor};
 use crate::tls::{self, NodeTls, NodeTlsCell, Profile, TlsError};
 use crate::view::{self, ViewActor, ViewCell};
@@ -172,6 +173,7 @@ impl Peer {
         let shown = BoundListeners::from(shown);
         supervisor.add(pools_child(shown.clone(), view.clone())).await?;
         supervisor.add(profiles_child(tls.clone(), view.clone())).await?;
+        let explainer = Explainer::new(listeners.subscribe(), view.clone());
         Ok(Self {
             handles: Handles {
                 id: settings.id,
@@ -180,6 +182,7 @@ impl Peer {
                 started,
                 listeners: shown,
                 tls,
+                explainer,
                 children: board,
                 readiness,
                 agreed,

@@ -8,6 +8,7 @@ mod complaint;
 mod connect;
 mod counts;
 mod drains;
+pub mod explain;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod handshake;
@@ -22,10 +23,11 @@ mod settings;
 mod stream;
 mod tcp;
 mod tls_stream;
+mod way;
 mod worker;
 
 pub use actor::WorkerActor;
 pub use counts::{FailureCounts, ListenerCounts};
 pub use listen::{BindError, Bound, Listeners, bind, retire};
-pub use settings::{Cidr, CidrError, Http, Idle, Listener, Protocol, Settings, Tcp, Tls};
+pub use settings::{Http, Idle, Listener, Protocol, Settings, Tcp, Tls};
 pub use worker::{Phase, Shared};

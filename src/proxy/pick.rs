@@ -4,8 +4,7 @@ use super::counts::bump;
 use super::listen::Bound;
 use super::worker::Worker;
 use crate::host;
-use crate::model::PoolName;
-use crate::view::{Ask, Taken, Tried, Unavailable};
+use crate::view::{Taken, Tried, Unavailable, Wanted};
 
 /// Why no node was found.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -19,34 +18,30 @@ pub(crate) enum NoNode {
 }
 
 /// Picks a node of the pool as it is now, waiting for a place if need be; for traffic of the listener `bound`.
-pub(crate) async fn pick(
-    worker: &Worker,
-    bound: &Bound,
-    pool: &PoolName,
-    ask: &Ask,
-    tried: &Tried,
-) -> Result<Taken, NoNode> {
-    match pick_now(worker, pool, ask, tried) {
+pub(crate) async fn pick(worker: &Worker, bound: &Bound, wanted: &Wanted<'_>, tried: &Tried) -> Result<Taken, NoNode> {
+    match pick_now(worker, wanted, tried) {
         Ok(taken) => Ok(taken),
         Err(Unavailable::NoNode) => {
             bump(&bound.failures.no_node);
             Err(NoNode::Unusable)
         }
-        Err(Unavailable::Full) => wait(worker, bound, pool, ask, tried).await,
+        Err(Unavailable::Full) => wait(worker, bound, wanted, tried).await,
     }
 }
 
 /// Picks a node unless one must be waited for. Nobody overtakes those who wait.
-pub(crate) fn pick_now(worker: &Worker, pool: &PoolName, ask: &Ask, tried: &Tried) -> Result<Taken, Unavailable> {
-    let pool = worker.pool(pool).ok_or(Unavailable::NoNode)?;
-    if !pool.live.queue.is_empty() {
-        return Err(Unavailable::Full);
-    }
-    pool.take(ask, tried, &mut worker.dice.borrow_mut())
+pub(crate) fn pick_now(worker: &Worker, wanted: &Wanted<'_>, tried: &Tried) -> Result<Taken, Unavailable> {
+    worker.with_view(|view| {
+        let pool = view.pool(wanted.pool).ok_or(Unavailable::NoNode)?;
+        if !pool.live.queue.is_empty() {
+            return Err(Unavailable::Full);
+        }
+        view.take(wanted, tried, &mut worker.dice.borrow_mut())
+    })
 }
 
-async fn wait(worker: &Worker, bound: &Bound, name: &PoolName, ask: &Ask, tried: &Tried) -> Result<Taken, NoNode> {
-    let Some(pool) = worker.pool(name) else { return Err(NoNode::Unusable) };
+async fn wait(worker: &Worker, bound: &Bound, wanted: &Wanted<'_>, tried: &Tried) -> Result<Taken, NoNode> {
+    let Some(pool) = worker.pool(wanted.pool) else { return Err(NoNode::Unusable) };
     let Ok(mut waiting) = pool.live.queue.wait(pool.pool.queue) else {
         bump(&bound.failures.queue_full);
         return Err(NoNode::QueueFull);
@@ -56,8 +51,7 @@ async fn wait(worker: &Worker, bound: &Bound, name: &PoolName, ask: &Ask, tried:
         loop {
             (&mut waiting).await;
             // Since then the view may have changed, and with it what this pool is.
-            let Some(pool) = worker.pool(name) else { return Err(NoNode::Unusable) };
-            match pool.take(ask, tried, &mut worker.dice.borrow_mut()) {
+            match worker.with_view(|view| view.take(wanted, tried, &mut worker.dice.borrow_mut())) {
                 Ok(taken) => {
                     waiting.served();
                     return Ok(taken);

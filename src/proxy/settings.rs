@@ -1,11 +1,11 @@
 //! What a peer's file says of its listeners.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{ListenerName, PoolName};
+use crate::model::{Cidr, FieldName, ListenerName, PoolName, Scheme};
 use crate::tls::Server;
 
 /// Everything the data plane is told when it starts.
@@ -57,6 +57,13 @@ pub struct Listener {
     pub tls: Option<Tls>,
 }
 
+impl Listener {
+    /// Whether clients come over TLS.
+    pub fn scheme(&self) -> Scheme {
+        if self.tls.is_some() { Scheme::Https } else { Scheme::Http }
+    }
+}
+
 /// TLS of a listener.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tls {
@@ -85,6 +92,8 @@ pub enum Protocol {
 pub struct Http {
     /// Senders whose `Forwarded` and `X-Forwarded-*` fields are believed and added to.
     pub trusted_proxies: Vec<Cidr>,
+    /// The field in which listed proxies say where a client is.
+    pub region_header: Option<FieldName>,
     /// Whether requests to nodes carry `Via` (RFC 9110 section 7.6.3). nginx as a node does not compress when it is there
     /// unless its `gzip_proxied` says so.
     pub via: bool,
@@ -106,6 +115,7 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             trusted_proxies: Vec::new(),
+            region_header: None,
             via: true,
             head_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(60),
@@ -128,89 +138,5 @@ pub struct Tcp {
 impl Default for Tcp {
     fn default() -> Self {
         Self { idle_timeout: Duration::from_secs(3_600) }
-    }
-}
-
-/// A range of addresses: `10.0.0.0/8`, `2001:db8::/32`, or one address.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Cidr {
-    network: IpAddr,
-    prefix_bits: u8,
-}
-
-/// Why a text is no range of addresses.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("{0:?} is no range of addresses; write 10.0.0.0/8 or one address")]
-pub struct CidrError(String);
-
-fn bits(ip: IpAddr) -> (u128, u8) {
-    match ip {
-        IpAddr::V4(ip) => (u128::from(ip.to_bits()) << 96, 32),
-        IpAddr::V6(ip) => (ip.to_bits(), 128),
-    }
-}
-
-impl Cidr {
-    /// Whether `ip` lies within. An IPv4 address that came over IPv6 (`::ffff:a.b.c.d`) counts as what it is.
-    pub fn contains(&self, ip: IpAddr) -> bool {
-        let ip = ip.to_canonical();
-        if ip.is_ipv4() != self.network.is_ipv4() {
-            return false;
-        }
-        let mask = u128::MAX.checked_shl(128 - u32::from(self.prefix_bits)).unwrap_or(0);
-        bits(ip).0 & mask == bits(self.network).0 & mask
-    }
-}
-
-/// As users write it; one address stands alone.
-impl std::fmt::Display for Cidr {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.prefix_bits == bits(self.network).1 {
-            write!(f, "{}", self.network)
-        } else {
-            write!(f, "{}/{}", self.network, self.prefix_bits)
-        }
-    }
-}
-
-impl std::str::FromStr for Cidr {
-    type Err = CidrError;
-
-    fn from_str(text: &str) -> Result<Self, CidrError> {
-        let wrong = || CidrError(text.to_owned());
-        let (ip, prefix) = match text.split_once('/') {
-            Some((ip, prefix)) => (ip, Some(prefix)),
-            None => (text, None),
-        };
-        let network: IpAddr = ip.parse().map_err(|_| wrong())?;
-        let width = bits(network).1;
-        let prefix_bits = match prefix {
-            Some(prefix) => prefix.parse().ok().filter(|&bits| bits <= width).ok_or_else(wrong)?,
-            None => width,
-        };
-        Ok(Self { network, prefix_bits })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_range_holds_its_addresses_and_no_others() {
-        for (range, inside, outside) in [
-            ("10.0.0.0/8", "10.255.0.1", "11.0.0.1"),
-            ("192.0.2.7", "192.0.2.7", "192.0.2.8"),
-            ("0.0.0.0/0", "203.0.113.9", "::1"),
-            ("2001:db8::/32", "2001:db8:ffff::1", "2001:db9::1"),
-            ("127.0.0.0/8", "::ffff:127.0.0.1", "::1"),
-        ] {
-            let range: Cidr = range.parse().unwrap();
-            assert!(range.contains(inside.parse().unwrap()), "{range:?} {inside}");
-            assert!(!range.contains(outside.parse().unwrap()), "{range:?} {outside}");
-        }
-        for wrong in ["", "10.0.0.0/33", "10.0.0/8", "::/129", "a/8", "10.0.0.0/"] {
-            assert!(wrong.parse::<Cidr>().is_err(), "{wrong}");
-        }
     }
 }

@@ -31,7 +31,7 @@ use crate::balance::NodeLive;
 use crate::host::{self, Dice};
 use crate::model::{Admin, Evidence, PoolName};
 use crate::tls::NodeTlsCell;
-use crate::view::{Cache, NodeView, PoolView, ViewCell};
+use crate::view::{Cache, NodeView, PoolView, View, ViewCell};
 
 /// How often idle connections are looked through.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -125,6 +125,11 @@ impl Worker {
             date: RefCell::new(DateCache { text: String::new(), valid_until: now }),
             shared,
         }
+    }
+
+    /// Asks the picture of this moment.
+    pub(crate) fn with_view<T>(&self, ask: impl FnOnce(&View) -> T) -> T {
+        ask(self.view.borrow_mut().load())
     }
 
     /// The pool of this name as it is now.

@@ -14,6 +14,7 @@ use super::changes::{Changes, FromPeer};
 use super::choose::Tiers;
 use super::heard::{Near, OWN, Observers, Place, Said, Slots};
 use super::picture::{NodeView, PoolView, Standing, View};
+use super::regions::Regions;
 use super::verdict::{HOLD, Held, Tally, Vote, verdict};
 use crate::balance::PoolLive;
 use crate::balance::weight;
@@ -166,11 +167,12 @@ impl View {
             }
             let nodes = changed.unwrap_or_else(|| pool.nodes.clone());
             let (settings, live) = (Arc::clone(&pool.pool), Arc::clone(&pool.live));
-            let seen = Seen { standing, tally, near: &near, judged };
+            let seen = Seen { standing, regions: &self.regions, tally, near: &near, judged };
             Arc::new(build_pool(settings, live, Some(&pool.tiers), nodes, seen, now))
         });
         let pools = pools.collect();
-        Self { pools, index: Arc::clone(&self.index), members, observers, doubtful, stale_at, dropped }
+        let (routes, regions) = (Arc::clone(&self.routes), Arc::clone(&self.regions));
+        Self { pools, index: Arc::clone(&self.index), routes, regions, members, observers, doubtful, stale_at, dropped }
     }
 }
 
@@ -298,6 +300,7 @@ impl NodeView {
 /// By whom a pool is judged.
 pub(super) struct Seen<'n> {
     pub(super) standing: Standing,
+    pub(super) regions: &'n Regions,
     pub(super) tally: Arc<Tally>,
     pub(super) near: &'n Near,
     /// The nodes as they were, where nothing has happened that concerns them all: what is still the same was judged rightly.
@@ -310,7 +313,7 @@ pub(super) fn build_pool(
     live: Arc<PoolLive>,
     previous: Option<&Tiers>,
     mut nodes: Vec<Arc<NodeView>>,
-    Seen { standing, tally, near, judged }: Seen<'_>,
+    Seen { standing, regions, tally, near, judged }: Seen<'_>,
     now: Instant,
 ) -> PoolView {
     let mut due: Option<Instant> = None;
@@ -354,7 +357,7 @@ pub(super) fn build_pool(
             Arc::make_mut(node).effective_weight = weight;
         }
     }
-    let tiers = Tiers::new(&pool, &nodes, previous);
+    let tiers = Tiers::new(&pool, &nodes, regions, previous);
     PoolView { pool, live, nodes, tiers, due, standing, tally }
 }
 

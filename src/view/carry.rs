@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 
 use super::build::{Seen, build_pool, tally};
 use super::heard::{Moves, Near, Observers, Place, Slots};
-use super::picture::{DrainBegun, Index, NodeState, NodeView, PoolView, Run, Standing, View};
+use super::picture::{DrainBegun, Index, NodeState, NodeView, PoolView, Routes, Run, Standing, View};
+use super::regions::Regions;
 use super::verdict::Tally;
 use crate::balance::NodeLive;
 use crate::model::{Catalog, CheckKind, Health, Members, Node, NodeKey, Observation, Pool, Verdict};
+use crate::route::Table;
 
 /// A pool of the new catalog, not judged yet.
 struct Draft<'v> {
@@ -47,7 +49,18 @@ pub(super) fn carried(view: &View, catalog: &Catalog, now: Instant) -> View {
         })
         .collect();
     let observers = view.observers.moved(&moves);
-    judged(view, drafts, Arc::new(index), observers, now)
+    let routes = if view.routes.written == catalog.routes() {
+        Arc::clone(&view.routes)
+    } else {
+        Arc::new(Routes { written: catalog.routes().to_vec(), table: Table::of(catalog.routes()) })
+    };
+    let own = &view.members.own().region;
+    let regions = if view.regions.are(own, catalog.regions()) {
+        Arc::clone(&view.regions)
+    } else {
+        Arc::new(Regions::of(own.clone(), catalog.regions()))
+    };
+    judged(view, drafts, (Arc::new(index), routes, regions), observers, now)
 }
 
 /// A node as the new catalog has it.
@@ -92,7 +105,13 @@ fn begin(node: &Node, pool: &Pool, now: Instant) -> NodeView {
 }
 
 /// Judges all of them by the votes that stand. A pool of which nothing changed is taken over as it is.
-fn judged(view: &View, drafts: Vec<Draft<'_>>, index: Arc<Index>, observers: Observers, now: Instant) -> View {
+fn judged(
+    view: &View,
+    drafts: Vec<Draft<'_>>,
+    (index, routes, regions): (Arc<Index>, Arc<Routes>, Arc<Regions>),
+    observers: Observers,
+    now: Instant,
+) -> View {
     let members = Arc::clone(&view.members);
     let alive = observers.alive(&members);
     let mut by_interval: HashMap<Duration, (Slots, Option<Instant>)> = HashMap::new();
@@ -116,17 +135,18 @@ fn judged(view: &View, drafts: Vec<Draft<'_>>, index: Arc<Index>, observers: Obs
         let due = |before: &PoolView| before.due.is_some_and(|due| due <= now);
         if let Some(before) = before
             && Arc::ptr_eq(&before.pool, &pool)
+            && Arc::ptr_eq(&view.regions, &regions)
             && before.standing == standing
             && !due(before)
         {
             return Arc::clone(before);
         }
         let live = before.map_or_else(Arc::default, |before| Arc::clone(&before.live));
-        let seen = Seen { standing, tally, near: &near, judged: None };
+        let seen = Seen { standing, regions: &regions, tally, near: &near, judged: None };
         Arc::new(build_pool(pool, live, before.map(|before| &before.tiers), nodes, seen, now))
     });
     let pools = pools.collect();
-    View { pools, index, members, observers, doubtful, stale_at, dropped: view.dropped }
+    View { pools, index, routes, regions, members, observers, doubtful, stale_at, dropped: view.dropped }
 }
 
 impl View {
@@ -135,6 +155,8 @@ impl View {
         Self {
             pools: Vec::new(),
             index: Arc::default(),
+            routes: Arc::default(),
+            regions: Arc::new(Regions::of(members.own().region.clone(), &[])),
             members,
             observers,
             doubtful: Slots::default(),
@@ -146,6 +168,8 @@ impl View {
     /// Whether this is a view of that catalog.
     pub fn is_of(&self, catalog: &Catalog) -> bool {
         self.pools.iter().map(|pool| &*pool.pool).eq(catalog.pools())
+            && self.routes.written == catalog.routes()
+            && self.regions.are(self.regions.own(), catalog.regions())
     }
 
     /// Whether both are views of one catalog.

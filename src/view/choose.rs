@@ -1,13 +1,17 @@
 //! Who gets a request: usable nodes → backup nodes → softly excluded ones → those that only this peer cannot reach →
 //! hard-down ones when nothing else is left.
 
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::picture::{NodeView, PoolView};
-use crate::balance::{Candidate, NoPlace, NodeLive, Picker, hash};
+use super::chooser::{Chooser, Standing, median};
+use super::explain::Rank;
+use super::picture::{NodeView, PoolView, View};
+use super::regions::Regions;
+use crate::balance::{Candidate, NoPlace, NodeLive, Picker, PoolLive, hash};
 use crate::host::Dice;
-use crate::model::{Panic, Pool, Strategy};
+use crate::model::{NodeId, Panic, Pool, PoolName, RegionChoice, RegionName, RegionStrategy, Strategy};
 
 /// Nodes that one request can have tried, the first included. A request with more tries forgets the oldest.
 const TRIED_MAX: usize = 16;
@@ -20,6 +24,37 @@ pub struct Ask {
     /// [`crate::balance::hash::of`] what the pool's `HashKey` names; `None` where the request does not have it, and then
     /// the client's address stands in.
     pub hash: Option<u64>,
+}
+
+/// What a request wants to be sent to.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// One of this pool.
+    pub pool: &'a PoolName,
+    /// This one of them, if it can be used.
+    pub node: Option<WantedNode<'a>>,
+    /// Where the client is; `None`: where the peer is. It matters only where the pool [has several regions](PoolView::has_regions).
+    pub client_region: Option<&'a RegionName>,
+    /// Regions that a route names.
+    pub regions: Option<&'a RegionChoice>,
+    /// What else matters to the choice.
+    pub ask: Ask,
+}
+
+impl<'a> Wanted<'a> {
+    /// One of this pool, and nothing special.
+    pub fn one_of(pool: &'a PoolName, ask: Ask) -> Self {
+        Self { pool, node: None, client_region: None, regions: None, ask }
+    }
+}
+
+/// One node that a request wants to be sent to.
+#[derive(Clone, Copy, Debug)]
+pub struct WantedNode<'a> {
+    /// Which.
+    pub id: &'a NodeId,
+    /// Whether no other node takes its place.
+    pub strict: bool,
 }
 
 /// The nodes that this request has already been sent to, which are not tried again, also not after the view changed.
@@ -75,8 +110,154 @@ impl Tried {
     }
 }
 
+impl View {
+    /// Picks a node as this request wants it, and takes a place at it.
+    ///
+    /// A wanted node gets the request while it is usable, nothing is held against it, and it has a place; one that is `strict` also
+    /// otherwise, as long as it is enabled, and nobody else does.
+    pub fn take(&self, wanted: &Wanted<'_>, tried: &Tried, dice: &mut Dice) -> Result<Taken, Unavailable> {
+        let pool = self.pool(wanted.pool).ok_or(Unavailable::NoNode)?;
+        if let Some(WantedNode { id, strict }) = wanted.node {
+            let place = self
+                .index
+                .nodes
+                .get(id)
+                .filter(|place| self.pools.get(place.pool).is_some_and(|of| Arc::ptr_eq(of, pool)));
+            let taken = place.map_or(Err(Unavailable::NoNode), |place| pool.take_one(place.node, strict, tried));
+            if strict || taken.is_ok() {
+                return taken;
+            }
+        }
+        pool.take_by_region(&self.regions, wanted, tried, dice)
+    }
+}
+
 impl PoolView {
-    /// Picks a node and takes a place at it. At most 1 µs and no allocation, with 10,000 nodes.
+    /// Takes a place at one node.
+    fn take_one(self: &Arc<Self>, index: usize, strict: bool, tried: &Tried) -> Result<Taken, Unavailable> {
+        let node = self.nodes.get(index).ok_or(Unavailable::NoNode)?;
+        let is_well = node.is_usable() && !node.is_out_of_reach() && !node.live.is_suspect();
+        if !node.is_allowed() || !(is_well || strict) || tried.contains(key(node)) {
+            return Err(Unavailable::NoNode);
+        }
+        let has_place = self.live.try_enter(&node.live, node.node.max_connections.get());
+        if has_place { Ok(Taken { pool: Arc::clone(self), index }) } else { Err(Unavailable::Full) }
+    }
+
+    /// Whether its nodes are in several regions, among which one is chosen before a node is.
+    pub fn has_regions(&self) -> bool {
+        self.tiers.regions.is_some()
+    }
+
+    /// Picks a node in the regions where the request is to go, one after the other, and then, unless these are all that it may go to,
+    /// anywhere.
+    ///
+    /// A region is passed over where nobody in it is usable, and also where all are full: others may have a place.
+    fn take_by_region(
+        self: &Arc<Self>,
+        regions: &Regions,
+        wanted: &Wanted<'_>,
+        tried: &Tried,
+        dice: &mut Dice,
+    ) -> Result<Taken, Unavailable> {
+        let strict = wanted.regions.filter(|choice| choice.strict);
+        let Some(by_region) = &self.tiers.regions else {
+            // All nodes are in one region.
+            let is_outside = |choice: &RegionChoice| {
+                !self.tiers.only_region.as_ref().is_some_and(|only| choice.prefer.contains(only))
+            };
+            return if strict.is_some_and(is_outside) {
+                Err(Unavailable::NoNode)
+            } else {
+                self.take(&wanted.ask, tried, dice)
+            };
+        };
+        let hash = self.hash_of(&wanted.ask);
+        let may = |key: u64, live: &NodeLive| !live.is_suspect() && !tried.contains(key);
+        let mut is_full = false;
+        let mut take_in = |name: &RegionName, dice: &mut Dice| {
+            let tier = by_region.tiers.get(name)?;
+            match self.take_of(tier, hash, dice, may)? {
+                Ok(taken) => Some(taken),
+                Err(_) => {
+                    is_full = true;
+                    None
+                }
+            }
+        };
+        if let Some(choice) = wanted.regions {
+            for name in &choice.prefer {
+                if let Some(taken) = take_in(name, dice) {
+                    return Ok(taken);
+                }
+            }
+            if choice.strict {
+                return if is_full { Err(Unavailable::Full) } else { self.take_strictly(choice, hash, tried, dice) };
+            }
+        }
+        let chosen = match self.pool.region_strategy {
+            RegionStrategy::Nearest | RegionStrategy::Any => None,
+            RegionStrategy::RoundRobin | RegionStrategy::LeastLatency | RegionStrategy::Weighted => {
+                by_region.choose(&self.live, dice)
+            }
+        };
+        if let Some(taken) = chosen.and_then(|name| take_in(name, dice)) {
+            return Ok(taken);
+        }
+        if self.pool.region_strategy == RegionStrategy::Nearest {
+            for name in regions.order(wanted.client_region.unwrap_or(regions.own())) {
+                if let Some(taken) = take_in(name, dice) {
+                    return Ok(taken);
+                }
+            }
+        }
+        self.take(&wanted.ask, tried, dice)
+    }
+
+    /// The regions that its strategy looks at one after the other, as far as that can be foretold.
+    pub(super) fn order_of_regions<'a>(&'a self, regions: &'a Regions, wanted: &Wanted<'a>) -> Vec<&'a RegionName> {
+        let Some(by_region) = &self.tiers.regions else { return Vec::new() };
+        match (self.pool.region_strategy, &by_region.chooser) {
+            (RegionStrategy::Nearest, _) => regions.order(wanted.client_region.unwrap_or(regions.own())).collect(),
+            (_, Chooser::One(at)) => by_region.names.get(*at).into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Of the nodes that are used when no better ones are left, those of some regions.
+    fn take_strictly(
+        self: &Arc<Self>,
+        choice: &RegionChoice,
+        hash: u64,
+        tried: &Tried,
+        dice: &mut Dice,
+    ) -> Result<Taken, Unavailable> {
+        let Some(by_region) = &self.tiers.regions else { return Err(Unavailable::NoNode) };
+        let is_there = |key: u64| by_region.of_node.get(&key).is_some_and(|name| choice.prefer.contains(name));
+        let unsuspected = |key: u64, live: &NodeLive| !live.is_suspect() && !tried.contains(key) && is_there(key);
+        let untried = |key: u64, _: &NodeLive| !tried.contains(key) && is_there(key);
+        let Tiers { usable, backup, out_of_reach, rest, .. } = &self.tiers;
+        if let Some(settled) = self.take_of(backup, hash, dice, unsuspected) {
+            return settled;
+        }
+        let last: &[_] = match self.pool.panic {
+            Panic::Open => &[usable, backup, out_of_reach, rest],
+            Panic::Closed => &[usable, backup],
+        };
+        last.iter().find_map(|tier| self.take_of(tier, hash, dice, untried)).unwrap_or(Err(Unavailable::NoNode))
+    }
+
+    /// What hashing strategies go by.
+    fn hash_of(&self, ask: &Ask) -> u64 {
+        let by_address = || hash::of_address(ask.client);
+        match self.pool.strategy {
+            Strategy::IpHash => by_address(),
+            Strategy::ConsistentHash => ask.hash.unwrap_or_else(by_address),
+            _ => 0,
+        }
+    }
+
+    /// Picks a node, wherever it is, and takes a place at it. At most 1 µs and no allocation, with 10,000 nodes.
     ///
     /// A full node is not a down one: while a usable node is full the request waits, and backup nodes stay idle. Softly
     /// excluded nodes (a connection to one failed and no probe has answered since) come after the backup ones. A node that
@@ -84,15 +265,10 @@ impl PoolView {
     ///
     /// A new request that finds `live.queue` not empty lines up there before it takes, or it would overtake.
     pub fn take(self: &Arc<Self>, ask: &Ask, tried: &Tried, dice: &mut Dice) -> Result<Taken, Unavailable> {
-        let by_address = || hash::of_address(ask.client);
-        let hash = match self.pool.strategy {
-            Strategy::IpHash => by_address(),
-            Strategy::ConsistentHash => ask.hash.unwrap_or_else(by_address),
-            _ => 0,
-        };
+        let hash = self.hash_of(ask);
         let untried = |key: u64, _: &NodeLive| !tried.contains(key);
         let unsuspected = |key: u64, live: &NodeLive| !live.is_suspect() && !tried.contains(key);
-        let Tiers { usable, backup, out_of_reach, rest } = &self.tiers;
+        let Tiers { usable, backup, out_of_reach, rest, .. } = &self.tiers;
         for tier in [usable, backup] {
             if let Some(settled) = self.take_of(tier, hash, dice, unsuspected) {
                 return settled;
@@ -138,6 +314,39 @@ pub(super) struct Tiers {
     out_of_reach: Arc<Tier>,
     /// Enabled, and down or unknown.
     rest: Arc<Tier>,
+    /// `None`: all nodes are in one region, or regions make no difference.
+    regions: Option<Arc<ByRegion>>,
+    /// The region of all nodes, where they are in one.
+    only_region: Option<RegionName>,
+}
+
+/// The usable nodes of a pool by their regions.
+#[derive(Debug)]
+struct ByRegion {
+    tiers: HashMap<RegionName, Arc<Tier>>,
+    /// Where every node is, usable or not.
+    of_node: HashMap<u64, RegionName>,
+    /// The regions among which a strategy chooses: those with usable nodes.
+    names: Vec<RegionName>,
+    chooser: Chooser,
+}
+
+impl ByRegion {
+    fn is(&self, other: &Self) -> bool {
+        let is_same = |(name, tier): (&RegionName, &Arc<Tier>)| {
+            other.tiers.get(name).is_some_and(|theirs| Arc::ptr_eq(tier, theirs))
+        };
+        self.tiers.len() == other.tiers.len()
+            && self.tiers.iter().all(is_same)
+            && self.names == other.names
+            && self.of_node == other.of_node
+            && self.chooser == other.chooser
+    }
+
+    /// The region whose turn it is by the pool's region strategy.
+    fn choose(&self, live: &PoolLive, dice: &mut Dice) -> Option<&RegionName> {
+        self.names.get(self.chooser.choose(live, dice)?)
+    }
 }
 
 /// Nodes among which a strategy picks.
@@ -150,9 +359,9 @@ struct Tier {
 
 impl Tiers {
     /// Sorts the nodes; what is as it was in `previous` is taken over with all that was prepared for it.
-    pub(super) fn new(pool: &Pool, nodes: &[Arc<NodeView>], previous: Option<&Self>) -> Self {
+    pub(super) fn new(pool: &Pool, nodes: &[Arc<NodeView>], regions: &Regions, previous: Option<&Self>) -> Self {
         let tier = |belongs: &dyn Fn(&NodeView) -> bool, previous: Option<&Arc<Tier>>| {
-            let members = || nodes.iter().enumerate().filter(|(_, node)| node.is_allowed() && belongs(node));
+            let members = || nodes.iter().enumerate().filter(|(_, node)| belongs(node));
             let positions: Vec<u32> = members().map(|(at, _)| u32::try_from(at).unwrap_or(u32::MAX)).collect();
             let candidates: Vec<Candidate> = members().map(|(_, node)| candidate(node)).collect();
             let same = previous.filter(|previous| {
@@ -163,15 +372,45 @@ impl Tiers {
                 Arc::clone,
             )
         };
-        let within_reach = |node: &NodeView| node.is_usable() && !node.is_out_of_reach();
+        let in_turn = |turn: Rank| move |node: &NodeView| rank_of(node) == turn;
+        let region_of = |node: &NodeView| node.node.region.clone().unwrap_or_else(|| regions.own().clone());
+        let first = nodes.first().map(|node| region_of(node));
+        let is_first = |node: &Arc<NodeView>| {
+            node.node.region.as_ref().unwrap_or(regions.own()) == first.as_ref().unwrap_or(regions.own())
+        };
+        let (only_region, matters) = match nodes.iter().all(is_first) {
+            true => (first, false),
+            false => (None, pool.region_strategy != RegionStrategy::Any),
+        };
+        let by_region = matters.then(|| {
+            let previous = previous.and_then(|tiers| tiers.regions.as_ref());
+            let of_node: HashMap<u64, RegionName> = nodes.iter().map(|node| (key(node), region_of(node))).collect();
+            let names: BTreeSet<&RegionName> = of_node.values().collect();
+            let in_region = |name: &RegionName| {
+                let belongs = |node: &NodeView| rank_of(node) == Rank::Usable && region_of(node) == *name;
+                tier(&belongs, previous.and_then(|by_region| by_region.tiers.get(name)))
+            };
+            let tiers: HashMap<RegionName, Arc<Tier>> =
+                names.iter().map(|&name| (name.clone(), in_region(name))).collect();
+            let usable: Vec<RegionName> =
+                names.iter().filter(|&&name| !tiers[name].positions.is_empty()).map(|&name| name.clone()).collect();
+            let chooser = Chooser::of(pool.region_strategy, &usable, |name| {
+                let nodes = tiers[name].positions.iter().map(|&at| &nodes[at as usize]);
+                Standing {
+                    weight: regions.weight(name),
+                    latency: median(nodes.filter_map(|node| node.latency).collect()),
+                }
+            });
+            let made = ByRegion { tiers, names: usable, chooser, of_node };
+            previous.filter(|previous| made.is(previous)).map_or_else(|| Arc::new(made), Arc::clone)
+        });
         Self {
-            usable: tier(&|node| within_reach(node) && !node.node.backup, previous.map(|tiers| &tiers.usable)),
-            backup: tier(&|node| within_reach(node) && node.node.backup, previous.map(|tiers| &tiers.backup)),
-            out_of_reach: tier(
-                &|node| node.is_usable() && node.is_out_of_reach(),
-                previous.map(|tiers| &tiers.out_of_reach),
-            ),
-            rest: tier(&|node| !node.is_usable(), previous.map(|tiers| &tiers.rest)),
+            regions: by_region,
+            only_region,
+            usable: tier(&in_turn(Rank::Usable), previous.map(|tiers| &tiers.usable)),
+            backup: tier(&in_turn(Rank::Backup), previous.map(|tiers| &tiers.backup)),
+            out_of_reach: tier(&in_turn(Rank::OutOfReach), previous.map(|tiers| &tiers.out_of_reach)),
+            rest: tier(&in_turn(Rank::LastResort), previous.map(|tiers| &tiers.rest)),
         }
     }
 
@@ -181,6 +420,23 @@ impl Tiers {
             && Arc::ptr_eq(&self.backup, &other.backup)
             && Arc::ptr_eq(&self.out_of_reach, &other.out_of_reach)
             && Arc::ptr_eq(&self.rest, &other.rest)
+            && self.only_region == other.only_region
+            && match (&self.regions, &other.regions) {
+                (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+                (None, None) => true,
+                _ => false,
+            }
+    }
+}
+
+/// When it is a node's turn.
+pub(super) fn rank_of(node: &NodeView) -> Rank {
+    match (node.is_allowed(), node.is_usable(), node.is_out_of_reach(), node.node.backup) {
+        (false, ..) => Rank::Excluded,
+        (true, false, ..) => Rank::LastResort,
+        (true, true, true, _) => Rank::OutOfReach,
+        (true, true, false, true) => Rank::Backup,
+        (true, true, false, false) => Rank::Usable,
     }
 }
 

@@ -6,17 +6,22 @@ mod build;
 mod carry;
 mod changes;
 mod choose;
+mod chooser;
+mod explain;
 mod heard;
 mod load;
 pub mod observers;
 mod picture;
+mod regions;
 pub mod verdict;
 
 pub use actor::{Arguments, Cache, Inbox, Turn, ViewActor, ViewCell, channel};
 pub use build::{Event, first};
 pub use changes::Changes;
-pub use choose::{Ask, Taken, Tried, Unavailable};
+pub use choose::{Ask, Taken, Tried, Unavailable, Wanted, WantedNode};
+pub use explain::{Against, Chance, Rank};
 pub use picture::{Local, NodeState, NodeView, Opinion, PoolView, Run, View};
+pub use regions::Regions;
 
 #[cfg(test)]
 mod tests;

@@ -10,19 +10,24 @@ use serde::Serialize;
 
 use super::choose::Tiers;
 use super::heard::{OWN, Observers, Place, Said, Slots};
+use super::regions::Regions;
 use super::verdict::Tally;
 use crate::balance::score::{Band, Score};
 use crate::balance::{NodeLive, PoolLive};
 use crate::model::{
     Admin, CheckKind, DrainLeft, Health, Heard, Members, Node, NodeId, NodeKey, Observation, PeerId, Pool, PoolName,
-    Revision, Verdict,
+    Revision, Route, Verdict,
 };
+use crate::route::Table;
 
 /// One peer's picture of everything it may send traffic to.
 #[derive(Clone, Debug)]
 pub struct View {
     pub(super) pools: Vec<Arc<PoolView>>,
     pub(super) index: Arc<Index>,
+    /// Where requests go.
+    pub(super) routes: Arc<Routes>,
+    pub(super) regions: Arc<Regions>,
     /// Who lives.
     pub(super) members: Arc<Members>,
     /// What is known of everybody who told something.
@@ -33,6 +38,13 @@ pub struct View {
     pub(super) stale_at: Option<Instant>,
     /// What was heard and not kept.
     pub(super) dropped: u64,
+}
+
+/// Routes, as they were written and as they are looked up.
+#[derive(Debug, Default)]
+pub(super) struct Routes {
+    pub(super) written: Vec<Route>,
+    pub(super) table: Table,
 }
 
 /// Where pools and nodes stand in a view; the same for all views of one catalog.
@@ -102,6 +114,16 @@ impl View {
             all.filter_map(|(slot, heard, in_flight)| of(slot, heard, in_flight)).collect();
         opinions.sort_unstable_by(|a, b| a.peer.cmp(&b.peer));
         Some(opinions)
+    }
+
+    /// Where requests go.
+    pub fn routes(&self) -> &Table {
+        &self.routes.table
+    }
+
+    /// What is known of regions.
+    pub fn regions(&self) -> &Regions {
+        &self.regions
     }
 
     /// The pool of this name.

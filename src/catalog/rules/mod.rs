@@ -23,11 +23,11 @@ use serde_json::{Map, Value};
 
 pub use crate::document::Unknown;
 use crate::document::{Description, Faults, Origin, Outside, Override, Reader, Section, Table, Warning};
-use crate::model::{Catalog, CatalogParts, Pool, Strategy};
+use crate::model::{Catalog, CatalogParts, Pool, RegionStrategy, Route, Strategy};
 
 pub(crate) use check::INTERVAL;
 pub(crate) use names::PoolNames;
-pub(crate) use pool::{PoolRead, STRATEGY};
+pub(crate) use pool::{PoolRead, REGION_STRATEGY, STRATEGY};
 
 use region::RegionRead;
 use route::RouteRead;
@@ -94,6 +94,8 @@ impl Outside for Alone {
 pub(crate) struct Over {
     /// The strategy of every pool.
     pub strategy: Option<Override<Strategy>>,
+    /// The region strategy of every pool.
+    pub region_strategy: Option<Override<RegionStrategy>>,
     /// The interval of every pool's checks.
     pub interval: Option<Override<Duration>>,
     /// A pool more, and who says so.
@@ -116,11 +118,7 @@ pub(crate) fn written(s: &mut Section<'_, '_, '_>, over: &Over) -> Written {
         servers: server::servers(s),
         routes: route::routes(s),
     };
-    for (part, why) in [
-        ("region", "kept in the catalog; this version routes by listener alone"),
-        ("server", "kept in the catalog; this version moves no node"),
-        ("route", "kept in the catalog; this version routes by listener alone"),
-    ] {
+    for (part, why) in [("server", "kept in the catalog; this version moves no node")] {
         if s.is_set(part) {
             let origin = s.origin_of(part);
             s.reader().warn(origin, part, why);
@@ -129,11 +127,23 @@ pub(crate) fn written(s: &mut Section<'_, '_, '_>, over: &Over) -> Written {
     written
 }
 
+/// The route, switched off where a newer peer wrote of it what this version does not know: with a condition less it would fit
+/// what it must not.
+fn known(mut route: Route, s: &mut Section<'_, '_, '_>) -> Route {
+    let place = format!("route \"{}\" ", route.name);
+    if s.reader().kept().iter().any(|key| key.starts_with(&place)) {
+        route.enabled = false;
+        let origin = s.origin_of("route");
+        s.reader().warn(origin, place.trim_end(), "this version does not know all of it and passes it over");
+    }
+    route
+}
+
 impl Written {
     /// Refuses what the parts say of each other.
     pub(crate) fn refuse(&self, s: &mut Section<'_, '_, '_>, over: &Over) {
         names::refuse_twice(s, self, over);
-        names::refuse_unknown_pools(s, self, over);
+        names::refuse_unknown_ends(s, self, over);
     }
 
     /// The catalog; `None` where something of it was refused.
@@ -143,7 +153,7 @@ impl Written {
             pools: self.pools.into_iter().filter_map(|read| read.pool).chain(beside).collect(),
             regions: self.regions.into_iter().filter_map(|read| read.region).collect(),
             servers: self.servers.into_iter().filter_map(|read| read.server).collect(),
-            routes: self.routes.into_iter().filter_map(|read| read.route).collect(),
+            routes: self.routes.into_iter().filter_map(|read| read.route).map(|route| known(route, s)).collect(),
         };
         names::build(s, parts)
     }

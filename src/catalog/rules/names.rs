@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::route::RouteRead;
 use super::{Over, Written};
-use crate::document::{Fault, Origin, Reader, Section, nearest};
-use crate::model::{Catalog, CatalogError, CatalogParts, PoolName};
+use crate::document::{Fault, Origin, Reader, Section, nearest, quoted};
+use crate::model::{Catalog, CatalogError, CatalogParts, NodeId, PoolName};
 
 /// More pools than this are not listed in a fault.
 const NAMES_SHOWN_MAX: usize = 20;
@@ -70,13 +71,29 @@ pub(super) fn refuse_twice(s: &mut Section<'_, '_, '_>, written: &Written, over:
     });
 }
 
-/// Refuses routes whose pool does not exist.
-pub(super) fn refuse_unknown_pools(s: &mut Section<'_, '_, '_>, written: &Written, over: &Over) {
+/// Refuses routes whose pool or node does not exist.
+pub(super) fn refuse_unknown_ends(s: &mut Section<'_, '_, '_>, written: &Written, over: &Over) {
     let Some(names) = PoolNames::of(s, written, over) else { return };
     for read in &written.routes {
-        if let Some((name, origin)) = &read.pool {
-            names.refuse(s.reader(), format!("{} then.pool", read.place), name, origin);
+        for (key, name, origin) in &read.pools {
+            names.refuse(s.reader(), format!("{} {key}", read.place), name, origin);
         }
+    }
+    let mut nodes = written.pools.iter().flat_map(|pool| &pool.nodes);
+    if nodes.any(|node| node.id.is_none()) {
+        return;
+    }
+    let read = written.pools.iter().flat_map(|pool| &pool.nodes).filter_map(|node| node.id.as_ref()).map(|(id, _)| id);
+    let beside = over.beside.iter().flat_map(|(pool, _)| &pool.nodes).map(|node| &node.id);
+    let ids: BTreeSet<&str> = read.chain(beside).map(NodeId::as_str).collect();
+    for RouteRead { node, place, .. } in &written.routes {
+        let Some((id, origin)) = node.as_ref().filter(|(id, _)| !ids.contains(id.as_str())) else { continue };
+        let fault = Fault::new(origin.clone(), format!("{place} then.node"), "there is no such node").found(quoted(id));
+        let fault = match nearest(id.as_str(), ids.iter().copied()) {
+            Some(meant) => fault.hint(format!("did you mean \"{meant}\"?")),
+            None => fault,
+        };
+        s.reader().fault(fault);
     }
 }
 
@@ -96,7 +113,8 @@ pub(super) fn build(s: &mut Section<'_, '_, '_>, parts: CatalogParts) -> Option<
                 | CatalogError::RegionTwice(_)
                 | CatalogError::ServerTwice(_)
                 | CatalogError::RouteTwice(_)
-                | CatalogError::RouteToNowhere(..) => return None,
+                | CatalogError::RouteToNowhere(..)
+                | CatalogError::RouteToNoNode(..) => return None,
             };
             let fault = Fault::new(s.origin(), part, error.to_string());
             s.reader().fault(fault);

@@ -7,12 +7,15 @@ use super::Over;
 use super::check::check;
 use super::node::{NodeRead, node};
 use crate::document::{Choice, NOT_AVAILABLE, Origin, Section, Span, Words, Wrong, YesNo, name, whole};
-use crate::model::{HashKey, HostSent, Observe, Panic, Pool, PoolName, Strategy};
+use crate::model::{HashKey, HostSent, Observe, Panic, Pool, PoolName, RegionStrategy, Strategy};
 
 const MS_10: Duration = Duration::from_millis(10);
 const MINUTES_5: Duration = Duration::from_secs(300);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+/// How a region is chosen.
+pub(crate) const REGION_STRATEGY: Choice<RegionStrategy> = Choice::of(&RegionStrategy::ALL);
 
 pub(crate) const STRATEGY: Choice<Strategy> = Choice { words: &Strategy::ALL, aliases: &Strategy::ALIASES, later: &[] };
 
@@ -80,6 +83,14 @@ fn pool(s: &mut Section<'_, '_, '_>, over: &Over) -> PoolRead {
          or a resource at its node.",
         over.strategy.as_ref(),
     );
+    let region_strategy = s.key_overridden(
+        "region_strategy",
+        &REGION_STRATEGY,
+        default.region_strategy,
+        "How a region is chosen before a node in it is, where the pool has nodes in several. `nearest`: the client's, then the \
+         peer's, then those that the client's prefers, then any. A region none of whose nodes can take a request is passed over.",
+        over.region_strategy.as_ref(),
+    );
     let hash = s.key("hash", &HASH, default.hash, "What of a request `consistent_hash` looks at.");
     let exact = s.key(
         "exact",
@@ -90,6 +101,7 @@ fn pool(s: &mut Section<'_, '_, '_>, over: &Over) -> PoolRead {
     );
     let pool = Pool {
         strategy,
+        region_strategy,
         hash,
         exact,
         check: s.table(

@@ -2,9 +2,9 @@
 
 use std::num::NonZeroU32;
 
-use crate::document::{Fault, ListOf, Number, Origin, Section, Words, Wrong, name, quoted};
-use crate::model::limits::REGIONS_MAX;
-use crate::model::{Capacity, Region, RegionName, RegionWeight};
+use crate::document::{Fault, ListOf, Number, Origin, Section, Words, Wrong, name, parsed, quoted};
+use crate::model::limits::{REGION_CLIENTS_MAX, REGIONS_MAX};
+use crate::model::{Capacity, Cidr, Region, RegionName, RegionWeight};
 
 const CAPACITY: Words<Capacity> = Words::of(
     "requests a second, a whole number of 1 to 4294967295 and \"/s\": \"1000/s\"",
@@ -27,6 +27,8 @@ const CAPACITY: Words<Capacity> = Words::of(
     |capacity| format!("\"{}/s\"", capacity.0),
 );
 
+const CIDR: Words<Cidr> = Words::of("ranges of addresses, \"10.0.0.0/8\", or addresses", parsed, quoted);
+
 const WEIGHT: Number<RegionWeight> = Number {
     allowed: "a number above 0, at most 1000",
     read: RegionWeight::new,
@@ -40,7 +42,7 @@ pub(crate) struct RegionRead {
 }
 
 pub(super) fn regions(s: &mut Section<'_, '_, '_>) -> Vec<RegionRead> {
-    s.list("region", "What is special about a region. Others need no word. Kept in the catalog; this version routes by listener alone.", region)
+    s.list("region", "What is special about a region. Others need no word.", region)
 }
 
 fn region(s: &mut Section<'_, '_, '_>) -> RegionRead {
@@ -55,7 +57,17 @@ fn region(s: &mut Section<'_, '_, '_>) -> RegionRead {
         "Where its traffic goes when it cannot stay, the best first. These need no `[[region]]` and no nodes.",
     );
     let capacity = s.optional("capacity", &CAPACITY, "unlimited", "What it takes with all its nodes usable.");
+    if capacity.is_some() {
+        let (origin, path) = (s.origin_of("capacity"), s.path_of("capacity"));
+        s.reader().warn(origin, path, "kept in the catalog; this version spills no traffic by it");
+    }
     let weight = s.key("weight", &WEIGHT, RegionWeight::default(), "Its share beside the others', where shares count.");
+    let clients = s.key(
+        "clients",
+        &ListOf(CIDR, REGION_CLIENTS_MAX),
+        Vec::new(),
+        "Clients that are there, by address; where ranges overlap the narrowest counts.",
+    );
     for (at, preferred) in prefer.iter().enumerate() {
         let wrong = if Some(preferred) == name.as_ref() {
             "it names the region itself"
@@ -71,7 +83,7 @@ fn region(s: &mut Section<'_, '_, '_>) -> RegionRead {
     }
     let origin = s.origin_of("name");
     RegionRead {
-        region: name.clone().map(|name| Region { name, prefer, capacity, weight }),
+        region: name.clone().map(|name| Region { name, prefer, capacity, weight, clients }),
         name: name.map(|name| (name, origin)),
     }
 }

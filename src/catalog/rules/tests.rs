@@ -108,7 +108,7 @@ fn what_a_newer_peer_wrote_is_kept_with_one_warning_and_a_user_is_refused_it() {
 }
 
 #[test]
-fn regions_servers_and_routes_are_read_and_a_warning_says_that_nothing_acts_on_them() {
+fn regions_servers_and_routes_are_read_and_a_warning_says_what_nothing_acts_on() {
     let Read { catalog, warnings, .. } = read(
         &object(json!({
             "pool": [{"name": "web", "node": [{"id": "web-1", "address": "10.0.0.1:80"}]}],
@@ -133,9 +133,8 @@ fn regions_servers_and_routes_are_read_and_a_warning_says_that_nothing_acts_on_t
     assert_eq!(
         told,
         [
-            "the catalog: region: kept in the catalog; this version routes by listener alone",
+            "the catalog: region \"eu-west\" capacity: kept in the catalog; this version spills no traffic by it",
             "the catalog: server: kept in the catalog; this version moves no node",
-            "the catalog: route: kept in the catalog; this version routes by listener alone",
         ]
     );
     let [eu, us] = catalog.regions() else { panic!("two regions") };
@@ -146,7 +145,8 @@ fn regions_servers_and_routes_are_read_and_a_warning_says_that_nothing_acts_on_t
     assert_eq!((one.id.as_str(), one.address.to_string(), &*one.labels["rack.u"]), ("vpn-1", "10.0.0.9".into(), "7"));
     assert_eq!((two.address.to_string(), two.labels.len()), ("vpn-2.example:51820".into(), 0));
     let [api, rest] = catalog.routes() else { panic!("two routes") };
-    assert_eq!((api.priority, api.enabled, api.then.pool.as_str()), (10, true, "web"));
+    assert_eq!((api.priority, api.enabled), (10, true));
+    assert_eq!(api.then, crate::model::Action::to_pool("web".parse().unwrap()));
     assert_eq!((api.when.paths.len(), api.when.methods.len(), api.when.hosts.len()), (2, 1, 1));
     assert_eq!(api.when.listeners[0].as_str(), "web");
     assert_eq!((rest.priority, rest.enabled, &rest.when), (100, false, &crate::model::Conditions::default()));
@@ -171,7 +171,7 @@ fn wrong_regions_servers_and_routes_are_told_what_to_do() {
             "server \"s\" labels",
             "\"rack\": it is a whole number",
         ),
-        ("route", json!({"name": "r"}), "route \"r\" then.pool", "it is missing"),
+        ("route", json!({"name": "r"}), "route \"r\" then", "it says nothing"),
         ("route", json!({"name": "r", "then": {"pool": "none"}}), "route \"r\" then.pool", "no such pool"),
         (
             "route",

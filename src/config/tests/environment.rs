@@ -1,6 +1,7 @@
 //! What the environment and flags change.
 
 use super::*;
+use crate::model::RegionStrategy;
 
 #[test]
 fn the_environment_overrides_the_file_and_flags_override_both() {
@@ -98,13 +99,15 @@ fn a_peer_that_is_given_only_regional_endpoints_runs() {
         ]
     );
 
-    let strategy =
-        |environment: &[(&str, &str)]| of_environment(environment).unwrap().settings.peer.catalog.pools()[0].strategy;
-    assert_eq!(strategy(&[endpoints]), Strategy::HealthScore);
-    assert_eq!(strategy(&[endpoints, ("LOAD_BALANCER_STRATEGY", "random")]), Strategy::Random);
+    let strategies = |environment: &[(&str, &str)]| {
+        let settings = of_environment(environment).unwrap().settings;
+        let pool = &settings.peer.catalog.pools()[0];
+        (pool.strategy, pool.region_strategy)
+    };
+    assert_eq!(strategies(&[endpoints]), (Strategy::HealthScore, RegionStrategy::Nearest));
     assert_eq!(
-        strategy(&[endpoints, ("LOAD_BALANCER_STRATEGY", "random"), ("LOAD_BALANCING_STRATEGY", "least_latency")]),
-        Strategy::LeastLatency
+        strategies(&[endpoints, ("LOAD_BALANCER_STRATEGY", "random"), ("LOAD_BALANCING_STRATEGY", "least_latency")]),
+        (Strategy::Random, RegionStrategy::LeastLatency)
     );
 
     // Beside a file it is one pool more; the file's listeners are all there are.
@@ -175,14 +178,15 @@ fn variables_of_other_systems_set_all_pools() {
         ("HEALTH_CHECK_INTERVAL", "often"),
         ("HEALTH_CHECK_INTERVAL", "0"),
         ("LOAD_BALANCER_STRATEGY", "best"),
+        ("LOAD_BALANCING_STRATEGY", "random"),
         ("LOG_LEVEL", "loud"),
     ] {
         let found = faults(with_environment(&text, &[(name, value)]));
         assert_eq!(found.count(), 1, "{found}");
         assert!(found.to_string().starts_with(&format!("environment {name}")), "{found}");
     }
-    let found = faults(with_environment(&text, &[("LOAD_BALANCING_STRATEGY", "weighted")]));
-    assert!(found.faults[0].wrong.ends_with("not available in this version"), "{found}");
+    let loaded = with_environment(&text, &[("LOAD_BALANCING_STRATEGY", "weighted")]).unwrap();
+    assert_eq!(loaded.settings.peer.catalog.pools()[0].region_strategy, RegionStrategy::Weighted);
 }
 
 #[test]

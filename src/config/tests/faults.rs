@@ -174,7 +174,7 @@ evenkeel.toml line 16: pool "b" retries
     found:   pool.x = 1
     wrong:   there is no such key
     allowed: address, backup, id, max_connections, region, weight
-    hint:    pool is a key of [[listener]] and of [route.then]
+    hint:    pool is a key of [[listener]] and of [route.then] and of [route.then.fallback]
 
 1 fault"#,
         ),

@@ -332,6 +332,81 @@ impl<'t, 'a> Section<'_, 't, 'a> {
         self.elements(key, Shape::OneOfMany, doc, read)
     }
 
+    /// A table that is the value of one key, or a list of tables: `header = { ... }`, `header = [{ ... }, { ... }]`.
+    pub(crate) fn one_or_more<T>(
+        &mut self,
+        key: &'static str,
+        max: usize,
+        doc: &'static str,
+        mut read: impl FnMut(&mut Section<'_, 't, 'a>) -> T,
+    ) -> Vec<T> {
+        let entry = self.table.and_then(|table| table.get(key));
+        if self.reader.describing.is_some()
+            || entry.is_some_and(|entry| matches!(entry.value.content, Content::Table(_)))
+        {
+            return vec![self.table(key, doc, read)];
+        }
+        self.asked.push(key);
+        let Some(entry) = entry else { return Vec::new() };
+        let form = format!("{key} = {{ ... }}");
+        let Content::List(list) = &entry.value.content else {
+            self.wrong_kind(key, &entry.value, entry.line, "a table or a list of them", &form);
+            return Vec::new();
+        };
+        if list.is_empty() || list.len() > max {
+            let fault =
+                Fault::new(self.reader.at(entry.line), self.path_of(key), format!("it has {} elements", list.len()))
+                    .allowed(format!("a table, or a list of 1 to {max} of them"));
+            self.reader.fault(fault);
+            return Vec::new();
+        }
+        let mut out = Vec::with_capacity(list.len());
+        for (index, value) in list.iter().enumerate() {
+            let Content::Table(table) = &value.content else {
+                self.wrong_kind(key, value, value.line, "a table", &form);
+                continue;
+            };
+            let mut section = Section {
+                table: Some(table),
+                title: self.title_of(key),
+                place: format!("{}{key} {} ", self.place, index + 1),
+                shape: self.shape,
+                line: value.line,
+                reader: self.reader,
+                asked: Vec::new(),
+                later: Vec::new(),
+                only: None,
+            };
+            out.push(read(&mut section));
+            section.finish();
+        }
+        out
+    }
+
+    /// A table that may be left out.
+    pub(crate) fn optional_table<T>(
+        &mut self,
+        key: &'static str,
+        doc: &'static str,
+        read: impl FnOnce(&mut Section<'_, 't, 'a>) -> T,
+    ) -> Option<T> {
+        if self.is_describing() || self.is_set(key) {
+            return Some(self.table(key, doc, read));
+        }
+        self.asked.push(key);
+        None
+    }
+
+    /// Whether no key of it is set.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.table.is_none_or(|table| table.entries.is_empty())
+    }
+
+    /// Whether the keys are being listed, and nothing is read.
+    pub(crate) fn is_describing(&self) -> bool {
+        self.reader.describing.is_some()
+    }
+
     fn elements<T>(
         &mut self,
         key: &'static str,

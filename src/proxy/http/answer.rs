@@ -43,9 +43,10 @@ pub(crate) async fn pass_on(session: &mut Session<'_>, mut conversation: Convers
     let plan = AnswerPlan::of(&session.request, &session.answer, may_persist);
     let now = host::now();
     {
-        let Session { download, request, answer, worker, .. } = session;
+        let Session { download, request, answer, worker, routed, bound, .. } = session;
+        let edits = routed.of_answer(bound, request);
         download.restart(Decoder::new(answer.length), plan.encoder, |out| {
-            worker.with_date(now, |date| forward::answer_head(request, answer, plan, date, out));
+            worker.with_date(now, |date| forward::answer_head(request, answer, plan, (date, edits.as_ref()), out));
         });
     }
     // A client that was told a length, or reads chunks, sees by itself when the end is missing.

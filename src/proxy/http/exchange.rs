@@ -10,12 +10,14 @@ use super::answer;
 use super::h1::body::Decoder;
 use super::hash_key;
 use super::picture::Length;
-use super::reply::Reply;
+use super::reply::{Own, Reply};
 use super::retry::{self, Again, Failure};
+use super::routed::{Asked, Routed};
 use super::send::{self, Sent};
 use super::session::{DRAIN_BYTES_MAX, Session};
 use crate::balance::RetryPermit;
 use crate::host;
+use crate::model::{PoolName, RegionName};
 use crate::proxy::connect::{ConnectError, WithTls, connect};
 use crate::proxy::counts::bump;
 use crate::proxy::idle::NodeConnection;
@@ -23,8 +25,10 @@ use crate::proxy::pick::{NoNode, pick, pick_now};
 use crate::proxy::presence::while_client_stays;
 use crate::proxy::stream::{Leg, Stream};
 use crate::proxy::tcp::note_connect_failure;
+use crate::proxy::way::{Course, Way};
+use crate::route::render;
 use crate::tls::Inside;
-use crate::view::{Ask, Taken, Tried, Unavailable};
+use crate::view::{Ask, Taken, Tried, Unavailable, Wanted};
 
 /// Pause before a request is sent again, unless the node was just not there: from, and up to.
 const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(250));
@@ -58,27 +62,98 @@ pub(crate) struct Conversation {
 pub(crate) async fn run(session: &mut Session<'_>) -> Next {
     session.began = host::now();
     if session.request.max_forwards == Some(0) {
-        return refuse(session, Reply::OPTIONS).await;
+        session.routed = Routed::default();
+        return refuse(session, &Own::Reply(Reply::OPTIONS)).await;
     }
-    let bound = session.bound;
-    let pool_name = session.worker.pool_of(bound);
     let client = session.origin.client_of(&session.request.fields, session.settings);
-    let hash = session.worker.pool(pool_name).and_then(|pool| hash_key::of(&session.request, &pool.pool));
-    let ask = Ask { client, hash };
+    session.routed = Routed::of(session, client);
+    let bound = session.bound;
+    let entry = session.routed.decision.end.clone();
+    let end = entry.as_ref().and_then(|entry| entry.route.then.end.as_ref());
+    let pool = session.worker.pool_of(bound);
+    let course = session.worker.with_view(|view| Course::of(end, pool, view));
+    match course {
+        Some(Course::Forward(way)) => forward(session, &way).await,
+        Some(Course::Redirect(redirect)) => {
+            let mut location = Vec::with_capacity(128);
+            let name = entry.as_ref().map(|entry| &entry.route.name);
+            let asked = Asked::of(bound, &session.request, client);
+            name.into_iter().for_each(|name| render(&redirect.to, &asked, name, &mut location));
+            refuse(session, &Own::Redirect(redirect.status, &location)).await
+        }
+        Some(Course::Answer(answer)) => refuse(session, &Own::Fixed(answer)).await,
+        Some(Course::Refuse(status)) => {
+            bump(&bound.counts.requests_refused);
+            refuse(session, &Own::Reply(Reply::refused(status))).await
+        }
+        None => refuse(session, &Own::Reply(Reply::NO_NODE)).await,
+    }
+}
+
+/// How sending a request one way ended.
+enum Ended {
+    /// The client has its answer, or is gone.
+    Done(Next),
+    /// There is none, and this is what the client would be told.
+    Failed { failure: Failure, reply: Reply, replay: Replay },
+    /// A node's answer was given up, because this one of the other pool may have a better one.
+    Given { next: Taken, replay: Replay },
+}
+
+/// Sends a request, and where that fails the other way.
+async fn forward(session: &mut Session<'_>, way: &Way<'_>) -> Next {
+    let other = way.fallback.map(|fallback| Way::to(&fallback.pool));
+    let (first, replay) = match send_one_way(session, way, None, Replay::Whole).await {
+        Ended::Done(next) => return next,
+        Ended::Given { next, replay } => (Some(next), replay),
+        Ended::Failed { failure, reply, replay } => {
+            let is_for = way.fallback.is_some_and(|fallback| fallback.is_for(reply.status));
+            if !is_for || retry::decide(failure, &session.request.method, replay.is_whole()) == Again::No {
+                return refuse(session, &Own::Reply(reply)).await;
+            }
+            (None, replay)
+        }
+    };
+    let Some(other) = other else { return refuse(session, &Own::Reply(Reply::NO_NODE)).await };
+    match send_one_way(session, &other, first, replay).await {
+        Ended::Done(next) => next,
+        Ended::Failed { reply, .. } => refuse(session, &Own::Reply(reply)).await,
+        Ended::Given { .. } => refuse(session, &Own::Reply(Reply::NO_NODE)).await,
+    }
+}
+
+/// What of the request at hand matters to the choice of a node in this pool, and the region of its client where that does.
+fn ask(session: &Session<'_>, pool: &PoolName) -> (Ask, Option<RegionName>) {
+    let (hash, region) = session.worker.with_view(|view| {
+        let Some(pool) = view.pool(pool) else { return (None, None) };
+        let of = (session.settings, session.origin);
+        let region = pool.has_regions().then(|| session.routed.region(view, of, &session.request).clone());
+        (hash_key::of(&session.request, &pool.pool), region)
+    });
+    (Ask { client: session.routed.client, hash }, region)
+}
+
+/// Sends a request to nodes of one pool, beginning with `first`, until one answers or no more may be tried.
+async fn send_one_way(session: &mut Session<'_>, way: &Way<'_>, first: Option<Taken>, mut replay: Replay) -> Ended {
+    let bound = session.bound;
+    let (ask, region) = ask(session, &way.pool);
+    let wanted = way.wanted(ask, region.as_ref());
     let mut tried = Tried::default();
     let mut retries = 0;
     let mut permit: Option<RetryPermit> = None;
-    let mut replay = Replay::Whole;
-    let first = {
-        let Session { worker, client, alarm, .. } = &mut *session;
-        while_client_stays(client, alarm, &worker.stock, pick(worker, bound, pool_name, &ask, &tried)).await
-    };
     let mut taken = match first {
-        Some(Ok(taken)) => taken,
-        Some(Err(no_node)) => return refuse(session, reply_of(no_node)).await,
+        Some(taken) => taken,
         None => {
-            bump(&session.bound.failures.clients_gone);
-            return Next::Abort;
+            let first = {
+                let Session { worker, client, alarm, .. } = &mut *session;
+                while_client_stays(client, alarm, &worker.stock, pick(worker, bound, &wanted, &tried)).await
+            };
+            match first {
+                Some(Ok(taken)) => taken,
+                // Nothing was sent, as where no connection could be made.
+                Some(Err(none)) => return Ended::Failed { failure: Failure::Connect, reply: reply_of(none), replay },
+                None => return client_gone(session),
+            }
         }
     };
     let mut fresh_only = false;
@@ -107,43 +182,33 @@ pub(crate) async fn run(session: &mut Session<'_>) -> Next {
                 let replay_now = std::mem::replace(&mut replay, Replay::Lost);
                 let sent = send::send(session, &mut conversation, replay_now).await;
                 match sent {
-                    Sent::Switched => return answer::switch(session, conversation).await,
+                    Sent::Switched => return Ended::Done(answer::switch(session, conversation).await),
                     Sent::Answered => {
-                        let may_retry = matches!(session.answer.status, 502 | 503)
-                            && retries < conversation.taken.pool().pool.retries
-                            && retry::decide(Failure::Unavailable, &session.request.method, Replay::is_kept(session))
-                                == Again::OtherNode;
-                        if !may_retry {
-                            return answer::pass_on(session, conversation).await;
-                        }
-                        let mut tried_next = tried.clone();
-                        tried_next.add(&conversation.taken);
-                        // Only where another node can take it is this answer given up.
-                        let next = pick_now(session.worker, pool_name, &ask, &tried_next).ok();
-                        drop(permit.take());
-                        let granted = next.is_some().then(|| conversation.taken.pool().live.try_retry()).flatten();
-                        let (Some(next), Some(granted)) = (next, granted) else {
-                            return answer::pass_on(session, conversation).await;
+                        let Some(better) = better(session, &conversation, way, &wanted, (&tried, retries), &mut permit)
+                        else {
+                            return Ended::Done(answer::pass_on(session, conversation).await);
                         };
                         answer::count(session, &conversation.taken);
                         replay = Replay::after(session);
-                        tried = tried_next;
-                        permit = Some(granted);
-                        retries += 1;
-                        fresh_only = false;
+                        tried.add(&conversation.taken);
                         drop(conversation);
-                        pause(session).await;
-                        taken = next;
-                        continue;
+                        match better {
+                            Better::OtherWay(next) => return Ended::Given { next, replay },
+                            Better::SameWay(next, granted) => {
+                                permit = Some(granted);
+                                retries += 1;
+                                fresh_only = false;
+                                pause(session).await;
+                                taken = next;
+                                continue;
+                            }
+                        }
                     }
                     Sent::ClientFault(reply) => {
                         session.reply(reply, false).await;
-                        return Next::Close;
+                        return Ended::Done(Next::Close);
                     }
-                    Sent::ClientGone => {
-                        bump(&session.bound.failures.clients_gone);
-                        return Next::Abort;
-                    }
+                    Sent::ClientGone => return client_gone(session),
                     Sent::Failed(failure, reply) => {
                         replay = Replay::after(session);
                         let Conversation { taken: failed, .. } = conversation;
@@ -154,13 +219,13 @@ pub(crate) async fn run(session: &mut Session<'_>) -> Next {
             }
         };
         match retry::decide(failure, &session.request.method, replay.is_whole()) {
-            Again::No => return refuse(session, reply).await,
+            Again::No => return Ended::Failed { failure, reply, replay },
             Again::SameNode => {
                 fresh_only = true;
                 // Where it was taken out of service meanwhile, rather another one; that costs no try either.
                 if !session.worker.still_serves(taken.node()) {
                     tried.add(&taken);
-                    if let Ok(next) = pick_now(session.worker, pool_name, &ask, &tried) {
+                    if let Ok(next) = pick_now(session.worker, &wanted, &tried) {
                         fresh_only = false;
                         taken = next;
                     }
@@ -170,29 +235,28 @@ pub(crate) async fn run(session: &mut Session<'_>) -> Next {
                 fresh_only = false;
                 let pool = taken.pool();
                 if retries >= pool.pool.retries {
-                    return refuse(session, reply).await;
+                    return Ended::Failed { failure, reply, replay };
                 }
                 drop(permit.take());
                 permit = pool.live.try_retry();
                 if permit.is_none() {
-                    return refuse(session, reply).await;
+                    return Ended::Failed { failure, reply, replay };
                 }
                 tried.add(&taken);
                 drop(taken);
                 // Where there is no other node the client need not wait to hear so.
-                let next = match pick_now(session.worker, pool_name, &ask, &tried) {
+                let next = match pick_now(session.worker, &wanted, &tried) {
                     Err(Unavailable::Full) => {
                         let Session { worker, client, alarm, .. } = &mut *session;
-                        let pick = pick(worker, bound, pool_name, &ask, &tried);
+                        let pick = pick(worker, bound, &wanted, &tried);
                         let Some(next) = while_client_stays(client, alarm, &worker.stock, pick).await else {
-                            bump(&session.bound.failures.clients_gone);
-                            return Next::Abort;
+                            return client_gone(session);
                         };
                         next.ok()
                     }
                     next => next.ok(),
                 };
-                let Some(next) = next else { return refuse(session, reply).await };
+                let Some(next) = next else { return Ended::Failed { failure, reply, replay } };
                 if failure != Failure::Connect || retries > 0 {
                     pause(session).await;
                 }
@@ -201,6 +265,53 @@ pub(crate) async fn run(session: &mut Session<'_>) -> Next {
             }
         }
     }
+}
+
+fn client_gone(session: &Session<'_>) -> Ended {
+    bump(&session.bound.failures.clients_gone);
+    Ended::Done(Next::Abort)
+}
+
+/// Who may answer better than the node that just did.
+enum Better {
+    /// Another node of its pool.
+    SameWay(Taken, RetryPermit),
+    /// A node of the pool that takes over.
+    OtherWay(Taken),
+}
+
+/// Looks for somebody who may answer better; an answer is given up only where there is one. `None`: it is passed on.
+fn better(
+    session: &Session<'_>,
+    conversation: &Conversation,
+    way: &Way<'_>,
+    wanted: &Wanted<'_>,
+    (tried, retries): (&Tried, u8),
+    permit: &mut Option<RetryPermit>,
+) -> Option<Better> {
+    let status = session.answer.status;
+    let is_unavailable = matches!(status, 502 | 503);
+    let is_for_other = way.fallback.is_some_and(|fallback| fallback.is_for(status));
+    if !(is_unavailable || is_for_other)
+        || retry::decide(Failure::Unavailable, &session.request.method, Replay::is_kept(session)) != Again::OtherNode
+    {
+        return None;
+    }
+    let pool = conversation.taken.pool();
+    if is_unavailable && retries < pool.pool.retries {
+        let mut tried = tried.clone();
+        tried.add(&conversation.taken);
+        if let Ok(next) = pick_now(session.worker, wanted, &tried) {
+            drop(permit.take());
+            if let Some(granted) = pool.live.try_retry() {
+                return Some(Better::SameWay(next, granted));
+            }
+        }
+    }
+    let fallback = way.fallback.filter(|_| is_for_other)?;
+    let (ask, region) = ask(session, &fallback.pool);
+    let wanted = Wanted { client_region: region.as_ref(), ..Wanted::one_of(&fallback.pool, ask) };
+    pick_now(session.worker, &wanted, &Tried::default()).ok().map(Better::OtherWay)
 }
 
 fn reply_of(no_node: NoNode) -> Reply {
@@ -244,7 +355,7 @@ impl Replay {
 }
 
 /// Answers for this peer and goes on with the connection where the rest of the request allows.
-async fn refuse(session: &mut Session<'_>, reply: Reply) -> Next {
+async fn refuse(session: &mut Session<'_>, own: &Own<'_>) -> Next {
     let has_body = session.request.length != Length::None;
     // Whoever waits for 100 may send its body or not: there is no telling what the next bytes are.
     let may_persist = session.request.persistent
@@ -257,7 +368,7 @@ async fn refuse(session: &mut Session<'_>, reply: Reply) -> Next {
             Length::Counted(length) => length <= DRAIN_BYTES_MAX,
             Length::Chunked | Length::UntilClose => false,
         };
-    if !session.reply(reply, drains).await {
+    if !session.answer_own(own, drains).await {
         return Next::Abort;
     }
     if drains && session.drain_body(Decoder::new(session.request.length)).await { Next::Request } else { Next::Close }

@@ -7,6 +7,7 @@ use super::fields::Known;
 use super::h1::body::Encoder;
 use super::origin::Origin;
 use super::picture::{AnswerHead, Length, RequestHead};
+use super::routed::Edits;
 use crate::proxy::settings::Http;
 
 /// The name of this proxy in `Via` and `Forwarded`.
@@ -21,15 +22,15 @@ pub(crate) fn request_encoder(head: &RequestHead) -> Encoder {
 /// client named no host.
 pub(crate) fn request_head(
     head: &RequestHead,
-    origin: Origin,
+    (origin, settings): (Origin, &Http),
     node_authority: Option<&str>,
     fallback_authority: &str,
-    settings: &Http,
+    (target, edits): (&[u8], Option<&Edits<'_>>),
     out: &mut Vec<u8>,
 ) {
     out.extend_from_slice(head.method.as_bytes());
     out.push(b' ');
-    out.extend_from_slice(&head.target);
+    out.extend_from_slice(target);
     out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
     match node_authority {
         Some(authority) => out.extend_from_slice(authority.as_bytes()),
@@ -56,9 +57,12 @@ pub(crate) fn request_head(
             Known::XForwardedHost | Known::XForwardedProto | Known::XForwarded | Known::XRealIp => origin.trusted,
             known => !known.is_hop_by_hop() && !field.dropped,
         };
-        if passes {
+        if passes && !edits.is_some_and(|edits| edits.drops(field.name)) {
             write_field(field.name, field.value, out);
         }
+    }
+    if let Some(edits) = edits {
+        edits.write(out);
     }
     if let Some(more) = head.max_forwards {
         write_all(out, format_args!("Max-Forwards: {}\r\n", more.saturating_sub(1)));
@@ -168,7 +172,13 @@ impl AnswerPlan {
 }
 
 /// Writes the head of a final answer as the client gets it. `date` is sent where the node sent none.
-pub(crate) fn answer_head(request: &RequestHead, answer: &AnswerHead, plan: AnswerPlan, date: &str, out: &mut Vec<u8>) {
+pub(crate) fn answer_head(
+    request: &RequestHead,
+    answer: &AnswerHead,
+    plan: AnswerPlan,
+    (date, edits): (&str, Option<&Edits<'_>>),
+    out: &mut Vec<u8>,
+) {
     write_status_line(answer, out);
     let mut has_date = false;
     for field in answer.fields.iter() {
@@ -182,9 +192,12 @@ pub(crate) fn answer_head(request: &RequestHead, answer: &AnswerHead, plan: Answ
             Known::Upgrade => answer.status == 426,
             known => !known.is_hop_by_hop() && !field.dropped,
         };
-        if passes {
+        if passes && !edits.is_some_and(|edits| edits.drops(field.name)) {
             write_field(field.name, field.value, out);
         }
+    }
+    if let Some(edits) = edits {
+        edits.write(out);
     }
     if !has_date {
         write_field(b"Date", date.as_bytes(), out);

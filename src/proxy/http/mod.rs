@@ -10,5 +10,6 @@ pub(crate) mod origin;
 pub(crate) mod picture;
 pub(crate) mod reply;
 pub(crate) mod retry;
+pub(crate) mod routed;
 pub(crate) mod send;
 pub(crate) mod session;

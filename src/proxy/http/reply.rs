@@ -3,6 +3,8 @@
 use std::io::Write;
 
 use super::picture::{Method, Refusal, RequestHead};
+use super::routed::Edits;
+use crate::model::FixedAnswer;
 
 /// An answer of this peer's own.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -36,17 +38,67 @@ impl Reply {
         Self { status: 408, reason: "the request body did not arrive in time", retry_after_s: None };
     pub(crate) const BODY_MALFORMED: Self = Self { status: 400, reason: "malformed request body", retry_after_s: None };
 
+    /// Of a status and nothing more, as a route wants it.
+    pub(crate) const fn refused(status: u16) -> Self {
+        Self { status, reason: "refused", retry_after_s: None }
+    }
+}
+
+/// An answer of this peer's own, with what a route says.
+pub(crate) enum Own<'a> {
+    /// Its own words.
+    Reply(Reply),
+    /// To go elsewhere: the status, and where.
+    Redirect(u16, &'a [u8]),
+    /// What a route says.
+    Fixed(&'a FixedAnswer),
+}
+
+impl Own<'_> {
     /// Writes the whole answer.
-    pub(crate) fn write(self, request: &RequestHead, persistent: bool, date: &str, out: &mut Vec<u8>) {
-        let body = format!("{} {}: {}\n", self.status, reason_phrase(self.status), self.reason);
-        let mut head = || -> std::io::Result<()> {
-            write!(out, "HTTP/1.1 {} {}\r\nDate: {date}\r\n", self.status, reason_phrase(self.status))?;
-            write!(out, "Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n", body.len())?;
-            if let Some(seconds) = self.retry_after_s {
-                write!(out, "Retry-After: {seconds}\r\n")?;
+    pub(crate) fn write(
+        &self,
+        request: &RequestHead,
+        persistent: bool,
+        (date, edits): (&str, Option<&Edits<'_>>),
+        out: &mut Vec<u8>,
+    ) {
+        let said: String;
+        let (status, content_type, body) = match self {
+            Self::Reply(reply) => {
+                said = format!("{} {}: {}\n", reply.status, reason_phrase(reply.status), reply.reason);
+                (reply.status, FixedAnswer::CONTENT_TYPE_DEFAULT, said.as_str())
             }
-            if matches!(self.status, 200 | 405) {
-                out.extend_from_slice(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
+            Self::Redirect(status, _) => (*status, "", ""),
+            Self::Fixed(answer) => (answer.status, &*answer.content_type, &*answer.body),
+        };
+        let drops = |name: &[u8]| edits.is_some_and(|edits| edits.drops(name));
+        let mut head = || -> std::io::Result<()> {
+            write!(out, "HTTP/1.1 {status} {}\r\nDate: {date}\r\n", reason_phrase(status))?;
+            if !content_type.is_empty() && FixedAnswer::may_have_body(status) && !drops(b"content-type") {
+                write!(out, "Content-Type: {content_type}\r\n")?;
+            }
+            if FixedAnswer::may_have_body(status) {
+                write!(out, "Content-Length: {}\r\n", body.len())?;
+            }
+            match self {
+                Self::Reply(reply) => {
+                    if let Some(seconds) = reply.retry_after_s.filter(|_| !drops(b"retry-after")) {
+                        write!(out, "Retry-After: {seconds}\r\n")?;
+                    }
+                    if matches!(status, 200 | 405) {
+                        out.extend_from_slice(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
+                    }
+                }
+                Self::Redirect(_, location) => {
+                    out.extend_from_slice(b"Location: ");
+                    out.extend_from_slice(location);
+                    out.extend_from_slice(b"\r\n");
+                }
+                Self::Fixed(_) => {}
+            }
+            if let Some(edits) = edits {
+                edits.write(out);
             }
             if !persistent {
                 out.extend_from_slice(b"Connection: close\r\n");
@@ -70,22 +122,57 @@ impl From<Refusal> for Reply {
     }
 }
 
-/// The phrase of RFC 9110 section 15.
+/// The phrase of RFC 9110 section 15, of RFC 6585 for 428, 429, 431 and 511, and of RFC 8297, 8470, 7725 and 7540 for what else
+/// is in use; of other statuses nothing, which RFC 9112 section 4 allows.
 fn reason_phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        203 => "Non-Authoritative Information",
+        204 => "No Content",
+        205 => "Reset Content",
+        206 => "Partial Content",
+        300 => "Multiple Choices",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
         400 => "Bad Request",
+        401 => "Unauthorized",
+        402 => "Payment Required",
+        403 => "Forbidden",
+        404 => "Not Found",
         405 => "Method Not Allowed",
+        406 => "Not Acceptable",
         408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        411 => "Length Required",
+        412 => "Precondition Failed",
+        413 => "Content Too Large",
         414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        416 => "Range Not Satisfiable",
         417 => "Expectation Failed",
         421 => "Misdirected Request",
+        422 => "Unprocessable Content",
+        425 => "Too Early",
+        426 => "Upgrade Required",
+        428 => "Precondition Required",
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
+        451 => "Unavailable For Legal Reasons",
+        500 => "Internal Server Error",
         501 => "Not Implemented",
         502 => "Bad Gateway",
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
-        _ => "Error",
+        507 => "Insufficient Storage",
+        511 => "Network Authentication Required",
+        _ => "",
     }
 }

@@ -76,7 +76,7 @@ pub(crate) async fn send(session: &mut Session<'_>, conversation: &mut Conversat
 
 /// Fills the upload with the head for this node, and what of the body was kept.
 fn begin_upload(session: &mut Session<'_>, conversation: &Conversation, replay: Replay) {
-    let Session { upload, request, origin, settings, .. } = session;
+    let Session { upload, request, origin, settings, routed, bound, .. } = session;
     let node = &conversation.taken.node().node;
     let node_authority = node.address.authority();
     let host = match conversation.taken.pool().pool.host_sent {
@@ -84,12 +84,14 @@ fn begin_upload(session: &mut Session<'_>, conversation: &Conversation, replay: 
         HostSent::Node => Some(node_authority.as_str()),
     };
     let encoder = forward::request_encoder(request);
+    let edits = routed.of_request(bound, request);
+    let target = routed.target(request);
     let (kept, decoder) = match replay {
         Replay::Whole | Replay::Lost => (None, Decoder::new(request.length)),
         Replay::Kept(kept, decoder) => (Some(kept), decoder),
     };
     upload.restart(decoder, encoder, |out| {
-        forward::request_head(request, *origin, host, &node_authority, settings, out);
+        forward::request_head(request, (*origin, settings), host, &node_authority, (target, edits.as_ref()), out);
         if let Some(kept) = kept.as_deref().filter(|kept| !kept.is_empty()) {
             encoder.before(kept.len(), out);
             out.extend_from_slice(kept);

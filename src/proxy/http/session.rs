@@ -14,7 +14,8 @@ use super::h1::body::{Decoder, Encoder, Step};
 use super::h1::head::{self, HeadScan, Scanned};
 use super::origin::Origin;
 use super::picture::{AnswerHead, Method, Refusal, RequestHead};
-use super::reply::Reply;
+use super::reply::{Own, Reply};
+use super::routed::Routed;
 use crate::host;
 use crate::proxy::alarm::Alarm;
 use crate::proxy::buffer::Size;
@@ -50,6 +51,8 @@ pub(crate) struct Session<'a> {
     pub(crate) alarm: Alarm,
     pub(crate) request: RequestHead,
     pub(crate) answer: AnswerHead,
+    /// What routes say of the request.
+    pub(crate) routed: Routed,
     pub(crate) upload: Pump,
     pub(crate) download: Pump,
     /// When the head of the request was whole.
@@ -75,6 +78,7 @@ pub(crate) async fn serve(worker: &Worker, bound: &Bound, settings: &Http, strea
         alarm: Alarm::at(now + settings.head_timeout),
         request: RequestHead::default(),
         answer: AnswerHead::default(),
+        routed: Routed::default(),
         upload: Pump::new(Decoder::Ended, Encoder::Plain),
         download: Pump::new(Decoder::Ended, Encoder::Plain),
         began: now,
@@ -86,11 +90,13 @@ pub(crate) async fn serve(worker: &Worker, bound: &Bound, settings: &Http, strea
             HeadRead::Refused(refusal) => {
                 bump(&bound.counts.requests_refused);
                 session.request.method = Method::Get;
+                session.routed = Routed::default();
                 session.reply(refusal.into(), false).await;
                 return session.close().await;
             }
             HeadRead::Timeout => {
                 session.request.method = Method::Get;
+                session.routed = Routed::default();
                 session.reply(Reply::HEAD_TIMEOUT, false).await;
                 return session.close().await;
             }
@@ -219,10 +225,17 @@ impl Session<'_> {
 
     /// Answers for this peer itself. False where the client is gone.
     pub(crate) async fn reply(&mut self, reply: Reply, persistent: bool) -> bool {
+        self.answer_own(&Own::Reply(reply), persistent).await
+    }
+
+    /// The same with what a route has to say.
+    pub(crate) async fn answer_own(&mut self, own: &Own<'_>, persistent: bool) -> bool {
         bump(&self.bound.counts.answers_own);
         let mut out = Vec::with_capacity(512);
-        let request = &self.request;
-        self.worker.with_date(host::now(), |date| reply.write(request, persistent, date, &mut out));
+        let Self { request, routed, bound, .. } = &*self;
+        let edits = routed.of_answer(bound, request);
+        let written = |date: &str| own.write(request, persistent, (date, edits.as_ref()), &mut out);
+        self.worker.with_date(host::now(), written);
         self.write_out(&out).await
     }
 

@@ -1,0 +1,299 @@
+//! `then`: what becomes of a request.
+
+use std::sync::Arc;
+
+use super::super::check::STATUSES;
+use super::when::FIELD_NAME;
+use crate::document::{
+    Content, Fault, Form, ListOf, OneOrMore, Origin, Section, Words, Wrong, YesNo, name, parsed, quoted, whole,
+};
+use crate::model::limits::{
+    FIELD_CHANGES_MAX, FIXED_ANSWER_BYTES_MAX, REGIONS_MAX, ROUTE_VALUES_MAX, TARGET_BYTES_MAX,
+};
+use crate::model::{
+    Action, End, Fallback, FieldChanges, FieldName, FieldValue, FixedAnswer, Forward, NodeId, PoolName, Redirect,
+    RegionChoice, RegionName, Rewrite, StatusRange, Target, Template,
+};
+
+/// Fields that say where a message ends, whom it is for and what becomes of its connection: the proxy alone writes them.
+const OF_THE_PROXY: [&str; 17] = [
+    "connection",
+    "content-length",
+    "date",
+    "expect",
+    "forwarded",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "max-forwards",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+];
+
+const TEMPLATE: Words<Template> = Words::of(
+    "a text in which {host}, {authority}, {path}, {target}, {scheme}, {client}, {listener} and {route} stand for those of \
+     the request",
+    parsed,
+    |template| format!("{:?}", template.to_string()),
+);
+
+const BODY: Words<Arc<str>> = Words::of(
+    "a text of at most 64 KiB",
+    |text| {
+        if text.len() > FIXED_ANSWER_BYTES_MAX {
+            return Err(Wrong::new(format!("it is longer than {FIXED_ANSWER_BYTES_MAX} bytes")));
+        }
+        Ok(Arc::from(text))
+    },
+    |text| format!("{text:?}"),
+);
+
+const CONTENT_TYPE: Words<Arc<str>> = Words::of(
+    "a media type, \"text/plain; charset=utf-8\"",
+    |text| {
+        let is_one =
+            text.len() <= 256 && text.contains('/') && text.chars().all(|c| c.is_ascii() && !c.is_ascii_control());
+        if is_one { Ok(Arc::from(text)) } else { Err(Wrong::new("it is no media type")) }
+    },
+    quoted,
+);
+
+const PATH_PREFIX: Words<Arc<str>> = Words::of(
+    "the beginning of a path, \"/api/\"",
+    |text| {
+        if !text.starts_with('/') {
+            Err(Wrong::new("it does not begin with /"))
+        } else if text.len() > TARGET_BYTES_MAX {
+            Err(Wrong::new(format!("it is longer than {TARGET_BYTES_MAX} bytes")))
+        } else if let Some(wrong) = text.chars().find(|c| !c.is_ascii_graphic() || matches!(c, '#' | '?')) {
+            Err(Wrong::new(format!("{wrong:?} cannot stand in a path as it is sent")))
+        } else {
+            Ok(Arc::from(text))
+        }
+    },
+    quoted,
+);
+
+/// Fields by name, each with what it says.
+struct Fields;
+
+impl Form for Fields {
+    type Out = Vec<FieldValue>;
+
+    fn allowed(&self) -> String {
+        format!(
+            "a table of at most {FIELD_CHANGES_MAX} fields, {{ \"X-Frame-Options\" = \"DENY\" }}, each {}",
+            TEMPLATE.allowed()
+        )
+    }
+
+    fn read(&self, content: &Content) -> Result<Self::Out, Wrong> {
+        let Content::Table(table) = content else { return Err(Wrong::kind(content, "a table")) };
+        if table.entries.len() > FIELD_CHANGES_MAX {
+            return Err(Wrong::new(format!("it has {} fields", table.entries.len())));
+        }
+        let read = table.entries.iter().map(|entry| {
+            let shown: String = entry.key.chars().take(60).collect();
+            let of = |wrong: Wrong| Wrong { why: format!("{shown:?}: {}", wrong.why), ..wrong };
+            changeable(&entry.key).map_err(of)?;
+            let value = TEMPLATE.read(&entry.value.content).map_err(of)?;
+            Ok(FieldValue { name: Arc::from(entry.key.as_str()), value })
+        });
+        read.collect()
+    }
+
+    fn show(&self, fields: &Self::Out) -> String {
+        let shown: Vec<String> =
+            fields.iter().map(|field| format!("{:?} = {:?}", field.name, field.value.to_string())).collect();
+        if shown.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", shown.join(", ")) }
+    }
+}
+
+/// A field that a route may change.
+fn changeable(text: &str) -> Result<FieldName, Wrong> {
+    let name: FieldName = parsed(text)?;
+    match name.as_str() {
+        "host" => Err(Wrong::new("the proxy writes it").hint("`host` of the pool says whose name nodes get")),
+        forwarded if forwarded.starts_with("x-forwarded-") || forwarded == "forwarded" => {
+            Err(Wrong::new("the proxy writes it")
+                .hint("`trusted_proxies` of the listener says whose word is passed on"))
+        }
+        known if OF_THE_PROXY.contains(&known) => {
+            Err(Wrong::new("the proxy writes it: it says where a message ends or what becomes of its connection"))
+        }
+        _ => Ok(name),
+    }
+}
+
+const REMOVED: Words<FieldName> = Words { parse: changeable, ..FIELD_NAME };
+
+/// What was read of an action, with the names that must lead somewhere.
+#[derive(Default)]
+pub(super) struct ActionRead {
+    pub pools: Vec<(&'static str, PoolName, Origin)>,
+    pub node: Option<(NodeId, Origin)>,
+    pub action: Option<Action>,
+}
+
+/// The keys that end the way of a request: one route has one of them at most.
+const ENDS: [&str; 5] = ["pool", "node", "redirect", "answer", "refuse"];
+
+pub(super) fn action(s: &mut Section<'_, '_, '_>) -> ActionRead {
+    let pool: Option<PoolName> = s.optional("pool", &name(), "none", "The pool that it is sent to.");
+    let node: Option<NodeId> = s.optional(
+        "node",
+        &name(),
+        "none",
+        "The node that it is sent to; while that cannot be used, another one of its pool.",
+    );
+    let forwards = s.is_describing() || pool.is_some() || node.is_some();
+    let prefer = s.only(s.is_describing() || pool.is_some(), "a pool", |s| {
+        s.optional(
+            "region",
+            &OneOrMore(name::<RegionName>(), REGIONS_MAX),
+            "by the pool's `region_strategy`",
+            "The regions whose nodes get it, the best first.",
+        )
+    });
+    let picks = s.is_describing() || node.is_some() || prefer.is_some();
+    let strict = s.only(picks, "a node or a region", |s| {
+        s.key("strict", &YesNo, false, "Whether nobody else gets it: while none of them can take it the answer is 503.")
+    });
+    let fallback = s.only(forwards, "a pool or a node", |s| {
+        s.optional_table("fallback", "Where it is sent if that fails, as long as it can be sent again.", fallback)
+            .flatten()
+    });
+    let redirect = s.optional_table("redirect", "Where the client is told to go.", redirect);
+    let answer = s.optional_table("answer", "What the peer answers itself.", answer);
+    let refuse = s.optional("refuse", &whole::<u16>(400, 599), "none", "The status with which the peer refuses it.");
+    let request_fields =
+        s.optional_table("request_headers", "What becomes of the fields that a node gets.", field_changes);
+    let answer_fields = s.optional_table(
+        "answer_headers",
+        "What becomes of the fields that the client gets, whoever answers.",
+        field_changes,
+    );
+    let rewrite = s.optional_table("rewrite", "What becomes of the path that a node gets.", rewrite).flatten();
+
+    s.later(&["rate_limit"]);
+
+    let mut read = ActionRead::default();
+    for (key, pool) in [("then.pool", &pool), ("then.fallback.pool", &fallback.as_ref().map(|of| of.pool.clone()))] {
+        let origin = if key == "then.pool" { s.origin_of("pool") } else { s.origin_of("fallback") };
+        read.pools.extend(pool.clone().map(|pool| (key, pool, origin)));
+    }
+    read.node = node.clone().map(|node| (node, s.origin_of("node")));
+    let ends: Vec<&str> = ENDS.into_iter().filter(|key| s.is_set(key)).collect();
+    if let [_, second, ..] = ends[..] {
+        let fault =
+            Fault::new(s.origin_of(second), s.path_of(second), format!("beside {} it is one end too many", ends[0]));
+        s.reader().fault(fault.hint("a route has one of pool, node, redirect, answer and refuse"));
+        return read;
+    }
+    if s.is_empty() && !s.is_describing() {
+        let fault = Fault::new(s.origin(), s.name().to_owned(), "it says nothing")
+            .hint("say pool, node, redirect, answer or refuse, or what else is to happen to the request");
+        s.reader().fault(fault);
+        return read;
+    }
+    let target = match (pool, node) {
+        (Some(pool), _) => Some(Target::Pool(pool)),
+        (None, Some(node)) => Some(Target::Node { node, strict }),
+        (None, None) => None,
+    };
+    let end = match (target, redirect, answer, refuse) {
+        (Some(to), ..) => {
+            Some(End::Forward(Forward { to, regions: prefer.map(|prefer| RegionChoice { prefer, strict }), fallback }))
+        }
+        (None, Some(redirect), ..) => match redirect {
+            Some(redirect) => Some(End::Redirect(redirect)),
+            None => return read,
+        },
+        (None, None, Some(answer), _) => match answer {
+            Some(answer) => Some(End::Answer(answer)),
+            None => return read,
+        },
+        (None, None, None, Some(status)) => Some(End::Refuse(status)),
+        // One that was refused is reported; without it the route would be another one.
+        (None, None, None, None) if !ends.is_empty() => return read,
+        (None, None, None, None) => None,
+    };
+    read.action = Some(Action {
+        end,
+        request_fields: request_fields.unwrap_or_default(),
+        answer_fields: answer_fields.unwrap_or_default(),
+        rewrite,
+    });
+    read
+}
+
+fn fallback(s: &mut Section<'_, '_, '_>) -> Option<Fallback> {
+    let pool = s.required("pool", &name(), "The pool.");
+    let default = Fallback::STATUSES_DEFAULT.iter().filter_map(|&status| StatusRange::new(status, status)).collect();
+    let statuses = s.key(
+        "on",
+        &OneOrMore(STATUSES, ROUTE_VALUES_MAX),
+        default,
+        "Statuses that mean a failure: of a node's answer, or of the peer's own where no node gave one.",
+    );
+    Some(Fallback { pool: pool?, statuses })
+}
+
+fn redirect(s: &mut Section<'_, '_, '_>) -> Option<Redirect> {
+    let to: Option<Template> = s.required("to", &TEMPLATE, "Where to: https://{host}{target} is the same over TLS.");
+    let status = s.key(
+        "status",
+        &whole::<u16>(301, 308),
+        Redirect::STATUS_DEFAULT,
+        "301 and 308 are remembered by clients, 302, 303 and 307 are not; 307 and 308 keep the method.",
+    );
+    if !Redirect::STATUSES.contains(&status) {
+        let fault =
+            Fault::new(s.origin_of("status"), s.path_of("status"), format!("{status} says nothing of another place"))
+                .allowed("301, 302, 303, 307, 308");
+        s.reader().fault(fault);
+        return None;
+    }
+    let to = to?;
+    if to.pieces().is_empty() {
+        let fault = Fault::new(s.origin_of("to"), s.path_of("to"), "it is empty").hint("write https://{host}{target}");
+        s.reader().fault(fault);
+        return None;
+    }
+    Some(Redirect { to, status })
+}
+
+fn answer(s: &mut Section<'_, '_, '_>) -> Option<FixedAnswer> {
+    let status = s.key("status", &whole::<u16>(200, 599), 200, "Its status.");
+    let body = s.key("body", &BODY, Arc::from(""), "What it says.");
+    let content_type =
+        s.key("content_type", &CONTENT_TYPE, Arc::from(FixedAnswer::CONTENT_TYPE_DEFAULT), "What the body is.");
+    if !FixedAnswer::may_have_body(status) && !body.is_empty() {
+        let fault =
+            Fault::new(s.origin_of("body"), s.path_of("body"), format!("an answer of status {status} has none"))
+                .hint("remove it");
+        s.reader().fault(fault);
+        return None;
+    }
+    Some(FixedAnswer { status, body, content_type })
+}
+
+fn field_changes(s: &mut Section<'_, '_, '_>) -> FieldChanges {
+    FieldChanges {
+        remove: s.key("remove", &ListOf(REMOVED, FIELD_CHANGES_MAX), Vec::new(), "Fields that go."),
+        set: s.key("set", &Fields, Vec::new(), "Fields that take the place of all of their name."),
+        add: s.key("add", &Fields, Vec::new(), "Fields that come beside those of their name."),
+    }
+}
+
+fn rewrite(s: &mut Section<'_, '_, '_>) -> Option<Rewrite> {
+    let prefix = s.required("prefix", &PATH_PREFIX, "The beginning that goes. A path that begins otherwise stays.");
+    let to = s.required("to", &PATH_PREFIX, "What takes its place.");
+    Some(Rewrite { prefix: prefix?, to: to? })
+}

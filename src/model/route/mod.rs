@@ -1,0 +1,37 @@
+//! Routes, as users wrote them: what a request must be like, and what then becomes of it.
+
+mod action;
+mod condition;
+mod pattern;
+mod template;
+mod time;
+
+pub use action::{
+    Action, End, Fallback, FieldChanges, FieldValue, FixedAnswer, Forward, Redirect, RegionChoice, Rewrite, Target,
+};
+pub use condition::{Conditions, Named, Percent, Scheme, Share, ShareOf};
+pub use pattern::{FieldName, HostPattern, Method, PathPattern, PatternError, TextPattern};
+pub use template::{Piece, Template, TemplateError, Variable};
+pub use time::{Day, MinuteOfDay, TimeError, TimeWindow, Zone};
+
+use super::id::RouteName;
+
+/// What a request must be like, and what then becomes of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// Unique in the catalog.
+    pub name: RouteName,
+    /// Lower ones are looked at first; of equal ones the one that is written first.
+    pub priority: u16,
+    /// One that is switched off is passed over.
+    pub enabled: bool,
+    /// What a request must be like.
+    pub when: Conditions,
+    /// What becomes of it.
+    pub then: Action,
+}
+
+impl Route {
+    /// `priority` of a route that sets none.
+    pub const PRIORITY_DEFAULT: u16 = 100;
+}

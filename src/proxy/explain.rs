@@ -1,0 +1,206 @@
+//! What would become of a request, found by the code that decides about real ones: its head is read, routed and given a node, and
+//! then nothing is sent.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::http::h1::head;
+use super::http::hash_key;
+use super::http::origin::Origin;
+use super::http::picture::RequestHead;
+use super::http::routed::{Asked, Routed};
+use super::listen::{Bound, Listeners};
+use super::settings::{Http, Protocol};
+use super::tcp;
+use super::way::{Course, Way};
+use crate::host::Dice;
+use crate::model::{ListenerName, NodeId, PoolName, RegionName, RouteName};
+use crate::route::{Entry, render};
+use crate::view::{Ask, Tried, Unavailable, View, ViewCell};
+
+/// What a person wants to know.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Where it comes in; `None`: at the first listener that takes it.
+    pub listener: Option<ListenerName>,
+    /// Its head: start line, `Host` and fields, each line ended by CR LF, and an empty line. `None`: a connection that is not HTTP.
+    pub head: Option<Vec<u8>>,
+    /// Who sends it.
+    pub from: IpAddr,
+}
+
+/// What would become of it.
+#[derive(Debug)]
+pub struct Answer {
+    /// The picture by which it was decided.
+    pub view: Arc<View>,
+    /// Where it came in.
+    pub listener: ListenerName,
+    /// For whom it is: the sender, or whom a trusted proxy names.
+    pub client: IpAddr,
+    /// Where that client is.
+    pub client_region: RegionName,
+    /// The routes that have a say, in order.
+    pub routes: Vec<Arc<Entry>>,
+    /// Where its way ends.
+    pub end: Ended,
+}
+
+/// Where the way of a request ends.
+#[derive(Debug)]
+pub enum Ended {
+    /// The listener refuses its head: the status, and why.
+    Malformed(u16, &'static str),
+    /// The client is told to go elsewhere: the status, and where.
+    Redirect(u16, String),
+    /// The peer answers with this status.
+    Answer(u16),
+    /// The peer refuses it with this status; a connection is reset.
+    Refuse(u16),
+    /// A node of this pool gets it.
+    Forward {
+        /// The pool.
+        pool: PoolName,
+        /// The path and query that the node gets; `None`: it is not HTTP.
+        target: Option<String>,
+        /// Who was picked this time, or why nobody.
+        pick: Result<NodeId, Unavailable>,
+        /// The regions that were looked at one after the other; empty where regions make no difference.
+        regions: Vec<RegionName>,
+        /// The pool that gets it if that fails.
+        fallback: Option<PoolName>,
+    },
+}
+
+/// Why a question has no answer.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum NoAnswer {
+    /// There is none of that name.
+    #[error("there is no listener {0}")]
+    NoListener(ListenerName),
+    /// This one speaks something else.
+    #[error("listener {0} takes {1}")]
+    OtherProtocol(ListenerName, &'static str),
+    /// None takes it.
+    #[error("no listener of this peer takes {0}")]
+    NoneTakes(&'static str),
+}
+
+/// Answers questions about the listeners of a peer.
+#[derive(Clone, Debug)]
+pub struct Explainer {
+    listeners: watch::Receiver<Listeners>,
+    view: ViewCell,
+}
+
+impl Explainer {
+    pub(crate) fn new(listeners: watch::Receiver<Listeners>, view: ViewCell) -> Self {
+        Self { listeners, view }
+    }
+
+    /// What would become of this request now. A pick is one of many that could be: it goes by chance and turns as real ones do.
+    pub fn explain(&self, question: &Question, dice: &mut Dice) -> Result<Answer, NoAnswer> {
+        let bound = &self.listener(question)?;
+        let view = self.view.load();
+        match (&bound.listener.protocol, &question.head) {
+            (Protocol::Http(settings), Some(head)) => {
+                Ok(explain_http(bound, settings, view, head, question.from, dice))
+            }
+            _ => Ok(explain_tcp(bound, view, question.from, dice)),
+        }
+    }
+
+    fn listener(&self, question: &Question) -> Result<Arc<Bound>, NoAnswer> {
+        let listeners = self.listeners.borrow();
+        let wanted = if question.head.is_some() { "http" } else { "tcp" };
+        let speaks = |bound: &Bound| match bound.listener.protocol {
+            Protocol::Http(_) => "http",
+            Protocol::Tcp(_) => "tcp",
+        };
+        let Some(name) = &question.listener else {
+            let found = listeners.iter().find(|bound| speaks(bound) == wanted).map(Arc::clone);
+            return found.ok_or(NoAnswer::NoneTakes(wanted));
+        };
+        let found = listeners.iter().find(|bound| bound.listener.name == *name).map(Arc::clone);
+        let found = found.ok_or_else(|| NoAnswer::NoListener(name.clone()))?;
+        let spoken = speaks(&found);
+        if spoken == wanted { Ok(found) } else { Err(NoAnswer::OtherProtocol(name.clone(), spoken)) }
+    }
+}
+
+fn explain_http(bound: &Bound, settings: &Http, view: Arc<View>, head: &[u8], from: IpAddr, dice: &mut Dice) -> Answer {
+    let mut request = RequestHead::default();
+    let origin = Origin::of(SocketAddr::new(from, 0), bound.listener.tls.is_some(), settings);
+    let refused = head::request(head, &mut request).err();
+    let client = origin.client_of(&request.fields, settings);
+    let routed = Routed::find(&view, bound, (settings, origin), &request, client, dice);
+    let client_region = routed.region(&view, (settings, origin), &request).clone();
+    let (end, routes) = match refused {
+        Some(refusal) => (Ended::Malformed(refusal.status, refusal.reason), Vec::new()),
+        None => {
+            let routes = routed.decision.before.iter().chain(&routed.decision.end).map(Arc::clone).collect();
+            let end = routed.decision.end.as_ref().and_then(|entry| entry.route.then.end.as_ref());
+            let ended = match Course::of(end, &bound.listener.pool, &view) {
+                Some(Course::Forward(way)) => {
+                    let hash = view.pool(&way.pool).and_then(|pool| hash_key::of(&request, &pool.pool));
+                    let target = String::from_utf8_lossy(routed.target(&request)).into_owned();
+                    forward(&view, &way, Ask { client, hash }, &client_region, Some(target), dice)
+                }
+                Some(Course::Redirect(redirect)) => {
+                    let mut to = Vec::new();
+                    if let Some(entry) = &routed.decision.end {
+                        render(&redirect.to, &Asked::of(bound, &request, client), &entry.route.name, &mut to);
+                    }
+                    Ended::Redirect(redirect.status, String::from_utf8_lossy(&to).into_owned())
+                }
+                Some(Course::Answer(answer)) => Ended::Answer(answer.status),
+                Some(Course::Refuse(status)) => Ended::Refuse(status),
+                None => Ended::Refuse(503),
+            };
+            (ended, routes)
+        }
+    };
+    Answer { listener: bound.listener.name.clone(), client, client_region, routes, end, view }
+}
+
+fn explain_tcp(bound: &Bound, view: Arc<View>, from: IpAddr, dice: &mut Dice) -> Answer {
+    let client = from.to_canonical();
+    let client_region = tcp::region_of(&view, client);
+    let decision = tcp::decide(&view, bound, client, dice);
+    let end = decision.end.as_ref().and_then(|entry| entry.route.then.end.as_ref());
+    let ended = match Course::of(end, &bound.listener.pool, &view) {
+        Some(Course::Forward(way)) => forward(&view, &way, Ask { client, hash: None }, &client_region, None, dice),
+        Some(Course::Redirect(_) | Course::Answer(_) | Course::Refuse(_)) | None => Ended::Refuse(503),
+    };
+    let routes = decision.before.iter().chain(&decision.end).map(Arc::clone).collect();
+    Answer { listener: bound.listener.name.clone(), client, client_region, routes, end: ended, view }
+}
+
+fn forward(
+    view: &View,
+    way: &Way<'_>,
+    ask: Ask,
+    region: &RegionName,
+    target: Option<String>,
+    dice: &mut Dice,
+) -> Ended {
+    let wanted = way.wanted(ask, Some(region));
+    // The place is given back at once.
+    let pick = view.take(&wanted, &Tried::default(), dice).map(|taken| taken.node().node.id.clone());
+    Ended::Forward {
+        pool: way.pool.clone().into_owned(),
+        target,
+        pick,
+        regions: view.region_order(&wanted).into_iter().cloned().collect(),
+        fallback: way.fallback.map(|fallback| fallback.pool.clone()),
+    }
+}
+
+impl Answer {
+    /// The name of the route that says where the way ends; `None`: the listener does.
+    pub fn ending_route(&self) -> Option<&RouteName> {
+        self.routes.last().map(|entry| &entry.route).filter(|route| route.then.end.is_some()).map(|route| &route.name)
+    }
+}

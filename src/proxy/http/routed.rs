@@ -1,0 +1,248 @@
+//! What routes say of the request at hand: found once, before a node is picked, and asked again as heads are written.
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::net::{IpAddr, Ipv4Addr};
+
+use jiff::Timestamp;
+
+use super::origin::Origin;
+use super::picture::RequestHead;
+use super::session::Session;
+use crate::host::{self, Dice};
+use crate::model::{Action, FieldChanges, FieldValue, ListenerName, RegionName, Scheme};
+use crate::proxy::listen::Bound;
+use crate::proxy::settings::Http;
+use crate::route::{Decision, Facts, Head, path, render};
+use crate::view::{Regions, View};
+
+/// What routes say of a request. Where there are none it says nothing and cost nothing.
+#[derive(Debug)]
+pub(crate) struct Routed {
+    /// The routes that have a say.
+    pub(crate) decision: Decision,
+    /// For whom the request is.
+    pub(crate) client: IpAddr,
+    /// Path and query for the node, where they are not the client's.
+    target: Option<Vec<u8>>,
+    edits_request: bool,
+    edits_answer: bool,
+    /// Where the client is, once somebody asked.
+    region: OnceCell<RegionName>,
+}
+
+impl Default for Routed {
+    fn default() -> Self {
+        Self::of_no_route(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    }
+}
+
+impl Routed {
+    fn of_no_route(client: IpAddr) -> Self {
+        Self {
+            decision: Decision::default(),
+            client,
+            target: None,
+            edits_request: false,
+            edits_answer: false,
+            region: OnceCell::new(),
+        }
+    }
+
+    /// Asks the routes about the request that `session` has read.
+    pub(crate) fn of(session: &Session<'_>, client: IpAddr) -> Self {
+        let Session { worker, bound, settings, origin, request, .. } = session;
+        worker.with_view(|view| {
+            Self::find(view, bound, (settings, *origin), request, client, &mut worker.dice.borrow_mut())
+        })
+    }
+
+    /// Asks the routes of a picture about a request.
+    pub(crate) fn find(
+        view: &View,
+        bound: &Bound,
+        (settings, origin): (&Http, Origin),
+        request: &RequestHead,
+        client: IpAddr,
+        dice: &mut Dice,
+    ) -> Self {
+        if view.routes().is_empty() {
+            return Self::of_no_route(client);
+        }
+        let place = Place { regions: view.regions(), settings, is_trusted: origin.trusted };
+        let asked = Asked { place: Some(place), ..Asked::of(bound, request, client) };
+        let decision = view.routes().find(&asked, dice);
+        let any = |is: fn(&Action) -> bool| decision.routes().any(|route| is(&route.then));
+        let (edits_request, edits_answer) =
+            (any(|then| !then.request_fields.is_empty()), any(|then| !then.answer_fields.is_empty()));
+        let target = any(|then| then.rewrite.is_some()).then(|| rewritten(&decision, &request.target)).flatten();
+        Self { decision, client, target, edits_request, edits_answer, region: asked.region }
+    }
+
+    /// Where the client of the request is.
+    pub(crate) fn region(
+        &self,
+        view: &View,
+        (settings, origin): (&Http, Origin),
+        request: &RequestHead,
+    ) -> &RegionName {
+        let place = Place { regions: view.regions(), settings, is_trusted: origin.trusted };
+        self.region.get_or_init(|| place.of_client(request, self.client))
+    }
+
+    /// Path and query as the node gets them.
+    pub(crate) fn target<'a>(&'a self, request: &'a RequestHead) -> &'a [u8] {
+        self.target.as_deref().unwrap_or(&request.target)
+    }
+
+    /// What becomes of the fields that a node gets; `None`: nothing.
+    pub(crate) fn of_request<'a>(&'a self, bound: &'a Bound, request: &'a RequestHead) -> Option<Edits<'a>> {
+        let asked = || Asked::of(bound, request, self.client);
+        self.edits_request.then(|| Edits { decision: &self.decision, of: |then| &then.request_fields, asked: asked() })
+    }
+
+    /// What becomes of the fields that the client gets; `None`: nothing.
+    pub(crate) fn of_answer<'a>(&'a self, bound: &'a Bound, request: &'a RequestHead) -> Option<Edits<'a>> {
+        let asked = || Asked::of(bound, request, self.client);
+        self.edits_answer.then(|| Edits { decision: &self.decision, of: |then| &then.answer_fields, asked: asked() })
+    }
+}
+
+/// The target with the beginnings of its path changed as routes say, one after the other; `None`: it stays.
+fn rewritten(decision: &Decision, target: &[u8]) -> Option<Vec<u8>> {
+    let mut now: Cow<'_, [u8]> = Cow::Borrowed(target);
+    for rewrite in decision.routes().filter_map(|route| route.then.rewrite.as_ref()) {
+        let (path, query) = now.split_at(path::of(&now).len());
+        let changed = |rest: &[u8]| [rewrite.to.as_bytes(), rest, query].concat();
+        let next = match path.strip_prefix(rewrite.prefix.as_bytes()) {
+            Some(rest) => changed(rest),
+            // However it is written: it was the plain form that the route fitted.
+            None => {
+                let plain = path::plain(path);
+                let Some(rest) = plain.strip_prefix(path::plain(rewrite.prefix.as_bytes()).as_ref()) else { continue };
+                let mut encoded = Vec::with_capacity(rest.len());
+                path::encode(rest, &mut encoded);
+                changed(&encoded)
+            }
+        };
+        now = Cow::Owned(next);
+    }
+    match now {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(target) => Some(target),
+    }
+}
+
+/// A request as routes see it.
+pub(crate) struct Asked<'a> {
+    bound: &'a Bound,
+    request: &'a RequestHead,
+    client: IpAddr,
+    path: Cow<'a, [u8]>,
+    /// Where to look for the region, while routes are asked.
+    place: Option<Place<'a>>,
+    region: OnceCell<RegionName>,
+}
+
+/// What says where clients are.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    regions: &'a Regions,
+    settings: &'a Http,
+    is_trusted: bool,
+}
+
+impl Place<'_> {
+    /// Where a client is: where the catalog says its address is, or a listed proxy says it is, or else where this peer is.
+    fn of_client(&self, request: &RequestHead, client: IpAddr) -> RegionName {
+        let told = || {
+            let name = self.settings.region_header.as_ref().filter(|_| self.is_trusted)?;
+            let value = request.fields.value_of(name.as_str().as_bytes())?;
+            std::str::from_utf8(value).ok()?.trim().to_ascii_lowercase().parse().ok()
+        };
+        let listed = self.regions.of_client(client).cloned();
+        listed.or_else(told).unwrap_or_else(|| self.regions.own().clone())
+    }
+}
+
+impl<'a> Asked<'a> {
+    pub(crate) fn of(bound: &'a Bound, request: &'a RequestHead, client: IpAddr) -> Self {
+        Self {
+            bound,
+            request,
+            client,
+            path: path::plain(path::of(&request.target)),
+            place: None,
+            region: OnceCell::new(),
+        }
+    }
+}
+
+impl Facts for Asked<'_> {
+    fn listener(&self) -> &ListenerName {
+        &self.bound.listener.name
+    }
+
+    fn scheme(&self) -> Scheme {
+        self.bound.listener.scheme()
+    }
+
+    fn client(&self) -> IpAddr {
+        self.client
+    }
+
+    fn region(&self) -> Option<&RegionName> {
+        let place = self.place?;
+        Some(self.region.get_or_init(|| place.of_client(self.request, self.client)))
+    }
+
+    fn now(&self) -> Timestamp {
+        host::wall_timestamp()
+    }
+
+    fn head(&self) -> Option<Head<'_>> {
+        let RequestHead { method, authority, target, .. } = self.request;
+        Some(Head { method: method.as_bytes(), authority, target, path: &self.path })
+    }
+
+    fn has_field(&self, name: &str, is_it: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        let fields = self.request.fields.iter();
+        fields.filter(|field| field.name.eq_ignore_ascii_case(name.as_bytes())).any(|field| is_it(field.value))
+    }
+}
+
+/// What routes do to the fields of a head, one after the other: what a later one removes or sets an earlier one did not set.
+pub(crate) struct Edits<'a> {
+    decision: &'a Decision,
+    of: fn(&Action) -> &FieldChanges,
+    asked: Asked<'a>,
+}
+
+impl Edits<'_> {
+    /// Whether a field of this name goes.
+    pub(crate) fn drops(&self, name: &[u8]) -> bool {
+        self.decision.routes().any(|route| takes_away((self.of)(&route.then), name))
+    }
+
+    /// Writes the fields that come.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        for route in self.decision.routes() {
+            let changes = (self.of)(&route.then);
+            let stays = |field: &&FieldValue| {
+                let mut later = self.decision.routes().skip_while(|other| other.name != route.name).skip(1);
+                !later.any(|other| takes_away((self.of)(&other.then), field.name.as_bytes()))
+            };
+            for FieldValue { name, value } in changes.set.iter().chain(&changes.add).filter(stays) {
+                out.extend_from_slice(name.as_bytes());
+                out.extend_from_slice(b": ");
+                render(value, &self.asked, &route.name, out);
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+    }
+}
+
+fn takes_away(changes: &FieldChanges, name: &[u8]) -> bool {
+    changes.remove.iter().any(|gone| gone.as_str().as_bytes().eq_ignore_ascii_case(name))
+        || changes.set.iter().any(|set| set.name.as_bytes().eq_ignore_ascii_case(name))
+}
