@@ -47,7 +47,7 @@ impl Paths {
 
     /// The tree of them.
     pub(super) fn tree(self) -> Trie {
-        let keys: Vec<(Box<[u8]>, Routes)> = self.0.into_iter().collect();
+        let keys: Vec<Key> = self.0.into_iter().collect();
         let mut grown = Grown::default();
         // The root stands for the empty path, whether a route has it or not.
         grown.nodes.push(Node { label: 0..0, children: 0..0, beginning: 0..0, whole: 0..0 });
@@ -63,6 +63,9 @@ fn put(places: &mut Vec<u32>, place: u32) {
     }
 }
 
+/// A path, and the routes that stand there.
+type Key = (Box<[u8]>, Routes);
+
 #[derive(Default)]
 struct Grown {
     nodes: Vec<Node>,
@@ -73,7 +76,7 @@ struct Grown {
 impl Grown {
     /// Fills node `at`, above which `depth` bytes stand, with `keys`, which are sorted and all begin with those bytes. As deep as
     /// paths branch, which is as deep as they are long at most.
-    fn fill(&mut self, at: usize, keys: &[(Box<[u8]>, Routes)], depth: usize) {
+    fn fill(&mut self, at: usize, keys: &[Key], depth: usize) {
         let mut keys = keys;
         if let Some(((key, routes), rest)) = keys.split_first()
             && key.len() == depth
@@ -82,7 +85,7 @@ impl Grown {
             self.nodes[at].whole = add(&mut self.places, &routes.whole);
             keys = rest;
         }
-        let groups: Vec<&[(Box<[u8]>, Routes)]> = keys.chunk_by(|a, b| a.0[depth] == b.0[depth]).collect();
+        let groups: Vec<&[Key]> = keys.chunk_by(|a, b| a.0[depth] == b.0[depth]).collect();
         let first = self.nodes.len();
         for group in &groups {
             let shared = shared_bytes(group, depth);
@@ -108,7 +111,7 @@ fn add<T: Copy>(all: &mut Vec<T>, more: &[T]) -> Range<u32> {
 }
 
 /// How many bytes all of these, which are sorted, begin with; at least `from`.
-fn shared_bytes(keys: &[(Box<[u8]>, Routes)], from: usize) -> usize {
+fn shared_bytes(keys: &[Key], from: usize) -> usize {
     let (Some((first, _)), Some((last, _))) = (keys.first(), keys.last()) else { return from };
     from + first[from..].iter().zip(&last[from..]).take_while(|(a, b)| a == b).count()
 }
