@@ -104,7 +104,7 @@ fn alone() -> Arc<Members> {
 
 fn ask(dice: &mut Dice) -> Ask {
     let bits = dice.bits().to_le_bytes();
-    Ask { client: IpAddr::V4(Ipv4Addr::new(10, bits[0], bits[1], bits[2])), hash: Some(hash::of(&bits[..4])) }
+    Ask { hash: Some(hash::of(&bits[..4])), ..Ask::of(IpAddr::V4(Ipv4Addr::new(10, bits[0], bits[1], bits[2])), now()) }
 }
 
 fn measure(pool: &Arc<PoolView>, clock: Duration) -> (u128, u128) {

@@ -12,9 +12,11 @@ pub mod election;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod geo;
 pub mod gossip;
 pub mod health;
 pub mod host;
+pub mod limit;
 pub mod link;
 pub mod model;
 pub mod peer;

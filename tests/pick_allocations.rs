@@ -85,7 +85,7 @@ fn a_pick_allocates_nothing() {
             let mut dice = Dice::from_seed(5);
             let counted = allocations(|| {
                 for i in 0..300_u32 {
-                    let ask = Ask { client: IpAddr::V4(Ipv4Addr::from_bits(i)), hash: Some(u64::from(i)) };
+                    let ask = Ask { hash: Some(u64::from(i)), ..Ask::of(IpAddr::V4(Ipv4Addr::from_bits(i)), now()) };
                     let mut tried = Tried::default();
                     for _ in 0..3 {
                         match pool.take(&ask, &tried, &mut dice) {

@@ -30,9 +30,14 @@ const WARM_UP: Duration = Duration::from_secs(1);
 #[derive(Parser)]
 #[command(about = "CPU time a request: Evenkeel beside nginx and HAProxy on the same work")]
 struct Arguments {
-    /// Works, of: http (128 bytes), http-1m (1 MiB), https and https-1m (the same over TLS), handshake and resume (a
+    /// Works, of: http (128 bytes), http-1m (1 MiB), https and https-1m (the same over TLS), http2
+    /// and http2-1m (the same over streams of HTTP/2 and TLS), handshake and resume (a
     /// connection of TLS for each request, shaking hands in full or resuming), tcp and tcp-1m (the same through a TCP relay)
-    #[arg(long, value_delimiter = ',', default_value = "http,http-1m,https,https-1m,handshake,resume,tcp,tcp-1m")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "http,http-1m,https,https-1m,http2,http2-1m,handshake,resume,tcp,tcp-1m"
+    )]
     works: Vec<Work>,
     /// Proxies, of: evenkeel, nginx, haproxy
     #[arg(long, value_delimiter = ',', default_value = "evenkeel,nginx,haproxy")]
@@ -68,10 +73,10 @@ fn main() -> ExitCode {
     if arguments.quick {
         (arguments.rounds, arguments.seconds) = (3, 1);
     }
-    for program in ["wrk", "taskset", "openssl"] {
+    for program in ["wrk", "taskset", "openssl", "h2load"] {
         if need::find(program).is_none() {
             report::complain(&format!(
-                "{program} is not installed; the load needs it (Debian: apt install wrk util-linux openssl)"
+                "{program} is not installed; the load needs it (Debian: apt install wrk util-linux openssl nghttp2-client)"
             ));
             return ExitCode::FAILURE;
         }

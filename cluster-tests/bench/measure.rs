@@ -30,6 +30,9 @@ pub(crate) fn measure(contender: &Contender, work: Work, connections: u32, time:
     if work == Work::Handshake {
         return handshakes(contender, work, time, core);
     }
+    if work.is_http2() {
+        return streams(contender, work, connections, time, core);
+    }
     let scheme = if work.is_over_tls() { "https" } else { "http" };
     let url = format!("{scheme}://{}{}", contender.address, work.path());
     let before = contender.cpu_time();
@@ -85,6 +88,42 @@ fn handshakes(contender: &Contender, work: Work, time: Duration, core: usize) ->
         // openssl tells none.
         latency_us_p99: 0.0,
         failed: 0,
+        resident_kib: contender.resident_bytes() / 1024,
+    }
+}
+
+/// Asks over as many streams of HTTP/2 as there would be connections, eight a connection.
+fn streams(contender: &Contender, work: Work, connections: u32, time: Duration, core: usize) -> Measured {
+    const STREAMS: u32 = 8;
+    let before = contender.cpu_time();
+    let output = Command::new("taskset")
+        .args(["--cpu-list", &core.to_string(), "h2load", "--threads", "1"])
+        .args([
+            "--clients",
+            &connections.div_ceil(STREAMS).to_string(),
+            "--max-concurrent-streams",
+            &STREAMS.to_string(),
+        ])
+        .args(["--duration", &time.as_secs().to_string()])
+        .arg(format!("https://{}{}", contender.address, work.path()))
+        .output()
+        .expect("h2load runs");
+    let cpu = contender.cpu_time() - before;
+    let told = String::from_utf8_lossy(&output.stdout);
+    let requests = number_before(&told, " succeeded, ").unwrap_or(0.0);
+    let is_http2 = told.contains("Application protocol: h2");
+    assert!(
+        output.status.success() && requests > 0.0 && is_http2,
+        "h2load: {told}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Measured {
+        requests: count(requests),
+        requests_per_second: requests / time.as_secs_f64(),
+        cpu_us: cpu.as_secs_f64() * 1e6 / requests,
+        // h2load tells none.
+        latency_us_p99: 0.0,
+        failed: count(number_before(&told, " failed, ").unwrap_or(0.0)),
         resident_kib: contender.resident_bytes() / 1024,
     }
 }

@@ -25,6 +25,11 @@ pub(crate) enum Work {
     /// The requests of `http-1m` over kept connections of TLS.
     #[value(name = "https-1m")]
     Https1m,
+    /// The requests of `http` over streams of HTTP/2, over TLS.
+    Http2,
+    /// The requests of `http-1m` over streams of HTTP/2, over TLS.
+    #[value(name = "http2-1m")]
+    Http21m,
     /// A connection with a full handshake for every request of `http`.
     Handshake,
     /// A connection for every request of `http`, each resuming the TLS of an earlier one.
@@ -40,18 +45,16 @@ impl Work {
     /// What the client asks for.
     pub(crate) fn path(self) -> &'static str {
         match self {
-            Self::Http | Self::Https | Self::Handshake | Self::Resume | Self::Tcp => "/small",
-            Self::Http1m | Self::Https1m | Self::Tcp1m => "/1m",
+            Self::Http | Self::Https | Self::Http2 | Self::Handshake | Self::Resume | Self::Tcp => "/small",
+            Self::Http1m | Self::Https1m | Self::Http21m | Self::Tcp1m => "/1m",
         }
     }
 
     /// The settings of every proxy: the nodes of the origin, checked, behind one listener.
     pub(crate) fn settings(self, origin: &Origin, core: usize) -> Settings {
         let (protocol, check) = match self {
-            Self::Http | Self::Http1m | Self::Https | Self::Https1m | Self::Handshake | Self::Resume => {
-                ("http", "{ type = \"http\", path = \"/health\" }")
-            }
             Self::Tcp | Self::Tcp1m => ("tcp", "{ type = \"tcp\" }"),
+            _ => ("http", "{ type = \"http\", path = \"/health\" }"),
         };
         let pool = Pool::new("bench").checked(check).line("strategy = \"round_robin\"");
         let settings = Settings::default().peer_line("workers = 1").serve(protocol, pool.nodes(origin.addresses()));
@@ -61,7 +64,12 @@ impl Work {
 
     /// Whether clients speak TLS.
     pub(crate) fn is_over_tls(self) -> bool {
-        matches!(self, Self::Https | Self::Https1m | Self::Handshake | Self::Resume)
+        matches!(self, Self::Https | Self::Https1m | Self::Handshake | Self::Resume) || self.is_http2()
+    }
+
+    /// Whether clients speak HTTP/2.
+    pub(crate) fn is_http2(self) -> bool {
+        matches!(self, Self::Http2 | Self::Http21m)
     }
 
     /// What a request of wrk says beside the usual.

@@ -48,6 +48,16 @@ pub struct Special {
     pub crowd: u16,
     /// Variables of the environment of the first peer.
     pub variables: Vec<(&'static str, OsString)>,
+    /// Where the peers are, one after the other; those behind the end are where nothing is said.
+    pub peer_regions: Vec<&'static str>,
+    /// Where the nodes are.
+    pub node_regions: Vec<&'static str>,
+    /// Further lines of the pool.
+    pub pool_lines: Vec<&'static str>,
+    /// Further lines of the listener.
+    pub listener_lines: Vec<String>,
+    /// Further sections of the catalog.
+    pub catalog: &'static str,
 }
 
 /// A running cluster.
@@ -182,6 +192,10 @@ impl Cluster {
             (0..usize::from(self.shape.nodes)).map(|node| (self.address(self.node_host(node)), NODE_PORT).into());
         let crowd = (0..self.special.crowd).map(|at| SocketAddr::new(self.client().address(), NODE_PORT + at));
         let mut pool = Pool::new("web").line("strategy = \"round_robin\"").nodes(nodes.chain(crowd));
+        for (node, region) in pool.nodes.iter_mut().zip(&self.special.node_regions) {
+            node.lines.push(format!("region = {region:?}"));
+        }
+        pool.lines.extend(self.special.pool_lines.iter().map(|&line| line.to_owned()));
         if let Some(health) = self.shape.health {
             pool = pool.checked(health);
         }
@@ -189,13 +203,18 @@ impl Cluster {
             .peer_line(format!("id = \"{}\"", self.id(peer)))
             .remembering_in(&self.memory.path().join(self.id(peer)))
             .serve("http", pool);
+        if let Some(region) = self.special.peer_regions.get(peer) {
+            settings = settings.peer_line(format!("region = {region:?}"));
+        }
         settings.listeners[0].listen = (IpAddr::from([0, 0, 0, 0]), TRAFFIC_PORT).into();
+        settings.listeners[0].lines.extend(self.special.listener_lines.iter().cloned());
         let seeds: Vec<String> = (0..usize::from(self.shape.peers))
             .map(|peer| format!("\"{}:{CLUSTER_PORT}\"", self.address(peer)))
             .collect();
         format!(
-            "{}[cluster]\nlisten = \"{}:{CLUSTER_PORT}\"\nseeds = [{}]\npreset = \"{}\"\n{}",
+            "{}{}[cluster]\nlisten = \"{}:{CLUSTER_PORT}\"\nseeds = [{}]\npreset = \"{}\"\n{}",
             settings.evenkeel_toml(),
+            self.special.catalog,
             self.address(peer),
             seeds.join(", "),
             self.shape.preset,

@@ -62,7 +62,11 @@ fn configuration(settings: &Settings) -> String {
             text,
             "frontend {name}-front\n mode {mode}\n bind {}{}\n default_backend {}",
             listener.listen,
-            listener.tls.as_ref().map_or_else(String::new, |file| format!(" ssl crt {}", file.display())),
+            listener.tls.as_ref().map_or_else(String::new, |file| {
+                // HTTP/2 where clients choose it, as a peer has it.
+                let inside = if mode == "http" { " alpn h2,http/1.1" } else { "" };
+                format!(" ssl crt {}{inside}", file.display())
+            }),
             listener.pool
         );
         if mode == "http" {

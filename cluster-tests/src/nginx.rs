@@ -134,7 +134,7 @@ fn http_server(listener: &Listener) -> String {
 fn over_tls(listener: &Listener) -> String {
     listener.tls.as_ref().map_or_else(String::new, |file| {
         let file = file.display();
-        format!(" ssl; ssl_certificate {file}; ssl_certificate_key {file}; ssl_protocols TLSv1.2 TLSv1.3")
+        format!(" ssl http2; ssl_certificate {file}; ssl_certificate_key {file}; ssl_protocols TLSv1.2 TLSv1.3")
     })
 }
 

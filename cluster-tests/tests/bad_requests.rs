@@ -128,7 +128,6 @@ fn start_lines() -> Vec<Row> {
         row("version with two-digit major", "GET /row HTTP/11.1\r\nHost: test\r\n\r\n", Refused(&[400]), "RFC 9112 2.3"),
         row("version of letters", "GET /row HTTP/x.y\r\nHost: test\r\n\r\n", Refused(&[400]), "RFC 9112 2.3"),
         row("another protocol", "GET /row ICAP/1.0\r\nHost: test\r\n\r\n", Refused(&[400]), "RFC 9112 2.3"),
-        row("preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Refused(&[505]), "RFC 9113 3.4: sent to a server that speaks only HTTP/1.1"),
         row("a TLS handshake", "\x16\x03\x01\x02\0\x01\0\x01\u{fc}\x03\x03\r\n\r\n", Refused(&[400]), "RFC 9112 3: no request"),
         row("an SMTP command", "EHLO mail.example\r\n\r\n", Refused(&[400]), "RFC 9112 3: two words"),
     ]

@@ -17,8 +17,8 @@ const LAYERS: &[(u8, &[&str])] = &[
     (5, &["catalog"]),
     (4, &["driver", "election", "gossip", "probe", "view"]),
     (3, &["link"]),
-    (2, &["balance", "route"]),
-    (1, &["document", "host", "telemetry", "tls", "wire"]),
+    (2, &["balance", "limit", "route"]),
+    (1, &["document", "geo", "host", "telemetry", "tls", "wire"]),
     (0, &["model"]),
 ];
 
@@ -26,7 +26,8 @@ const LAYERS: &[(u8, &[&str])] = &[
 const TOP: u8 = 10;
 
 /// Folders that decide and do not do: no runtime there, but in `actor.rs`.
-const DECIDING: &[&str] = &["balance", "catalog", "config", "document", "election", "model", "route", "view", "wire"];
+const DECIDING: &[&str] =
+    &["balance", "catalog", "config", "document", "election", "limit", "model", "route", "view", "wire"];
 
 /// Files of deciding folders that wait on behalf of whoever asks: the runtime is all that they are about.
 const WAITING: &[&str] = &["catalog/handle.rs"];

@@ -41,7 +41,9 @@ impl Peer {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             pool: pool.name.clone(),
             connections_max: 1_000,
+            connections_per_client_max: None,
             tls: None,
+            access_log: None,
             protocol: if pool.name.as_str() == tcp {
                 Protocol::Tcp(Tcp::default())
             } else {
@@ -59,9 +61,11 @@ impl Peer {
                     announce: Duration::ZERO,
                     drain: Duration::from_secs(5),
                     idle: Idle::default(),
+                    connections_max: None,
                 },
                 data_dir: folder.path().to_path_buf(),
                 tls: Vec::new(),
+                geo: None,
                 catalog: Catalog::default(),
                 desired: Arc::default(),
                 follow_file: false,

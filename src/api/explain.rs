@@ -16,6 +16,7 @@ use crate::host::Dice;
 use crate::model::{ListenerName, NodeId, PeerId, RegionName};
 use crate::peer::Handles;
 use crate::proxy::explain::{Answer, Ended, NoAnswer, Question};
+use crate::proxy::limits::{Limit, Standing};
 use crate::view::{Against, Chance, Rank, Unavailable};
 
 /// Fields of a request that is asked about.
@@ -108,6 +109,9 @@ struct Shown<'a> {
     routes: Vec<RouteShown<'a>>,
     /// The route that says where the way ends; `null`: the listener does.
     ended_by: Option<&'a str>,
+    /// The limits of these routes, in the order in which they are asked; nothing was taken of them.
+    limits: Vec<Value>,
+    /// What becomes of it unless a limit refuses it.
     end: Value,
     /// The pool's nodes; empty where no node is to get it.
     candidates: Vec<CandidateShown<'a>>,
@@ -151,9 +155,33 @@ impl<'a> Shown<'a> {
             client_region: &answer.client_region,
             routes: answer.routes.iter().map(|entry| route(&entry.route)).collect(),
             ended_by: answer.ending_route().map(crate::model::RouteName::as_str),
+            limits: answer.limits.iter().map(limit).collect(),
             end: end(&answer.end),
             candidates: chances.into_iter().map(|chance| CandidateShown::of(chance, picked)).collect(),
         }
+    }
+}
+
+fn limit(Standing { route, per, limit, refuses }: &Standing) -> Value {
+    match limit {
+        Limit::Rate { rate, burst, left, wait } => json!({
+            "limit": "rate",
+            "route": route,
+            "per": per,
+            "rate": rate.to_string(),
+            "burst": burst,
+            "left": left,
+            "wait_ms": (wait.as_secs_f64() * 1e6).round() / 1e3,
+            "refuses": refuses,
+        }),
+        Limit::Connections { max, in_flight } => json!({
+            "limit": "connections",
+            "route": route,
+            "per": per,
+            "max": max,
+            "in_flight": in_flight,
+            "refuses": refuses,
+        }),
     }
 }
 
@@ -163,7 +191,7 @@ fn end(end: &Ended) -> Value {
         Ended::Redirect(status, location) => json!({"action": "redirect", "status": status, "location": location}),
         Ended::Answer(status) => json!({"action": "answer", "status": status}),
         Ended::Refuse(status) => json!({"action": "refuse", "status": status}),
-        Ended::Forward { pool, target, pick, regions, fallback } => json!({
+        Ended::Forward { pool, target, pick, regions, home, fallback } => json!({
             "action": "forward",
             "pool": pool,
             "target": target,
@@ -171,8 +199,10 @@ fn end(end: &Ended) -> Value {
             "none_because": pick.as_ref().err().map(|none| match none {
                 Unavailable::NoNode => "no_node",
                 Unavailable::Full => "full",
+                Unavailable::OverCapacity => "over_capacity",
             }),
             "regions": regions,
+            "home": home,
             "fallback": fallback,
         }),
     }

@@ -1,7 +1,8 @@
 //! `/metrics`: what the peer counts anyway, read at each scrape.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::UNIX_EPOCH;
 
 use axum::extract::State;
@@ -23,6 +24,7 @@ use crate::gossip::Counted;
 use crate::link::{self, Channel, ChannelCounts};
 use crate::model::{Electors, Revision, Verdict};
 use crate::peer::supervise::ChildState;
+use crate::proxy::access_log::AccessLog;
 use crate::telemetry::metrics::{self, Kind, Metric};
 use crate::view::{NodeView, PoolView};
 use crate::wire::Refusal;
@@ -56,7 +58,8 @@ impl Collector for Collected {
         self.cluster(&mut page)?;
         self.agreement(&mut page)?;
         self.pools_and_nodes(&mut page)?;
-        self.listeners(&mut page)
+        self.listeners(&mut page)?;
+        self.limits(&mut page)
     }
 }
 
@@ -153,6 +156,28 @@ impl Collected {
         page.all(metrics::LINK_DROPPED, dropped)
     }
 
+    fn limits(&self, page: &mut Page<'_>) -> Written {
+        let Asked { handles, .. } = &self.0;
+        let view = handles.view.load();
+        let refused = view.routes().entries().iter().flat_map(|entry| {
+            let (then, limited) = (&entry.route.then, &entry.limited);
+            let rate = then.rate_limit.as_ref().map(|_| ("rate", &limited.by_rate));
+            let connections = then.connection_limit.as_ref().map(|_| ("connections", &limited.by_connections));
+            let of =
+                |(limit, refused): (_, &AtomicU64)| ([entry.route.name.as_str(), limit], count(refused.load(Relaxed)));
+            [rate, connections].into_iter().flatten().map(of)
+        });
+        page.all(metrics::REQUESTS_LIMITED, refused)?;
+        for (metric, value) in [
+            (metrics::LIMIT_MEMORY, handles.limiter.bytes() as u64),
+            (metrics::LIMIT_FORGOTTEN, handles.limiter.forgotten()),
+            (metrics::LIMIT_UNCOUNTED, handles.limiter.uncounted()),
+        ] {
+            page.all(metric, [(UNLABELLED, count(value))])?;
+        }
+        Ok(())
+    }
+
     fn pools_and_nodes(&self, page: &mut Page<'_>) -> Written {
         let view = self.0.handles.view.load();
         let mut pools: Vec<_> = view.pools().map(Arc::as_ref).collect();
@@ -191,6 +216,20 @@ impl Collected {
 
     fn listeners(&self, page: &mut Page<'_>) -> Written {
         let listeners = self.0.handles.listeners.now();
+        let mut logs = BTreeMap::new();
+        for (to, counts) in listeners.iter().filter_map(|listener| listener.log.as_deref()).map(AccessLog::counts) {
+            // Listeners with one destination have one writer.
+            logs.insert(to.to_string(), Arc::clone(counts));
+        }
+        page.all(
+            metrics::ACCESS_LOG_LINES,
+            logs.iter().map(|(to, of)| ([to.as_str()], count(of.written.load(Relaxed)))),
+        )?;
+        let dropped = logs.iter().flat_map(|(to, of)| {
+            let why = [("full", &of.dropped_full), ("unwritable", &of.dropped_unwritable)];
+            why.map(|(why, lines)| ([to.as_str(), why], count(lines.load(Relaxed))))
+        });
+        page.all(metrics::ACCESS_LOG_DROPPED, dropped)?;
         for (name, metric) in metrics::OF_LISTENER {
             let values = listeners.iter().filter_map(|listener| {
                 let value = listener.counts.all().find(|(of, _)| of == name)?.1;

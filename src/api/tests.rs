@@ -16,17 +16,23 @@ use tower::ServiceExt;
 use super::router::router;
 use crate::catalog::{self, CatalogHandle};
 use crate::election;
+use crate::geo::GeoCell;
 use crate::gossip::{self, PeerRow};
 use crate::host::{DataFolder, Dice};
-use crate::link::{AskError, Channel, Counts, Events, Link, LinkState, Links, PeerLink, SeenRefusal, To, Waiting};
+use crate::limit::Limiter;
+use crate::link::{
+    AskError, Channel, Counts, Events, KeyRing, Link, LinkState, Links, PeerLink, SeenRefusal, To, Waiting,
+};
 use crate::model::limits::{API_BODY_BYTES_MAX, API_CONNECTIONS_MAX};
 use crate::model::{
-    Catalog, Health, Member, Members, Node, NodeId, NodeKey, Observation, PeerId, PeerState, Pool, PoolName,
-    RegionName, Weight,
+    Action, Catalog, CatalogParts, Conditions, Health, Member, Members, Node, NodeId, NodeKey, Observation, PeerId,
+    PeerState, Per, Pool, PoolName, RateLimit, RegionName, Route, Weight,
 };
 use crate::peer::supervise::{Board, ChildState, ChildStatus, Supervisor};
 use crate::peer::{Agreed, BoundListener, ClusterHandles, Handles, Readiness};
-use crate::proxy::explain::Explainer;
+use crate::proxy::access_log::AccessLog;
+use crate::proxy::explain::{Beside, Explainer};
+use crate::proxy::{CookieKeys, CookieKeysCell};
 use crate::view::{self, Changes, Event, View, ViewCell};
 use crate::wire::Refusal;
 
@@ -97,12 +103,22 @@ fn handles() -> Handles {
     handles
 }
 
+fn cookie_keys() -> CookieKeysCell {
+    CookieKeys::of(&KeyRing::of_loopback(&"evenkeel".parse().unwrap())).into()
+}
+
 fn empty() -> Handles {
     let view = ViewCell::new(Arc::unwrap_or_clone(view_of(Vec::new(), Vec::new())));
+    let limiter = Arc::new(Limiter::new(std::hash::RandomState::new(), crate::host::now()));
     Handles {
         id: "ams-1".parse().unwrap(),
         region: RegionName::default(),
-        explainer: Explainer::new(watch::channel(Arc::from([])).1, view.clone()),
+        explainer: Explainer::new(
+            watch::channel(Arc::from([])).1,
+            view.clone(),
+            Beside { cookie_keys: cookie_keys(), geo: GeoCell::default(), limiter: Arc::clone(&limiter) },
+        ),
+        limiter,
         view,
         started: crate::host::now(),
         listeners: watch::channel::<Arc<[_]>>(Arc::new([BoundListener {
@@ -112,6 +128,7 @@ fn empty() -> Handles {
             pool: "web".parse().unwrap(),
             counts: Arc::default(),
             failures: Arc::default(),
+            log: Some(AccessLog::to_nowhere()),
         }]))
         .1
         .into(),
@@ -424,6 +441,19 @@ async fn the_detailed_report_shows_peer_children_listeners_and_pools() {
     assert!(report["uptime_seconds"].is_u64());
 }
 
+/// Gives the peer a route `api` with a limit.
+fn limit(handles: &Handles) {
+    let view = handles.view.load();
+    let rate = RateLimit::new(Per::Route, "1/s".parse().unwrap(), std::num::NonZeroU32::MIN, 429).unwrap();
+    let then = Action { rate_limit: Some(rate), ..Action::default() };
+    let route = Route { name: "api".parse().unwrap(), priority: 1, enabled: true, when: Conditions::default(), then };
+    let pools = view.pools().map(|pool| Pool::clone(&pool.pool)).collect();
+    let catalog = Catalog::of(CatalogParts { pools, routes: vec![route], ..CatalogParts::default() }).unwrap();
+    let mut changes = Changes::default();
+    changes.add(&view, Event::Catalog(Arc::new(catalog)));
+    handles.view.store(Arc::new(view.after(changes, crate::host::now())));
+}
+
 #[tokio::test]
 async fn a_scrape_shows_every_metric_and_no_other() {
     let handles = in_cluster();
@@ -435,6 +465,8 @@ async fn a_scrape_shows_every_metric_and_no_other() {
     let view = handles.view.load();
     let (_, node) = view.node(&"web-1".parse().unwrap()).unwrap();
     node.live.note_response_time(Duration::from_millis(2));
+    limit(&handles);
+    handles.view.load().routes().entries()[0].limited.by_rate.store(6, Relaxed);
     let response = ask(&handles, get("/metrics")).await;
     assert!(response.headers()[header::CONTENT_TYPE].to_str().unwrap().starts_with("application/openmetrics-text"));
     let page = body(response).await;
@@ -450,6 +482,7 @@ async fn a_scrape_shows_every_metric_and_no_other() {
     assert_eq!(sorted, sorted_known, "each once, so all samples of one stand together");
 
     for line in [
+        "evenkeel_requests_limited_total{route=\"api\",limit=\"rate\"} 6.0",
         "evenkeel_node_up{pool=\"web\",node=\"web-1\"} 1.0",
         "evenkeel_node_up{pool=\"web\",node=\"web-2\"} 0.0",
         "evenkeel_node_requests_total{pool=\"web\",node=\"web-1\"} 12.0",

@@ -9,18 +9,18 @@ const EMPTY: u16 = u16::MAX;
 
 /// A prepared table. Candidates are numbered from 0.
 #[derive(Debug)]
-pub(super) struct Maglev {
+pub(crate) struct Maglev {
     table: Vec<u16>,
 }
 
 impl Maglev {
     /// A table for candidates of which `keys[i]` is the hash of the id and `weights[i]` the positive weight.
-    pub(super) fn new(keys: &[u64], weights: &[f64]) -> Self {
+    pub(crate) fn new(keys: &[u64], weights: &[f64]) -> Self {
         Self { table: fill(keys, weights, SLOTS) }
     }
 
     /// The candidates for `hash`, best first; some come more than once.
-    pub(super) fn walk(&self, hash: u64) -> impl Iterator<Item = usize> + '_ {
+    pub(crate) fn walk(&self, hash: u64) -> impl Iterator<Item = usize> + '_ {
         let slots = self.table.len().max(1);
         let start = usize::try_from(hash % slots as u64).unwrap_or(0);
         let (before, from) = self.table.split_at(start.min(self.table.len()));

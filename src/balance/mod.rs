@@ -11,6 +11,8 @@ mod rotate;
 pub mod score;
 pub mod weight;
 
+pub(crate) use maglev::Maglev;
+
 pub use live::{NodeCounts, NodeLive, OwnLines, PoolLive, RetryPermit};
 pub use picker::{Candidate, NoPlace, Picker};
 pub use queue::{Queue, QueueFull, Waiting};

@@ -36,6 +36,7 @@ fn text(answer: &Value, colour: bool) -> String {
     )];
     let routes: Vec<String> = rows(&answer["routes"]).iter().map(|route| word(&route["name"])).collect();
     lines.push(if routes.is_empty() { "no route fits".to_owned() } else { format!("routes: {}", routes.join(", ")) });
+    lines.extend(rows(&answer["limits"]).iter().map(limit));
     lines.push(end(answer));
     let mut table = Table::new(
         &["NODE", "REGION", "TURN", ">SCORE", ">WEIGHT", ">LATENCY", ">IN FLIGHT", "HELD AGAINST IT"],
@@ -63,6 +64,22 @@ fn text(answer: &Value, colour: bool) -> String {
     lines.join("\n")
 }
 
+/// How the client stands with a limit, in words.
+fn limit(limit: &Value) -> String {
+    let what = match limit["limit"].as_str() {
+        Some("rate") => {
+            format!("{} with a burst of {}, {} left", word(&limit["rate"]), word(&limit["burst"]), word(&limit["left"]))
+        }
+        _ => format!("{} at the same time, {} in flight", word(&limit["max"]), word(&limit["in_flight"])),
+    };
+    let refuses = if limit["refuses"].is_null() {
+        String::new()
+    } else {
+        format!("; it refuses with {} now", word(&limit["refuses"]))
+    };
+    format!("limit of route {}, per {}: {what}{refuses}", word(&limit["route"]), word(&limit["per"]))
+}
+
 /// Where its way ends, in words.
 fn end(answer: &Value) -> String {
     let end = &answer["end"];
@@ -83,8 +100,10 @@ fn end(answer: &Value) -> String {
             let fallback =
                 end["fallback"].as_str().map_or(String::new(), |pool| format!("; if that fails, to pool {pool}"));
             let node = match (end["node"].as_str(), end["none_because"].as_str()) {
+                (Some(node), _) if end["home"] == end["node"] => format!("node {node}, the home of its session"),
                 (Some(node), _) => format!("this time node {node}"),
                 (None, Some("full")) => "every node is full, it waits".to_owned(),
+                (None, Some("over_capacity")) => "no region takes one more now: 503".to_owned(),
                 (None, _) => "no node can be used: 503".to_owned(),
             };
             format!("{by} sends it to pool {}{looked}: {node}{fallback}", word(&end["pool"]))
@@ -110,6 +129,11 @@ mod tests {
             "peer": "ams-1", "listener": "web", "client": "203.0.113.7", "client_region": "eu",
             "routes": [{"name": "api", "priority": 10}], "ended_by": "api",
             "end": {"action": "forward", "pool": "web", "node": "web-1", "regions": ["eu", "us"], "fallback": "spare"},
+            "limits": [
+                {"limit": "rate", "route": "api", "per": "client_ip", "rate": "10/s", "burst": 20, "left": 0, "wait_ms": 5.0,
+                 "refuses": 429},
+                {"limit": "connections", "route": "api", "per": "route", "max": 9, "in_flight": 2, "refuses": null},
+            ],
             "candidates": [
                 {"id": "web-1", "region": "eu", "rank": "usable", "picked": true, "health_score": 99.5, "effective_weight": 1.0,
                  "latency_ms": 1.25, "in_flight": 3, "excluded": []},
@@ -120,6 +144,8 @@ mod tests {
         });
         let text = text(&answer, false);
         for part in [
+            "limit of route api, per client_ip: 10/s with a burst of 20, 0 left; it refuses with 429 now",
+            "limit of route api, per route: 9 at the same time, 2 in flight\n",
             "at ams-1, listener web, for 203.0.113.7 in region eu",
             "route api sends it to pool web, looking in eu, then us: this time node web-1; if that fails, to pool spare",
             "web-1 *",
@@ -128,5 +154,9 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
+        let end_of = |said: Value| end(&json!({"ended_by": null, "end": said}));
+        let at_home =
+            end_of(json!({"action": "forward", "pool": "web", "node": "web-1", "home": "web-1", "regions": []}));
+        assert_eq!(at_home, "the listener sends it to pool web: node web-1, the home of its session");
     }
 }

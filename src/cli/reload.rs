@@ -42,6 +42,7 @@ impl Reload {
 
     /// Reads the settings again and takes what can be taken.
     pub(super) fn reload(&mut self, running: &Running) {
+        running.peer().reopen_logs();
         // What is written from here on is another change.
         self.watch.look();
         let loaded = config::load(&self.sources);
@@ -80,14 +81,26 @@ impl Reload {
                 Err(error) => tracing::error!(%error, "the profiles of TLS to nodes are refused; the old ones stay"),
             }
         }
+        if self.settings.peer.geo != read.peer.geo {
+            is_same = false;
+            running.peer().set_geo(read.peer.geo.clone());
+            self.settings.peer.geo.clone_from(&read.peer.geo);
+            match read.peer.geo.as_ref().map(|geo| geo.about()) {
+                Some((kind, made_s)) => {
+                    tracing::info!(kind, made_s, "the settings were read again; the GeoIP file is taken")
+                }
+                None => tracing::info!("the settings were read again; there is no GeoIP file any more"),
+            }
+        }
         if let (Some(old), Some(new)) = (&mut self.settings.peer.cluster, &read.peer.cluster)
-            && old.trust != new.trust
+            && (&old.trust, &old.cookie_keys) != (&new.trust, &new.cookie_keys)
         {
             is_same = false;
-            match running.peer().rekey(&new.trust) {
+            match running.peer().rekey(new) {
                 Ok(()) => {
                     tell_of(&new.trust);
                     old.trust = new.trust.clone();
+                    old.cookie_keys.clone_from(&new.cookie_keys);
                 }
                 Err(error) => {
                     tracing::error!(%error, "the new keys or certificates of the cluster are refused; the old ones stay");
@@ -186,7 +199,7 @@ fn restart_needed(now: &Settings, read: &Settings) -> Vec<&'static str> {
         let proxy = &settings.peer.proxy;
         let peer = &settings.peer;
         let own = (peer.id.clone(), peer.region.clone(), peer.data_dir.clone());
-        (own, proxy.workers, proxy.announce, proxy.drain)
+        (own, proxy.workers, proxy.announce, proxy.drain, proxy.connections_max)
     };
     // Its keys are taken without a restart.
     let of_cluster = |settings: &Settings| {
@@ -222,6 +235,7 @@ mod tests {
         assert_eq!(restart_needed(&now, &now), [""; 0]);
         for (variable, section) in [
             (("EVENKEEL_PEER_DRAIN", "1s"), "[peer]"),
+            (("EVENKEEL_PEER_MAX_CONNECTIONS", "9"), "[peer]"),
             (("EVENKEEL_API_LISTEN", "127.0.0.1:1"), "[api]"),
             (("EVENKEEL_LOG_LEVEL", "debug"), "[log]"),
             (("EVENKEEL_UPSTREAM_IDLE_CONNECTIONS", "1"), "[upstream]"),

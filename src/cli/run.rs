@@ -22,8 +22,9 @@ pub(super) fn run(args: Run) -> Result<(), Failure> {
     let loaded = config::load(&sources).map_err(|refused| Failure::Settings(refused.to_string()))?;
     log::init(&loaded.settings.log).map_err(|error| Failure::new(error, "this is a fault of Evenkeel's; report it"))?;
     let descriptors_max = host::raise_descriptor_limit();
-    let connections_max: u64 =
-        loaded.settings.peer.proxy.listeners.iter().map(|listener| u64::from(listener.connections_max)).sum();
+    let proxy = &loaded.settings.peer.proxy;
+    let of_listeners: u64 = proxy.listeners.iter().map(|listener| u64::from(listener.connections_max)).sum();
+    let connections_max = proxy.connections_max.map_or(of_listeners, |max| of_listeners.min(max.get().into()));
     // Each client connection may take one more towards a node.
     if let Some(max) = descriptors_max.filter(|&max| max < 2 * connections_max) {
         tracing::warn!(

@@ -154,6 +154,13 @@ pub(super) fn cluster(s: &mut Section<'_, '_, '_>) -> Option<ClusterSettings> {
                  `<cluster>.cluster.evenkeel`.",
             );
             let certificate_key_file = s.optional("certificate_key_file", &FILE, "none", "Its private key, PEM.");
+            let cookie_key_file = s.optional(
+                "cookie_key_file",
+                &FILE,
+                "the cluster key; beside an authority each peer has a key of its own",
+                "The file with the key that signs cookies of sticky sessions, as `evenkeel keygen` writes it. Beside an authority of your \
+                 own it is needed for any peer to believe what another one set; the same at every peer.",
+            );
             let electors = s.optional(
                 "electors",
                 &ElectorList,
@@ -187,10 +194,18 @@ pub(super) fn cluster(s: &mut Section<'_, '_, '_>) -> Option<ClusterSettings> {
                 return None;
             };
             let founders = founders(s, electors, expect)?;
-            let files = key_file::Named { key_file, authority_file, certificate_file, certificate_key_file };
+            let files =
+                key_file::Named { key_file, authority_file, certificate_file, certificate_key_file, cookie_key_file };
             files.paths().for_each(|path| s.reader().note_file(path));
             let reached = [("listen", Some(listen)), ("advertise", advertise.map(Advertised::get))];
             let trust = trust(s, &name, reached, &files)?;
+            let cookie_keys = match files.read_cookie_keys() {
+                Ok(keys) => keys,
+                Err(wrong) => {
+                    refuse(s, wrong);
+                    return None;
+                }
+            };
             let advertise = advertise.or_else(|| Advertised::new(listen).filter(|_| listen.port() != 0));
             if advertise.is_none() && listen.ip().is_unspecified() {
                 let fault = Fault::new(s.origin(), s.path_of("advertise"), "others cannot dial all addresses")
@@ -198,7 +213,7 @@ pub(super) fn cluster(s: &mut Section<'_, '_, '_>) -> Option<ClusterSettings> {
                 s.reader().fault(fault);
                 return None;
             }
-            Some(ClusterSettings { name, listen, advertise, seeds, preset, trust, protocols: Protocols::OWN, founders })
+            Some(ClusterSettings { name, listen, advertise, seeds, preset, trust, cookie_keys, protocols: Protocols::OWN, founders })
         },
     )
 }
@@ -249,15 +264,20 @@ fn trust(
             None
         }
         Err(wrong) => {
-            let mut fault = Fault::new(s.origin_of(wrong.key), s.path_of(wrong.key), wrong.why);
-            if let Some(found) = wrong.file {
-                fault = fault.found(quoted(&found.display()));
-            }
-            fault.hint = wrong.hint;
-            s.reader().fault(fault);
+            refuse(s, wrong);
             None
         }
     }
+}
+
+/// Tells what is wrong with a file.
+fn refuse(s: &mut Section<'_, '_, '_>, wrong: key_file::Wrong) {
+    let mut fault = Fault::new(s.origin_of(wrong.key), s.path_of(wrong.key), wrong.why);
+    if let Some(found) = wrong.file {
+        fault = fault.found(quoted(&found.display()));
+    }
+    fault.hint = wrong.hint;
+    s.reader().fault(fault);
 }
 
 #[cfg(test)]

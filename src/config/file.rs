@@ -6,6 +6,8 @@ use std::sync::Arc;
 use super::addresses::{self, Listening, NodeAt};
 use super::cluster;
 use super::desired::desired;
+use super::folders;
+use super::geoip;
 use super::inherited;
 use super::listener;
 use super::peer as sections;
@@ -58,8 +60,15 @@ fn whole(s: &mut Section<'_, '_, '_>, root: &Table, machine: &Machine, over: &Ov
     let cluster = cluster::cluster(s);
     let is_alone = cluster.is_none() && !s.is_set("cluster");
     let follow_file = sections::catalog(s, is_alone);
-    let listeners = listener::listeners(s);
+    let folders = folders::folders(s);
+    let mut listeners = listener::listeners(s);
+    for http in listeners.iter_mut().filter_map(|read| read.listener.as_mut()) {
+        if let proxy::Protocol::Http(http) = &mut http.protocol {
+            http.folders = Arc::clone(&folders);
+        }
+    }
     let profiles = tls::profiles(s);
+    let geo = geoip::geoip(s);
     let written = rules::written(s, over);
     s.later(&["driver", "webhook", "history"]);
 
@@ -104,8 +113,14 @@ fn whole(s: &mut Section<'_, '_, '_>, root: &Table, machine: &Machine, over: &Ov
         s.reader().warn(Origin::Default, "", "there is no listener; this peer takes no traffic");
     }
     let catalog = written.build(s, over)?;
-    let proxy =
-        proxy::Settings { workers: peer.workers, listeners: built, announce: peer.announce, drain: peer.drain, idle };
+    let proxy = proxy::Settings {
+        workers: peer.workers,
+        listeners: built,
+        announce: peer.announce,
+        drain: peer.drain,
+        idle,
+        connections_max: peer.connections_max,
+    };
     let desired = Arc::new(desired(root, over));
     let peer = peer::Settings {
         id: peer.id,
@@ -116,6 +131,7 @@ fn whole(s: &mut Section<'_, '_, '_>, root: &Table, machine: &Machine, over: &Ov
         desired,
         follow_file,
         tls: profiles,
+        geo,
         cluster,
     };
     Some(Settings { peer, api, log })

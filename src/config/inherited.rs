@@ -55,8 +55,10 @@ pub(super) fn regions_listener() -> Listener {
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8000)),
         pool: regions_pool(),
         connections_max: super::listener::CONNECTIONS_DEFAULT,
+        connections_per_client_max: None,
         protocol: Protocol::Http(Http::default()),
         tls: None,
+        access_log: None,
     }
 }
 

@@ -15,6 +15,7 @@ pub(super) struct Named {
     pub(super) authority_file: Option<PathBuf>,
     pub(super) certificate_file: Option<PathBuf>,
     pub(super) certificate_key_file: Option<PathBuf>,
+    pub(super) cookie_key_file: Option<PathBuf>,
 }
 
 /// What is wrong with one of them.
@@ -30,8 +31,14 @@ pub(super) struct Wrong {
 impl Named {
     /// Those that are named.
     pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
-        let Self { key_file, authority_file, certificate_file, certificate_key_file } = self;
-        [key_file, authority_file, certificate_file, certificate_key_file].into_iter().flatten().map(PathBuf::as_path)
+        let Self { key_file, authority_file, certificate_file, certificate_key_file, cookie_key_file } = self;
+        let all = [key_file, authority_file, certificate_file, certificate_key_file, cookie_key_file];
+        all.into_iter().flatten().map(PathBuf::as_path)
+    }
+
+    /// Reads the keys that sign cookies, where a file of their own is named.
+    pub(super) fn read_cookie_keys(&self) -> Result<Option<KeyRing>, Wrong> {
+        self.cookie_key_file.as_deref().map(|file| key_ring("cookie_key_file", file)).transpose()
     }
 
     /// Reads them. `None` where none is named.
@@ -44,7 +51,7 @@ impl Named {
         let named = authority.iter().filter(|(_, file)| file.is_some()).count();
         match (&self.key_file, named) {
             (None, 0) => Ok(None),
-            (Some(file), 0) => cluster_key(file).map(|ring| Some(TrustSource::Keys(ring))),
+            (Some(file), 0) => key_ring("key_file", file).map(|ring| Some(TrustSource::Keys(ring))),
             (Some(_), _) => Err(Wrong {
                 key: "key_file",
                 file: None,
@@ -76,10 +83,10 @@ impl Named {
     }
 }
 
-fn cluster_key(file: &Path) -> Result<KeyRing, Wrong> {
-    let bytes = read("key_file", Some(file))?;
+fn key_ring(key: &'static str, file: &Path) -> Result<KeyRing, Wrong> {
+    let bytes = read(key, Some(file))?;
     let wrong = |why: String| Wrong {
-        key: "key_file",
+        key,
         file: Some(file.to_owned()),
         why,
         hint: Some("`evenkeel keygen FILE` writes a file as it is wanted here".to_owned()),

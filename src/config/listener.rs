@@ -1,10 +1,13 @@
 //! `[[listener]]`: an address that takes client traffic.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::peer::ADDRESS;
 use super::tls;
+use super::{access_log, compression, error_pages};
+use crate::catalog::rules::SECURITY_HEADERS;
 use crate::document::{Choice, ListOf, Origin, Section, Span, Words, Wrong, YesNo, name, parsed, quoted, whole};
 use crate::model::{Cidr, FieldName, ListenerName, PoolName};
 use crate::proxy::{Http, Listener, Protocol, Tcp};
@@ -30,8 +33,19 @@ const FIELD_NAME: Words<FieldName> = Words::of("the name of a field, \"x-client-
 
 const CIDR: Words<Cidr> = Words::of("ranges of addresses, \"10.0.0.0/8\", or addresses", parsed, quoted);
 
+const HEALTH_PATH: Words<Arc<str>> = Words::of(
+    "a path, \"/health\"",
+    |text| {
+        let is_path = text.starts_with('/')
+            && text.len() <= 1_024
+            && text.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '?' | '#'));
+        if is_path { Ok(Arc::from(text)) } else { Err(Wrong::new("it is not a path as it is sent, without a query")) }
+    },
+    quoted,
+);
+
 /// Bytes: a whole number, or with a unit.
-const BYTES: Words<u32> = Words {
+pub(super) const BYTES: Words<u32> = Words {
     number_too: true,
     ..Words::of("bytes, 0 to 4294967295, or with a unit: \"64KB\", \"64KiB\"", bytes, |bytes: &u32| bytes.to_string())
 };
@@ -81,7 +95,7 @@ fn listener(s: &mut Section<'_, '_, '_>) -> Read {
         "protocol",
         &PROTOCOL,
         Spoken::Http,
-        "What is spoken there: HTTP/1.1 with everything that goes with it, or bytes that are relayed.",
+        "What is spoken there: HTTP with everything that goes with it, or bytes that are relayed.",
     );
     let pool: Option<PoolName> = s.required("pool", &crate::document::name(), "The pool that its traffic goes to.");
     let connections_max = s.key(
@@ -91,20 +105,39 @@ fn listener(s: &mut Section<'_, '_, '_>) -> Read {
         "Client connections at the same time, over all workers; more are closed at once and counted. Each takes a file \
          descriptor, and a second one towards its node.",
     );
+    let connections_per_client_max = s.optional(
+        "max_connections_per_client",
+        &whole(1, 1_000_000),
+        "as many as the listener takes",
+        "Those of one client, known by its address, of IPv6 by the first 64 bits; more are closed at once and counted. \
+         `trusted_proxies` are left out: behind them are many.",
+    );
     let http = s.only(protocol.is_none_or(|spoken| spoken == Spoken::Http), "protocol = \"http\"", http);
     let tcp = s.only(protocol.is_none_or(|spoken| spoken == Spoken::Tcp), "protocol = \"tcp\"", tcp);
     let tls_is_wrong = |tls: &Option<_>, s: &Section<'_, '_, '_>| tls.is_none() && s.is_set("tls");
-    let inside: &[&[u8]] = if protocol == Some(Spoken::Http) { &[b"http/1.1"] } else { &[] };
+    let inside: &[&[u8]] = match protocol {
+        Some(Spoken::Http) if http.http2 => &[b"h2", b"http/1.1"],
+        Some(Spoken::Http) => &[b"http/1.1"],
+        _ => &[],
+    };
     let tls = tls::listener(s, inside);
+    let access_log = access_log::listener(s);
     let protocol = protocol.filter(|_| !tls_is_wrong(&tls, s));
     let protocol = protocol.map(|spoken| match spoken {
         Spoken::Http => Protocol::Http(http),
         Spoken::Tcp => Protocol::Tcp(tcp),
     });
     let listener = match (&name, address, &pool, protocol) {
-        (Some(name), Some(address), Some(pool), Some(protocol)) => {
-            Some(Listener { name: name.clone(), address, pool: pool.clone(), connections_max, protocol, tls })
-        }
+        (Some(name), Some(address), Some(pool), Some(protocol)) => Some(Listener {
+            name: name.clone(),
+            address,
+            pool: pool.clone(),
+            connections_max,
+            connections_per_client_max,
+            protocol,
+            tls,
+            access_log,
+        }),
         _ => None,
     };
     Read {
@@ -131,6 +164,13 @@ fn http(s: &mut Section<'_, '_, '_>) -> Http {
             &FIELD_NAME,
             "none",
             "The field in which `trusted_proxies` say where a client is; what it says is the name of a region.",
+        ),
+        http2: s.key(
+            "http2",
+            &YesNo,
+            default.http2,
+            "Whether clients may speak HTTP/2: over TLS where they choose it (ALPN), without TLS where they begin with it (prior \
+             knowledge). Nodes get HTTP/1.1 either way.",
         ),
         via: s.key(
             "via",
@@ -171,6 +211,24 @@ fn http(s: &mut Section<'_, '_, '_>) -> Http {
             default.tunnel_idle_timeout,
             "How long an upgraded connection (a WebSocket) may stand still.",
         ),
+        compression: compression::listener(s),
+        security_headers: s.key(
+            "security_headers",
+            &SECURITY_HEADERS,
+            default.security_headers,
+            "Fields that tell browsers to be careful, on every answer that does not have them already; `strict` needs a site that \
+             is made for it. `Strict-Transport-Security` is said over TLS only.",
+        ),
+        health_path: s.optional(
+            "health_path",
+            &HEALTH_PATH,
+            "none",
+            "A path at which the peer itself answers, before any route: 200 while `pool` has a usable node and the peer takes \
+             traffic, else 503. For balancers in front of it. It is not logged.",
+        ),
+        error_pages: error_pages::listener(s),
+        // They stand beside the listeners: `file.rs` hands them in.
+        folders: default.folders,
     }
 }
 

@@ -10,14 +10,19 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+mod access_log;
 mod addresses;
 mod catalog_part;
 mod certificate_file;
 mod cluster;
+mod compression;
 mod desired;
+mod error_pages;
 mod file;
+mod folders;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod geoip;
 mod inherited;
 mod key_file;
 mod listener;

@@ -1,7 +1,7 @@
 //! The sections that tell one peer who it is: `[peer]`, `[api]`, `[log]`, `[upstream]`.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -81,6 +81,7 @@ pub(super) struct Peer {
     pub workers: NonZeroUsize,
     pub announce: Duration,
     pub drain: Duration,
+    pub connections_max: Option<NonZeroU32>,
 }
 
 pub(super) fn peer(s: &mut Section<'_, '_, '_>, machine: &Machine) -> Peer {
@@ -119,6 +120,13 @@ pub(super) fn peer(s: &mut Section<'_, '_, '_>, machine: &Machine) -> Peer {
                 &Span(Duration::ZERO, DAY),
                 Duration::from_secs(30),
                 "How long requests and connections may then take to finish. What is open after that is cut.",
+            ),
+            connections_max: s.optional(
+                "max_connections",
+                &whole(1, 1_000_000),
+                "as many as the listeners take together",
+                "Client connections at the same time, over all listeners; more are closed at once and counted. Keep it below \
+                 half of the descriptors that the process may have.",
             ),
         }
     })

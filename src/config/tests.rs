@@ -6,10 +6,12 @@ use crate::model::{CheckKind, HashKey, HostSent, Observe, Panic, Strategy};
 use crate::proxy::Protocol;
 use crate::telemetry::log;
 
+mod bad_values;
 mod desired;
 mod environment;
 mod faults;
 mod hostile;
+mod limits;
 mod tls;
 
 fn sources(environment: &[(&str, &str)]) -> Sources {

@@ -52,6 +52,8 @@ pub enum Input {
     Swept,
     /// What is in flight, at every node that has something.
     Load(Vec<(NodeKey, u32)>),
+    /// What it is asked by region, requests a second.
+    Demand(Vec<(RegionName, f64)>),
     /// What others say of nodes and their load is to be heard once more: some of it was about nodes that this peer did not know
     /// when it heard it.
     TellAgain,
@@ -320,6 +322,7 @@ impl<T: From<Output> + Send + 'static> State<T> {
             Input::Observed { node, heard } => publisher.observe(node, heard.as_ref()),
             Input::Swept => publisher.sweep(),
             Input::Load(loads) => publisher.load(loads),
+            Input::Demand(demand) => publisher.demand(demand),
             Input::TellAgain => reader.tell_again(),
             Input::ServesBy(revision) => publisher.serve_by(revision),
             Input::Leaving => publisher.leave(),

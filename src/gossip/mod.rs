@@ -8,6 +8,7 @@
 mod actor;
 mod budget;
 mod counts;
+mod demand;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod guard;

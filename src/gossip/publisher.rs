@@ -7,8 +7,8 @@ use chitchat::NodeState;
 
 use super::page::Pages;
 use super::settings::Settings;
-use super::{load, topic};
-use crate::model::{Heard, NodeKey, Revision};
+use super::{demand, load, topic};
+use crate::model::{Heard, NodeKey, RegionName, Revision};
 
 /// What this peer has to say.
 #[derive(Debug, Default)]
@@ -16,6 +16,7 @@ pub(super) struct Publisher {
     pages: Pages,
     sweeps: u64,
     load: Option<String>,
+    demand: Option<String>,
     leaving: bool,
     catalog: Option<Revision>,
     changed: Changed,
@@ -25,6 +26,7 @@ pub(super) struct Publisher {
 struct Changed {
     sweep: bool,
     load: bool,
+    demand: bool,
     leaving: bool,
     catalog: bool,
 }
@@ -48,6 +50,13 @@ impl Publisher {
         self.load = text;
     }
 
+    /// What is asked now, by region.
+    pub(super) fn demand(&mut self, demand: Vec<(RegionName, f64)>) {
+        let text = demand::text(demand);
+        self.changed.demand |= text != self.demand;
+        self.demand = text;
+    }
+
     /// It serves by this revision of the catalog.
     pub(super) fn serve_by(&mut self, revision: Revision) {
         self.changed.catalog |= self.catalog != Some(revision);
@@ -66,6 +75,7 @@ impl Publisher {
         self.changed = Changed {
             sweep: self.sweeps > 0,
             load: self.load.is_some(),
+            demand: self.demand.is_some(),
             leaving: self.leaving,
             catalog: self.catalog.is_some(),
         };
@@ -95,10 +105,13 @@ impl Publisher {
         if changed.sweep {
             state.set(topic::SWEEP, self.sweeps);
         }
-        if changed.load {
-            match &self.load {
-                Some(text) => state.set(topic::LOAD, text),
-                None => state.delete(topic::LOAD),
+        for (key, text, changed) in
+            [(topic::LOAD, &self.load, changed.load), (topic::DEMAND, &self.demand, changed.demand)]
+        {
+            match text {
+                _ if !changed => {}
+                Some(text) => state.set(key, text),
+                None => state.delete(key),
             }
         }
         if let Some(revision) = self.catalog.filter(|_| changed.catalog) {

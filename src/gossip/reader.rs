@@ -10,9 +10,9 @@ use std::time::Instant;
 use chitchat::{ChitchatId, NodeState};
 
 use super::membership::Sighting;
-use super::{load, page, topic};
+use super::{demand, load, page, topic};
 use crate::model::limits::{GOSSIP_KEYS_PER_PEER_MAX, PEERS_MAX};
-use crate::model::{Heard, NodeKey, PeerId, Revision};
+use crate::model::{Heard, NodeKey, PeerId, RegionName, Revision};
 
 /// What changed.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +43,15 @@ pub enum News {
         at: Instant,
         /// The nodes and counts.
         loads: Vec<(NodeKey, u32)>,
+    },
+    /// What it is asked by region.
+    Demand {
+        /// Whose.
+        observer: PeerId,
+        /// When that was read.
+        at: Instant,
+        /// Requests a second.
+        per_second: Vec<(RegionName, f64)>,
     },
 }
 
@@ -205,6 +214,13 @@ impl Reader {
                 topic::LOAD => {
                     load::read(text).map(|loads| news.push(News::Load { observer: peer.clone(), at, loads })).is_some()
                 }
+                topic::DEMAND if deleted => {
+                    news.push(News::Demand { observer: peer.clone(), at, per_second: Vec::new() });
+                    true
+                }
+                topic::DEMAND => demand::read(text)
+                    .map(|per_second| news.push(News::Demand { observer: peer.clone(), at, per_second }))
+                    .is_some(),
                 topic::API => {
                     read.api = shown(text);
                     true

@@ -13,6 +13,8 @@ pub(super) const LEAVING: &str = "leaving";
 pub(super) const SWEEP: &str = "sweep";
 /// The nodes at which it has most in flight.
 pub(super) const LOAD: &str = "load";
+/// What it is asked, by the region that is a request's first choice.
+pub(super) const DEMAND: &str = "demand";
 /// The revision of the catalog that it serves by.
 pub(super) const CATALOG: &str = "catalog";
 /// What goes before the number of a page of observations.
@@ -34,7 +36,7 @@ mod tests {
 
     #[test]
     fn every_key_is_ascii_and_a_page_is_found_by_its_key() {
-        for key in [REGION, API, SOFTWARE, LEAVING, SWEEP, LOAD, CATALOG, PAGE] {
+        for key in [REGION, API, SOFTWARE, LEAVING, SWEEP, LOAD, DEMAND, CATALOG, PAGE] {
             assert!(key.is_ascii() && !key.is_empty());
             assert_eq!(page_of(key), None);
         }

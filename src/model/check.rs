@@ -57,6 +57,11 @@ impl StatusRange {
         (100 <= low && low <= high && high <= 599).then_some(Self { low, high })
     }
 
+    /// Whether all of them are of the other range.
+    pub fn is_within(self, other: Self) -> bool {
+        other.contains(self.low) && other.contains(self.high)
+    }
+
     /// Whether `status` is one of them.
     pub fn contains(self, status: u16) -> bool {
         (self.low..=self.high).contains(&status)

@@ -115,6 +115,10 @@ id! {
     PoolName
 }
 id! {
+    /// A folder of files that a peer serves, as its settings name it.
+    FolderName
+}
+id! {
     /// One endpoint in a pool, unique in the cluster.
     NodeId
 }

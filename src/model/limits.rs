@@ -1,5 +1,7 @@
 //! Every bound of the product in one place, with its unit in its name.
 
+use std::time::Duration;
+
 /// Bytes of a peer id, pool name, node id, region or listener name.
 pub const ID_BYTES_MAX: usize = 63;
 /// Pools of a catalog.
@@ -32,6 +34,46 @@ pub const FIELD_CHANGES_MAX: usize = 32;
 pub const TEMPLATE_BYTES_MAX: usize = 4 * 1024;
 /// Bytes of an answer that a route gives itself.
 pub const FIXED_ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of the name of a cookie of sticky sessions.
+pub const COOKIE_NAME_BYTES_MAX: usize = 64;
+/// Bytes of its path.
+pub const COOKIE_PATH_BYTES_MAX: usize = 255;
+/// Bytes of its domain.
+pub const COOKIE_DOMAIN_BYTES_MAX: usize = 253;
+/// Bytes of a GeoIP file.
+pub const GEOIP_FILE_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Requests of a rate limit in its second, minute or hour, and of its burst.
+pub const RATE_MAX: u32 = 1_000_000;
+/// The longest time until a burst is there again.
+pub const BURST_REFILL_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// Requests and connections at the same time of a connection limit.
+pub const CONNECTION_LIMIT_MAX: u32 = 1_000_000;
+/// Clients, or values of a field, of which a peer remembers how they stand with rate limits.
+pub const RATE_KEYS_MAX: usize = 1 << 21;
+/// Clients, or values of a field, that have something in flight which a connection limit counts.
+pub const IN_FLIGHT_KEYS_MAX: usize = 1 << 21;
+/// Bytes that a peer remembers all that in.
+pub const LIMITER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of one value in a line of the access log; what is longer is cut.
+pub const LOG_FIELD_BYTES_MAX: usize = 2 * 1024;
+/// Bytes of a format of the access log.
+pub const LOG_FORMAT_BYTES_MAX: usize = 4 * 1024;
+/// Words in braces of a format of the access log.
+pub const LOG_PLACEHOLDERS_MAX: usize = 48;
+/// Lines of the access log that wait for their writer; one more is dropped.
+pub const LOG_LINES_WAITING_MAX: usize = 16 * 1024;
+/// Bytes of those lines.
+pub const LOG_BYTES_WAITING_MAX: usize = 8 * 1024 * 1024;
+/// Answers that one worker compresses at the same time; more go as they are.
+pub const COMPRESSIONS_PER_WORKER_MAX: usize = 256;
+/// Media types of a listener's compression.
+pub const COMPRESSED_TYPES_MAX: usize = 64;
+/// Pages for failures of one listener.
+pub const ERROR_PAGES_MAX: usize = 64;
+/// Bytes of a page for failures.
+pub const ERROR_PAGE_BYTES_MAX: usize = 256 * 1024;
+/// Folders of files that one peer serves.
+pub const FOLDERS_MAX: usize = 256;
 /// Listeners of one peer.
 pub const LISTENERS_MAX: usize = 256;
 /// Addresses kept of one node's name.
@@ -46,6 +88,20 @@ pub const SETTINGS_WARNINGS_MAX: usize = 1_000;
 pub const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Fields of a head, and of a trailer section.
 pub const HEAD_FIELDS_MAX: usize = 100;
+/// Streams of one connection of HTTP/2 at the same time.
+pub const H2_STREAMS_MAX: u32 = 100;
+/// Bytes that a client may send ahead on one stream of HTTP/2.
+pub const H2_STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+/// Bytes that it may send ahead on all streams of a connection.
+pub const H2_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// Bytes of one stream of HTTP/2 that wait for the client.
+pub const H2_SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// Streams of HTTP/2 that a client reset before anybody took them; one more ends the connection.
+pub const H2_RESETS_PENDING_MAX: usize = 20;
+/// PING, SETTINGS, PRIORITY, RST_STREAM and unknown frames that a client of HTTP/2 may send at once.
+pub const H2_IDLE_FRAMES_MAX: u32 = 1_000;
+/// As many of them as it may send a second for ever.
+pub const H2_IDLE_FRAMES_PER_S: u32 = 100;
 /// Options that the `Connection` fields of a head list: each is looked for among all fields.
 pub const CONNECTION_OPTIONS_MAX: usize = 32;
 /// Bytes of a request target.
@@ -101,6 +157,8 @@ pub const GOSSIP_BYTES_PER_SECOND_MAX: u32 = 512 * 1024;
 pub const GOSSIP_INPUTS_MAX: usize = 4_096;
 /// Nodes of which a peer gossips what it has in flight: its busiest.
 pub const LOADS_PER_PEER_MAX: usize = 48;
+/// Regions of which a peer tells what it is asked; the busiest.
+pub const DEMANDS_PER_PEER_MAX: usize = 64;
 /// Bytes of a file with certificates or keys.
 pub const CERTIFICATE_FILE_BYTES_MAX: usize = 1024 * 1024;
 /// Profiles of TLS to nodes, a peer.

@@ -6,6 +6,7 @@ mod check;
 mod cidr;
 mod electors;
 mod evidence;
+mod geography;
 mod id;
 pub mod limits;
 mod member;
@@ -17,8 +18,10 @@ mod pool;
 mod preset;
 mod region;
 mod route;
+mod security_headers;
 mod server;
 mod slot;
+mod sticky;
 mod strategy;
 mod term;
 mod transport;
@@ -29,7 +32,10 @@ pub use check::{Check, CheckKind, CheckTarget, HttpCheck, StatusRange, TcpCheck}
 pub use cidr::{Cidr, CidrError};
 pub use electors::{Electors, ElectorsError, ElectorsHash, ElectorsWarning};
 pub use evidence::Evidence;
-pub use id::{ClusterName, IdError, ListenerName, NodeId, PeerId, PoolName, RegionName, RouteName, ServerId, TlsName};
+pub use geography::{CodeError, Continent, Country, Whereabouts};
+pub use id::{
+    ClusterName, FolderName, IdError, ListenerName, NodeId, PeerId, PoolName, RegionName, RouteName, ServerId, TlsName,
+};
 pub use member::{Member, Members};
 pub use min_timeout::MinTimeout;
 pub use node_key::NodeKey;
@@ -39,12 +45,15 @@ pub use pool::{Admin, DrainLeft, HostSent, Node, Observe, Panic, Pool, Weight};
 pub use preset::{Preset, PresetError};
 pub use region::{Capacity, Region, RegionStrategy, RegionWeight};
 pub use route::{
-    Action, Conditions, Day, End, Fallback, FieldChanges, FieldName, FieldValue, FixedAnswer, Forward, HostPattern,
-    Method, MinuteOfDay, Named, PathPattern, PatternError, Percent, Piece, Redirect, RegionChoice, Rewrite, Route,
-    Scheme, Share, ShareOf, Target, Template, TemplateError, TextPattern, TimeError, TimeWindow, Variable, Zone,
+    Action, Conditions, ConnectionLimit, Day, End, Fallback, FieldChanges, FieldName, FieldValue, Files, FixedAnswer,
+    Forward, HostPattern, Ipv6Prefix, LIMITED_STATUS_DEFAULT, LimitError, Method, MinuteOfDay, Named, PathPattern,
+    PatternError, Per, Percent, Period, Piece, Rate, RateLimit, Redirect, RegionChoice, Rewrite, Route, Scheme, Share,
+    ShareOf, Target, Template, TemplateError, TextPattern, TimeError, TimeWindow, Variable, Zone,
 };
+pub use security_headers::SecurityHeaders;
 pub use server::{Server, ServerAddress};
 pub use slot::{ClusterId, Newness, Revision, Slot, ValueHash, ValueHashError};
+pub use sticky::{SameSite, Sticky, StickyCookie};
 pub use strategy::{HashKey, Strategy, StrategyError};
 pub use term::Term;
 pub use transport::Transport;

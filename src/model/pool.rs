@@ -10,6 +10,7 @@ use super::check::Check;
 use super::id::{NodeId, PoolName, RegionName, TlsName};
 use super::region::RegionStrategy;
 use super::slot::Revision;
+use super::sticky::Sticky;
 use super::strategy::{HashKey, Strategy};
 
 /// A node's share of traffic beside its siblings': 1 to 1000.
@@ -155,6 +156,8 @@ pub struct Pool {
     pub region_strategy: RegionStrategy,
     /// What `consistent_hash` looks at.
     pub hash: HashKey,
+    /// What keeps sessions at their node; `None`: nothing does.
+    pub sticky: Option<Sticky>,
     /// `health_score` takes the best score instead of the better of two by chance.
     pub exact: bool,
     /// How nodes are checked.
@@ -191,6 +194,7 @@ impl Pool {
             strategy: Strategy::default(),
             region_strategy: RegionStrategy::default(),
             hash: HashKey::default(),
+            sticky: None,
             exact: false,
             check: Check::default(),
             observe: Observe::default(),

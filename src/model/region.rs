@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 
 use super::cidr::Cidr;
+use super::geography::{Continent, Country};
 use super::id::RegionName;
 
 /// Requests a second that a region takes with all its nodes usable: 1 to 4,294,967,295.
@@ -79,12 +80,24 @@ pub struct Region {
     pub weight: RegionWeight,
     /// Clients that are there.
     pub clients: Vec<Cidr>,
+    /// Countries whose clients are there, as a GeoIP file says.
+    pub countries: Vec<Country>,
+    /// Continents whose clients are there, where no region names their country.
+    pub continents: Vec<Continent>,
 }
 
 impl Region {
     /// A region with everything as it ships.
     pub fn new(name: RegionName) -> Self {
-        Self { name, prefer: Vec::new(), capacity: None, weight: RegionWeight::default(), clients: Vec::new() }
+        Self {
+            name,
+            prefer: Vec::new(),
+            capacity: None,
+            weight: RegionWeight::default(),
+            clients: Vec::new(),
+            countries: Vec::new(),
+            continents: Vec::new(),
+        }
     }
 }
 

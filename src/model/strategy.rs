@@ -93,7 +93,7 @@ impl Serialize for Strategy {
     }
 }
 
-/// What of a request `consistent_hash` looks at.
+/// What of a request or connection `consistent_hash` looks at, and sessions that stay by it.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub enum HashKey {
     /// The client's address.
@@ -107,6 +107,18 @@ pub enum HashKey {
     Cookie(Arc<str>),
     /// The value of a query parameter.
     Query(Arc<str>),
+    /// The id of a session: the value of a cookie of this name, else of a query parameter, else of a path parameter
+    /// (`/cart;sid=1`).
+    Session(Arc<str>),
+    /// The client id of an MQTT CONNECT packet.
+    MqttClientId,
+}
+
+impl HashKey {
+    /// Whether it is of HTTP requests, which a relay does not see.
+    pub fn is_of_requests(&self) -> bool {
+        !matches!(self, Self::ClientIp | Self::MqttClientId)
+    }
 }
 
 #[cfg(test)]

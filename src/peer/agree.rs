@@ -57,6 +57,11 @@ impl Files {
         Ok(Self { folder, store, versions })
     }
 
+    /// The folder of all of it.
+    pub(super) fn folder(&self) -> &DataFolder {
+        &self.folder
+    }
+
     /// What this peer serves by from its start: what the cluster committed last, as far as it was told, else its own file.
     /// Blocks.
     ///

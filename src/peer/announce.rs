@@ -15,6 +15,8 @@ use crate::view::{NodeView, PoolView, View};
 const LOOK_AT_ALL_EVERY: Duration = Duration::from_millis(500);
 /// How often it is told what is in flight.
 const LOAD_EVERY: Duration = Duration::from_secs(1);
+/// How often it is told what is asked of regions: by that others know how much of a region's room is theirs.
+const DEMAND_EVERY: Duration = Duration::from_millis(250);
 
 /// What was told last.
 #[derive(Debug)]
@@ -25,12 +27,23 @@ pub(super) struct Announcer {
     swept: Option<Instant>,
     look_at_all: Instant,
     load_at: Instant,
+    demand_at: Instant,
+    /// Whether any was told last.
+    is_asked: bool,
 }
 
 impl Announcer {
     /// Nothing was told yet.
     pub(super) fn new(now: Instant) -> Self {
-        Self { seen: None, said: HashMap::new(), swept: None, look_at_all: now, load_at: now }
+        Self {
+            seen: None,
+            said: HashMap::new(),
+            swept: None,
+            look_at_all: now,
+            load_at: now,
+            demand_at: now,
+            is_asked: false,
+        }
     }
 
     /// What is to be told now.
@@ -68,6 +81,14 @@ impl Announcer {
         if self.load_at <= now {
             self.load_at = now + LOAD_EVERY;
             inputs.push(Input::Load(loads(view)));
+        }
+        if self.demand_at <= now {
+            self.demand_at = now + DEMAND_EVERY;
+            let demand = view.demand();
+            let was_asked = std::mem::replace(&mut self.is_asked, !demand.is_empty());
+            if was_asked || self.is_asked {
+                inputs.push(Input::Demand(demand));
+            }
         }
         inputs
     }

@@ -13,7 +13,7 @@ use crate::election::Founders;
 use crate::gossip::{self, Gossip, Input, Memory, News, Output, Pace, PeerRow, Seed};
 use crate::health;
 use crate::host::{self, Incarnations, Names};
-use crate::link::{self, Channel, Inboxes, Link, Protocols, Question, Received, Timing, To, TrustSource};
+use crate::link::{self, Channel, Inboxes, KeyRing, Link, Protocols, Question, Received, Timing, To, TrustSource};
 use crate::model::limits::GOSSIP_INPUTS_MAX;
 use crate::model::{ClusterName, Member, Members, NodeId, PeerId, Preset, RegionName};
 use crate::view::{self, ViewCell};
@@ -42,6 +42,8 @@ pub struct ClusterSettings {
     pub preset: Preset,
     /// Whom it takes.
     pub trust: TrustSource,
+    /// By what cookies of sticky sessions are signed; `None`: by keys that the cluster's are derived to, where it has any.
+    pub cookie_keys: Option<KeyRing>,
     /// What it speaks with them.
     pub protocols: Protocols,
     /// Who votes first, where the cluster is new.
@@ -293,6 +295,7 @@ impl From<Output> for view::Event {
             Output::News(News::Forget(observer)) => Self::Forgotten { observer },
             Output::News(News::Swept { observer, at }) => Self::Swept { observer, at },
             Output::News(News::Load { observer, at, loads }) => Self::Load { observer, at, in_flight: loads },
+            Output::News(News::Demand { observer, at, per_second }) => Self::Demand { observer, at, per_second },
         }
     }
 }

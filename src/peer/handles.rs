@@ -8,7 +8,9 @@ use tokio::sync::watch;
 
 use super::agree::Agreed;
 use super::cluster::ClusterHandles;
+use crate::limit::Limiter;
 use crate::model::{ListenerName, PeerId, PoolName, RegionName};
+use crate::proxy::access_log::AccessLog;
 use crate::proxy::explain::Explainer;
 use crate::proxy::{FailureCounts, ListenerCounts};
 use crate::tls::NodeTlsCell;
@@ -31,6 +33,8 @@ pub struct Handles {
     pub tls: NodeTlsCell,
     /// Says what would become of a request.
     pub explainer: Explainer,
+    /// What limits count.
+    pub limiter: Arc<Limiter>,
     /// Its children and how they fare.
     pub children: super::supervise::Board,
     /// Whether it is ready, and if not why.
@@ -64,6 +68,8 @@ pub struct BoundListener {
     pub counts: Arc<ListenerCounts>,
     /// What went wrong with its traffic.
     pub failures: Arc<FailureCounts>,
+    /// Where its traffic is logged; `None`: nowhere.
+    pub log: Option<Arc<AccessLog>>,
 }
 
 /// The listeners of a peer, which a reload may change.

@@ -4,6 +4,7 @@ mod agree;
 mod announce;
 mod bare;
 mod cluster;
+mod cookies;
 mod drains;
 mod founding;
 mod handles;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::cluster::ClusterSettings;
+use crate::geo::Geo;
 use crate::model::{Catalog, PeerId, RegionName};
 use crate::proxy;
 use crate::tls::Profile;
@@ -29,6 +30,8 @@ pub struct Settings {
     pub follow_file: bool,
     /// Profiles of TLS to nodes, which pools name.
     pub tls: Vec<Profile>,
+    /// Where addresses are; `None`: nobody says.
+    pub geo: Option<Arc<Geo>>,
     /// With whom it shares what it knows; `None`: a cluster of one.
     pub cluster: Option<ClusterSettings>,
 }

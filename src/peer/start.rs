@@ -1,5 +1,6 @@
 //! Starting and stopping: what is bound, made and wired in which order, and undone in the reverse.
 
+use std::hash::RandomState;
 use std::io;
 use std::sync::Arc;
 use std::thread;
@@ -12,19 +13,25 @@ use tokio::time::timeout;
 
 use super::agree::{self, Agreement, Company, Elector, Files, OwnFile, agree};
 use super::cluster::{ClusterSettings, Ends, Joined, Own, join, link_settings};
+use super::cookies;
 use super::handles::{BoundListener, BoundListeners, Handles, Readiness};
 use super::listeners::pools_child;
 use super::profiles::profiles_child;
 use super::settings::Settings;
 use super::supervise::{AddError, Board, ChildSpec, Supervisor};
 use crate::catalog::{Applied, Object};
+use crate::geo::{Geo, GeoCell};
 use crate::gossip::Input;
 use crate::health::{self, Asker};
 use crate::host::{self, Dice, FolderError, Incarnations, Names};
-use crate::link::{self, Link, QuicLink, TrustError, TrustSource};
+use crate::limit::Limiter;
+use crate::link::{self, Link, QuicLink, TrustError};
 use crate::model::{Catalog, Evidence, Member, Members, Preset};
-use crate::proxy::explain::Explainer;
-use crate::proxy::{self, BindError, Bound, Listener, Listeners, Phase, Protocol, WorkerActor};
+use crate::proxy::explain::{Beside, Explainer};
+use crate::proxy::limits::ProcessCap;
+use crate::proxy::{
+    self, BindError, Bound, CookieKeys, CookieKeysCell, Listener, Listeners, Phase, Protocol, WorkerActor,
+};
 use crate::tls::{self, NodeTls, NodeTlsCell, Profile, TlsError};
 use crate::view::{self, ViewActor, ViewCell};
 
@@ -55,6 +62,9 @@ pub enum StartError {
     /// Its data folder cannot be had.
     #[error(transparent)]
     Folder(#[from] FolderError),
+    /// No key could be made.
+    #[error("the system has no random numbers to give")]
+    NoRandom,
     /// A part did not start.
     #[error(transparent)]
     Child(#[from] AddError),
@@ -73,6 +83,10 @@ pub struct Peer {
     file: OwnFile,
     supervisor: Supervisor,
     listeners: watch::Sender<Listeners>,
+    /// By what cookies of sticky sessions are signed.
+    cookie_keys: CookieKeysCell,
+    /// Where addresses are.
+    geo: GeoCell,
     /// What [`Handles`] show of them.
     bound: watch::Sender<Arc<[BoundListener]>>,
     workers: usize,
@@ -103,7 +117,9 @@ impl Peer {
         let workers = settings.proxy.workers.get();
         let listeners = proxy::bind(&settings.proxy.listeners, workers, &[])?;
         let tls = NodeTlsCell::from(NodeTls::new(tls::client_configs()?, &settings.tls)?);
-        let (files, applied) = agreed_before(&settings).await?;
+        let geo = GeoCell::default();
+        geo.set(settings.geo.clone());
+        let (files, applied, cookie_keys) = agreed_before(&settings).await?;
         let catalog = Arc::clone(&applied.catalog);
         let (catalogs, newest) = watch::channel(Arc::clone(&catalog));
         let own = Member { id: settings.id.clone(), region: settings.region.clone() };
@@ -155,13 +171,18 @@ impl Peer {
         }
         let (bound, shown) = watch::channel(shown(&listeners));
         let (listeners, bound_now) = watch::channel(listeners);
+        let limiter = Arc::new(Limiter::new(RandomState::new(), host::now()));
         let shared = proxy::Shared {
             listeners: bound_now,
             view: view.clone(),
             tls: tls.clone(),
+            cookie_keys: cookie_keys.clone(),
+            geo: geo.clone(),
             suspects,
             phase: phase.subscribe(),
             running: Arc::clone(&running),
+            limiter: Arc::clone(&limiter),
+            cap: Arc::new(ProcessCap::new(settings.proxy.connections_max)),
             settings: Arc::new(settings.proxy),
         };
         for index in 0..shared.settings.workers.get() {
@@ -173,7 +194,8 @@ impl Peer {
         let shown = BoundListeners::from(shown);
         supervisor.add(pools_child(shown.clone(), view.clone())).await?;
         supervisor.add(profiles_child(tls.clone(), view.clone())).await?;
-        let explainer = Explainer::new(listeners.subscribe(), view.clone());
+        let beside = Beside { cookie_keys: cookie_keys.clone(), geo: geo.clone(), limiter: Arc::clone(&limiter) };
+        let explainer = Explainer::new(listeners.subscribe(), view.clone(), beside);
         Ok(Self {
             handles: Handles {
                 id: settings.id,
@@ -183,6 +205,7 @@ impl Peer {
                 listeners: shown,
                 tls,
                 explainer,
+                limiter,
                 children: board,
                 readiness,
                 agreed,
@@ -194,6 +217,8 @@ impl Peer {
             file,
             supervisor,
             listeners,
+            cookie_keys,
+            geo,
             bound,
             workers,
             announce: shared.settings.announce,
@@ -209,9 +234,14 @@ impl Peer {
         &self.handles
     }
 
-    /// From now on new peers are taken by this trust; links that stand are left alone. A peer without a cluster takes none.
-    pub fn rekey(&self, trust: &TrustSource) -> Result<(), TrustError> {
-        self.gossip.as_ref().map_or(Ok(()), |(_, link)| link.rekey(trust))
+    /// From now on new peers are taken as these settings say, and cookies signed; links that stand are left alone. A peer without a
+    /// cluster takes none.
+    pub fn rekey(&self, settings: &ClusterSettings) -> Result<(), TrustError> {
+        self.gossip.as_ref().map_or(Ok(()), |(_, link)| link.rekey(&settings.trust))?;
+        if let Some(keys) = cookies::shared(Some(settings)) {
+            self.cookie_keys.set(CookieKeys::of(keys));
+        }
+        Ok(())
     }
 
     /// Listens as this says from now on. Connections go on, and so does what waits in the line of a listener that stays; those of
@@ -225,11 +255,21 @@ impl Peer {
         Ok(())
     }
 
+    /// Opens the files of access logs anew, for whoever has moved them away.
+    pub fn reopen_logs(&self) {
+        self.listeners.borrow().iter().for_each(|bound| bound.reopen_log());
+    }
+
     /// From now on TLS is spoken to nodes as these profiles say; connections that stand are used no more.
     pub fn set_profiles(&self, profiles: &[Profile]) -> Result<(), TlsError> {
         let tls = self.handles.tls.load().with(profiles)?;
         self.handles.tls.set(tls);
         Ok(())
+    }
+
+    /// From now on addresses are where this file says.
+    pub fn set_geo(&self, geo: Option<Arc<Geo>>) {
+        self.geo.set(geo);
     }
 
     /// This peer's file was read again, and this is what users want by it. Where `applies`, the cluster's catalog becomes that,
@@ -277,6 +317,10 @@ impl Peer {
         if !finished && !self.workers_ended(END_TIMEOUT).await {
             tracing::error!("a worker does not end; it is left behind");
         }
+        let listeners = Arc::clone(&self.listeners.borrow());
+        for listener in listeners.iter() {
+            listener.flush_log().await;
+        }
         self.supervisor.stop().await;
         if let (Some((_, link)), Some(cluster)) = (&self.gossip, &self.cluster) {
             let link = Arc::clone(link);
@@ -323,14 +367,16 @@ async fn cluster_thread() -> Result<(Cluster, Supervisor, Board), StartError> {
 }
 
 /// What this peer has on its disk of what the cluster agreed on, and what it serves by until it hears more.
-async fn agreed_before(settings: &Settings) -> Result<(Files, Applied), StartError> {
+async fn agreed_before(settings: &Settings) -> Result<(Files, Applied, CookieKeysCell), StartError> {
     let (path, desired, catalog) =
         (settings.data_dir.clone(), Arc::clone(&settings.desired), Arc::new(settings.catalog.clone()));
     let file_first = settings.follow_file && settings.cluster.is_none();
+    let shared = cookies::shared(settings.cluster.as_ref()).cloned();
     let opened = spawn_blocking(move || {
         let files = Files::open(&path)?;
         let applied = files.at_start(&desired, &catalog, file_first);
-        Ok((files, applied))
+        let keys = shared.or_else(|| cookies::own(files.folder())).ok_or(StartError::NoRandom)?;
+        Ok((files, applied, CookieKeysCell::from(CookieKeys::of(&keys))))
     });
     opened.await.map_err(|error| StartError::Thread(io::Error::other(error)))?
 }
@@ -462,5 +508,6 @@ fn bound_listener(bound: &Bound) -> BoundListener {
         pool: bound.listener.pool.clone(),
         counts: Arc::clone(&bound.counts),
         failures: Arc::clone(&bound.failures),
+        log: bound.log.clone(),
     }
 }

@@ -37,6 +37,8 @@ counts! {
         handshakes_total,
         /// Those of them that resumed an earlier session.
         handshakes_resumed,
+        /// Connections that speak HTTP/2.
+        http2_connections_total,
         /// Requests whose head was read whole.
         requests_total,
         /// Requests refused because they were malformed or not allowed.
@@ -77,6 +79,10 @@ counts! {
         timeouts_queue,
         /// TLS handshakes of clients that failed.
         handshakes_failed,
+        /// Connections of HTTP/2 that were ended because the client sent more of something than anybody means.
+        http2_floods,
+        /// Connections of HTTP/2 that were ended because what the client sent cannot be read.
+        http2_faults,
         /// Clients that asked for a name, or came to an address, that no certificate of the listener is for.
         names_unrecognized,
         /// Connections to nodes that this peer could not open for lack of descriptors, ports or memory.
@@ -85,6 +91,8 @@ counts! {
         queue_full,
         /// Requests for which no node could be used.
         no_node,
+        /// Requests that no region took because each had what it can take.
+        over_capacity,
         /// Nodes' answers that were malformed or not allowed.
         answers_malformed,
         /// Nodes' answers that ended before their end.

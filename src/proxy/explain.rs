@@ -7,16 +7,20 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::http::h1::head;
-use super::http::hash_key;
+use super::http::limited::only_value;
 use super::http::origin::Origin;
 use super::http::picture::RequestHead;
 use super::http::routed::{Asked, Routed};
+use super::limits::{self, Standing};
 use super::listen::{Bound, Listeners};
 use super::settings::{Http, Protocol};
+use super::sticky::{self, CookieKeysCell};
 use super::tcp;
 use super::way::{Course, Way};
-use crate::host::Dice;
-use crate::model::{ListenerName, NodeId, PoolName, RegionName, RouteName};
+use crate::geo::GeoCell;
+use crate::host::{self, Dice};
+use crate::limit::Limiter;
+use crate::model::{FieldName, ListenerName, NodeId, PoolName, RegionName, RouteName};
 use crate::route::{Entry, render};
 use crate::view::{Ask, Tried, Unavailable, View, ViewCell};
 
@@ -44,7 +48,9 @@ pub struct Answer {
     pub client_region: RegionName,
     /// The routes that have a say, in order.
     pub routes: Vec<Arc<Entry>>,
-    /// Where its way ends.
+    /// How its client stands with the limits of these routes, in the order in which they are asked. Nothing was taken of them.
+    pub limits: Vec<Standing>,
+    /// Where its way ends, unless a limit refuses it.
     pub end: Ended,
 }
 
@@ -69,6 +75,8 @@ pub enum Ended {
         pick: Result<NodeId, Unavailable>,
         /// The regions that were looked at one after the other; empty where regions make no difference.
         regions: Vec<RegionName>,
+        /// The node where its session is at home; `None`: nowhere.
+        home: Option<NodeId>,
         /// The pool that gets it if that fails.
         fallback: Option<PoolName>,
     },
@@ -93,11 +101,20 @@ pub enum NoAnswer {
 pub struct Explainer {
     listeners: watch::Receiver<Listeners>,
     view: ViewCell,
+    beside: Beside,
+}
+
+/// What decides beside the picture.
+#[derive(Clone, Debug)]
+pub(crate) struct Beside {
+    pub(crate) cookie_keys: CookieKeysCell,
+    pub(crate) geo: GeoCell,
+    pub(crate) limiter: Arc<Limiter>,
 }
 
 impl Explainer {
-    pub(crate) fn new(listeners: watch::Receiver<Listeners>, view: ViewCell) -> Self {
-        Self { listeners, view }
+    pub(crate) fn new(listeners: watch::Receiver<Listeners>, view: ViewCell, beside: Beside) -> Self {
+        Self { listeners, view, beside }
     }
 
     /// What would become of this request now. A pick is one of many that could be: it goes by chance and turns as real ones do.
@@ -106,9 +123,9 @@ impl Explainer {
         let view = self.view.load();
         match (&bound.listener.protocol, &question.head) {
             (Protocol::Http(settings), Some(head)) => {
-                Ok(explain_http(bound, settings, view, head, question.from, dice))
+                Ok(explain_http((bound, settings), view, &self.beside, head, question.from, dice))
             }
-            _ => Ok(explain_tcp(bound, view, question.from, dice)),
+            _ => Ok(explain_tcp(bound, view, &self.beside, question.from, dice)),
         }
     }
 
@@ -130,23 +147,40 @@ impl Explainer {
     }
 }
 
-fn explain_http(bound: &Bound, settings: &Http, view: Arc<View>, head: &[u8], from: IpAddr, dice: &mut Dice) -> Answer {
+fn explain_http(
+    (bound, settings): (&Bound, &Http),
+    view: Arc<View>,
+    Beside { cookie_keys, geo, limiter }: &Beside,
+    head: &[u8],
+    from: IpAddr,
+    dice: &mut Dice,
+) -> Answer {
     let mut request = RequestHead::default();
     let origin = Origin::of(SocketAddr::new(from, 0), bound.listener.tls.is_some(), settings);
     let refused = head::request(head, &mut request).err();
     let client = origin.client_of(&request.fields, settings);
-    let routed = Routed::find(&view, bound, (settings, origin), &request, client, dice);
-    let client_region = routed.region(&view, (settings, origin), &request).clone();
-    let (end, routes) = match refused {
-        Some(refusal) => (Ended::Malformed(refusal.status, refusal.reason), Vec::new()),
+    let routed = Routed::find(&view, bound, (settings, origin, geo), &request, client, dice);
+    let client_region = routed.region(&view, (settings, origin, geo), &request).clone();
+    let (end, routes, limits) = match refused {
+        Some(refusal) => (Ended::Malformed(refusal.status, refusal.reason), Vec::new(), Vec::new()),
         None => {
             let routes = routed.decision.before.iter().chain(&routed.decision.end).map(Arc::clone).collect();
             let end = routed.decision.end.as_ref().and_then(|entry| entry.route.then.end.as_ref());
             let ended = match Course::of(end, &bound.listener.pool, &view) {
                 Some(Course::Forward(way)) => {
-                    let hash = view.pool(&way.pool).and_then(|pool| hash_key::of(&request, &pool.pool));
+                    let ask = view.pool(&way.pool).map_or(Ask::of(client, host::now()), |pool| {
+                        let (stick, _) = sticky::stick_of(
+                            &request,
+                            client,
+                            pool,
+                            &view,
+                            &cookie_keys.load(),
+                            host::wall_now_ms() / 1_000,
+                        );
+                        Ask { hash: sticky::hash_of(&request, &pool.pool), stick, ..Ask::of(client, host::now()) }
+                    });
                     let target = String::from_utf8_lossy(routed.target(&request)).into_owned();
-                    forward(&view, &way, Ask { client, hash }, &client_region, Some(target), dice)
+                    forward(&view, &way, ask, &client_region, Some(target), dice)
                 }
                 Some(Course::Redirect(redirect)) => {
                     let mut to = Vec::new();
@@ -156,26 +190,40 @@ fn explain_http(bound: &Bound, settings: &Http, view: Arc<View>, head: &[u8], fr
                     Ended::Redirect(redirect.status, String::from_utf8_lossy(&to).into_owned())
                 }
                 Some(Course::Answer(answer)) => Ended::Answer(answer.status),
+                // Which file it is only the disk knows.
+                Some(Course::Files(_)) => Ended::Answer(200),
                 Some(Course::Refuse(status)) => Ended::Refuse(status),
                 None => Ended::Refuse(503),
             };
-            (ended, routes)
+            let field = |name: &FieldName| only_value(&request.fields, name);
+            (ended, routes, limits::look(limiter, &routed.decision, client, field, host::now()))
         }
     };
-    Answer { listener: bound.listener.name.clone(), client, client_region, routes, end, view }
+    Answer { listener: bound.listener.name.clone(), client, client_region, routes, limits, end, view }
 }
 
-fn explain_tcp(bound: &Bound, view: Arc<View>, from: IpAddr, dice: &mut Dice) -> Answer {
+fn explain_tcp(
+    bound: &Bound,
+    view: Arc<View>,
+    Beside { geo, limiter, .. }: &Beside,
+    from: IpAddr,
+    dice: &mut Dice,
+) -> Answer {
     let client = from.to_canonical();
-    let client_region = tcp::region_of(&view, client);
-    let decision = tcp::decide(&view, bound, client, dice);
+    let client_region = tcp::region_of(&view, geo, client);
+    // Who it says it is by MQTT nobody knows here.
+    let asking = tcp::Asking { client, client_id: None };
+    let decision = tcp::decide(&view, bound, (client, geo), dice);
     let end = decision.end.as_ref().and_then(|entry| entry.route.then.end.as_ref());
     let ended = match Course::of(end, &bound.listener.pool, &view) {
-        Some(Course::Forward(way)) => forward(&view, &way, Ask { client, hash: None }, &client_region, None, dice),
-        Some(Course::Redirect(_) | Course::Answer(_) | Course::Refuse(_)) | None => Ended::Refuse(503),
+        Some(Course::Forward(way)) => forward(&view, &way, asking.of(&way.pool, &view), &client_region, None, dice),
+        Some(Course::Redirect(_) | Course::Answer(_) | Course::Files(_) | Course::Refuse(_)) | None => {
+            Ended::Refuse(503)
+        }
     };
     let routes = decision.before.iter().chain(&decision.end).map(Arc::clone).collect();
-    Answer { listener: bound.listener.name.clone(), client, client_region, routes, end: ended, view }
+    let limits = limits::look(limiter, &decision, client, |_| None, host::now());
+    Answer { listener: bound.listener.name.clone(), client, client_region, routes, limits, end: ended, view }
 }
 
 fn forward(
@@ -193,6 +241,7 @@ fn forward(
         pool: way.pool.clone().into_owned(),
         target,
         pick,
+        home: view.home_of_session(&wanted).cloned(),
         regions: view.region_order(&wanted).into_iter().cloned().collect(),
         fallback: way.fallback.map(|fallback| fallback.pool.clone()),
     }

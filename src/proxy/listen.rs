@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol as SocketProtocol, SockRef, Socket, TcpKeepalive, Type};
 
+use super::access_log::{self, AccessLog, OpenError};
 use super::counts::{FailureCounts, ListenerCounts};
 use super::settings::Listener;
 use crate::model::PoolName;
@@ -18,16 +19,27 @@ const BACKLOG: i32 = 4_096;
 /// Silence after which the kernel asks whether the other side is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// Why a listener cannot listen.
+/// Why a listener cannot listen, or cannot log what it hears.
 #[derive(Debug, thiserror::Error)]
-#[error("listener {name} cannot listen at {address}: {error}{}", hint(.error))]
-pub struct BindError {
-    /// The listener.
-    pub name: String,
-    /// Where it was to listen.
-    pub address: SocketAddr,
-    /// What the machine said.
-    pub error: io::Error,
+pub enum BindError {
+    /// Its socket cannot be bound.
+    #[error("listener {name} cannot listen at {address}: {error}{}", hint(.error))]
+    Socket {
+        /// The listener.
+        name: String,
+        /// Where it was to listen.
+        address: SocketAddr,
+        /// What the machine said.
+        error: io::Error,
+    },
+    /// Its access log cannot be written.
+    #[error("listener {name}: {error}")]
+    Log {
+        /// The listener.
+        name: String,
+        /// What is wrong with it.
+        error: OpenError,
+    },
 }
 
 fn hint(error: &io::Error) -> &'static str {
@@ -50,6 +62,8 @@ pub struct Bound {
     pub counts: Arc<ListenerCounts>,
     /// What went wrong with its traffic.
     pub failures: Arc<FailureCounts>,
+    /// Where its traffic is logged; `None`: nowhere.
+    pub log: Option<Arc<AccessLog>>,
     sockets: Arc<Mutex<Sockets>>,
     /// Its pool under the settings before, which serves until the catalog has the new one.
     pub(crate) pool_before: Option<PoolName>,
@@ -72,7 +86,7 @@ enum Sockets {
 
 impl Bound {
     /// The same sockets under other settings. What was counted under its name goes on.
-    fn with(&self, listener: Listener) -> Self {
+    fn with(&self, listener: Listener, log: Option<Arc<AccessLog>>) -> Self {
         let is_renamed = listener.name != self.listener.name;
         let (counts, failures) = match is_renamed {
             true => (Arc::default(), Arc::default()),
@@ -82,6 +96,7 @@ impl Bound {
             address: self.address,
             counts,
             failures,
+            log,
             sockets: Arc::clone(&self.sockets),
             pool_before: (listener.pool != self.listener.pool).then(|| self.listener.pool.clone()),
             is_retired: AtomicBool::new(false),
@@ -134,6 +149,18 @@ impl Bound {
         self.is_retired.load(Relaxed)
     }
 
+    /// Has the file of its access log opened anew.
+    pub fn reopen_log(&self) {
+        self.log.iter().for_each(|log| log.writer.reopen());
+    }
+
+    /// Waits until its access log is written, but not for ever.
+    pub async fn flush_log(&self) {
+        if let Some(log) = &self.log {
+            log.writer.flush().await;
+        }
+    }
+
     /// Closes the peer's own hold on the sockets; each worker closes its own.
     pub(crate) fn close(&self) {
         *self.sockets() = Sockets::Closed;
@@ -144,7 +171,8 @@ impl Bound {
 /// sockets go on, and connections in their line with them. On a fault nothing has changed.
 pub fn bind(listeners: &[Listener], workers: usize, now: &[Arc<Bound>]) -> Result<Listeners, BindError> {
     let own_ports: Vec<u16> = now.iter().map(|bound| bound.address.port()).collect();
-    let bound = listeners.iter().map(|listener| {
+    let logs = access_log::open(listeners, now)?;
+    let bound = listeners.iter().zip(logs).map(|(listener, log)| {
         if let Some(same) = now.iter().find(|bound| bound.listener == *listener) {
             return Ok(Arc::clone(same));
         }
@@ -153,8 +181,8 @@ pub fn bind(listeners: &[Listener], workers: usize, now: &[Arc<Bound>]) -> Resul
             bound.listener.address == listener.address && (is_port_said || bound.listener.name == listener.name)
         };
         let bound = match now.iter().find(is_at) {
-            Some(there) => there.with(listener.clone()),
-            None => bind_one(listener, workers, &own_ports)?,
+            Some(there) => there.with(listener.clone(), log),
+            None => bind_one(listener, workers, &own_ports, log)?,
         };
         Ok(Arc::new(bound))
     });
@@ -182,8 +210,13 @@ pub fn retire(before: &[Arc<Bound>], now: &[Arc<Bound>]) {
     }
 }
 
-fn bind_one(listener: &Listener, workers: usize, own_ports: &[u16]) -> Result<Bound, BindError> {
-    let fail = |error| BindError { name: listener.name.to_string(), address: listener.address, error };
+fn bind_one(
+    listener: &Listener,
+    workers: usize,
+    own_ports: &[u16],
+    log: Option<Arc<AccessLog>>,
+) -> Result<Bound, BindError> {
+    let fail = |error| BindError::Socket { name: listener.name.to_string(), address: listener.address, error };
     let probe_in_use = || -> io::Result<()> {
         // With SO_REUSEPORT a second process could bind the same port unnoticed; without it the kernel says so. Of a port that
         // this peer itself has at another address it would say so too.
@@ -204,6 +237,7 @@ fn bind_one(listener: &Listener, workers: usize, own_ports: &[u16]) -> Result<Bo
         address,
         counts: Arc::default(),
         failures: Arc::default(),
+        log,
         sockets,
         pool_before: None,
         is_retired: AtomicBool::new(false),
@@ -253,8 +287,10 @@ mod tests {
             address,
             pool: "web".parse().unwrap(),
             connections_max: 10,
+            connections_per_client_max: None,
             protocol: Protocol::Http(Http::default()),
             tls: None,
+            access_log: None,
         }
     }
 
@@ -326,7 +362,7 @@ mod tests {
     fn what_cannot_be_bound_leaves_everything_as_it_was() {
         let (other, before) = (one("other", free()).unwrap(), one("web", free()).unwrap());
         let refused = bind(&[listener("web", other[0].address), listener("new", free())], 2, &before).unwrap_err();
-        assert_eq!(refused.address, other[0].address);
+        assert!(matches!(refused, BindError::Socket { address, .. } if address == other[0].address));
         assert!(!before[0].is_retired() && before[0].socket(0).unwrap().is_some());
     }
 }

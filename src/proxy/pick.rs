@@ -15,6 +15,8 @@ pub(crate) enum NoNode {
     QueueFull,
     /// `queue_timeout` is over.
     QueueTimeout,
+    /// Every region where it may go has what it can take.
+    OverCapacity,
 }
 
 /// Picks a node of the pool as it is now, waiting for a place if need be; for traffic of the listener `bound`.
@@ -24,6 +26,10 @@ pub(crate) async fn pick(worker: &Worker, bound: &Bound, wanted: &Wanted<'_>, tr
         Err(Unavailable::NoNode) => {
             bump(&bound.failures.no_node);
             Err(NoNode::Unusable)
+        }
+        Err(Unavailable::OverCapacity) => {
+            bump(&bound.failures.over_capacity);
+            Err(NoNode::OverCapacity)
         }
         Err(Unavailable::Full) => wait(worker, bound, wanted, tried).await,
     }
@@ -59,6 +65,10 @@ async fn wait(worker: &Worker, bound: &Bound, wanted: &Wanted<'_>, tried: &Tried
                 Err(Unavailable::NoNode) => {
                     bump(&bound.failures.no_node);
                     return Err(NoNode::Unusable);
+                }
+                Err(Unavailable::OverCapacity) => {
+                    bump(&bound.failures.over_capacity);
+                    return Err(NoNode::OverCapacity);
                 }
                 Err(Unavailable::Full) => waiting.again(),
             }

@@ -35,6 +35,10 @@ pub(crate) enum Presence {
 impl Leg<Stream> {
     /// Reads what the client sends ahead, and so learns of its end or is woken by it.
     pub(crate) fn poll_presence(&mut self, cx: &mut Context<'_>, stock: &Stock) -> Presence {
+        if matches!(self.io, Stream::Http2(_)) {
+            // The end of what it sends is the end of its request, and no sign that it leaves.
+            return if self.io.poll_given_up(cx).is_ready() { Presence::Gone } else { Presence::Here };
+        }
         while self.input.len() < RELAY_BUFFER_BYTES {
             match self.poll_fill(cx, stock) {
                 Poll::Ready(Ok(0)) => return Presence::Ended,
@@ -48,7 +52,8 @@ impl Leg<Stream> {
 
     /// The same without reading and without a system call. Nobody is woken by it: look again after [`LOOK_INTERVAL`].
     pub(crate) fn presence(&self) -> Presence {
-        let ready = pin!(self.io.tcp().ready(Interest::READABLE | Interest::WRITABLE));
+        let Some(tcp) = self.io.tcp() else { return Presence::Here };
+        let ready = pin!(tcp.ready(Interest::READABLE | Interest::WRITABLE));
         match ready.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Err(_)) => Presence::Gone,
             Poll::Ready(Ok(ready)) if ready.is_write_closed() => Presence::Gone,

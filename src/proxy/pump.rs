@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::buffer::{self, Size, Stock};
+use super::http::compress::Codec;
 use super::http::h1::body::{BodyFault, Decoder, Encoder, Step};
 use super::stream::Leg;
 
@@ -41,6 +42,12 @@ pub(crate) struct Pump {
     full_reads: u8,
     /// What the pump last had to wait for.
     waits_for: Side,
+    /// Compresses what goes through.
+    codec: Option<Box<Codec>>,
+    /// What came out of it, before it is framed.
+    packed: Vec<u8>,
+    /// Bytes that came out of it.
+    bytes_packed: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -70,6 +77,9 @@ pub(crate) enum PumpError {
     /// Writing failed.
     #[error("writing: {0}")]
     Write(io::Error),
+    /// It could not be compressed.
+    #[error("compressing: {0}")]
+    Pack(io::Error),
 }
 
 impl Pump {
@@ -88,7 +98,16 @@ impl Pump {
             bytes_written: 0,
             full_reads: 0,
             waits_for: Side::Source,
+            codec: None,
+            packed: Vec::new(),
+            bytes_packed: None,
         }
+    }
+
+    /// Compresses the body, of which nothing was moved yet.
+    pub(crate) fn pack(&mut self, codec: Codec) {
+        self.codec = Some(Box::new(codec));
+        self.bytes_packed = Some(0);
     }
 
     /// A pump of everything up to the end.
@@ -146,6 +165,11 @@ impl Pump {
         self.bytes_moved
     }
 
+    /// Bytes of data that went on, compressed or as they came.
+    pub(crate) fn bytes_passed(&self) -> u64 {
+        self.bytes_packed.unwrap_or(self.bytes_moved)
+    }
+
     /// Bytes of any kind that were written.
     pub(crate) fn bytes_written(&self) -> u64 {
         self.bytes_written
@@ -189,7 +213,7 @@ impl Pump {
                     Step::Data { skip, len } => {
                         from.input.consume(skip);
                         self.has_read = true;
-                        self.take_data(from, len, replay_bytes_max);
+                        self.take_data(from, len, replay_bytes_max).map_err(PumpError::Pack)?;
                     }
                     Step::More { skip } => {
                         from.input.consume(skip);
@@ -204,6 +228,8 @@ impl Pump {
                             // A body that is sent again has none.
                             self.kept = None;
                         }
+                        self.pack_with(Codec::finish).map_err(PumpError::Pack)?;
+                        self.codec = None;
                         self.encoder.end(&trailers, &mut self.out);
                         self.state = State::Flushing;
                     }
@@ -233,12 +259,20 @@ impl Pump {
                         return Poll::Ready(Err(PumpError::Write(error)));
                     }
                     self.waits_for = Side::Source;
-                    if self.full_reads >= BULK_READS {
+                    if self.full_reads >= BULK_READS && self.codec.is_none() {
                         from.input.resize(Size::Bulk, stock);
                     } else if self.bytes_moved >= COPY_BYTES_MAX as u64 {
                         from.input.resize(Size::Large, stock);
                     }
-                    if ready!(from.poll_fill(cx, stock)).map_err(PumpError::Read)? == 0 {
+                    let Poll::Ready(filled) = from.poll_fill(cx, stock) else {
+                        // What the source said so far is of use while it is silent.
+                        if self.codec.as_ref().is_some_and(|codec| codec.holds()) {
+                            self.pack_with(Codec::flush).map_err(PumpError::Pack)?;
+                            continue;
+                        }
+                        return Poll::Pending;
+                    };
+                    if filled.map_err(PumpError::Read)? == 0 {
                         self.decoder.end_of_input()?;
                     }
                     self.full_reads = if from.input.is_full() { self.full_reads.saturating_add(1) } else { 0 };
@@ -249,7 +283,7 @@ impl Pump {
     }
 
     /// Takes `len` bytes of data that are at the front of the source's buffer.
-    fn take_data<A>(&mut self, from: &mut Leg<A>, len: usize, replay_bytes_max: usize) {
+    fn take_data<A>(&mut self, from: &mut Leg<A>, len: usize, replay_bytes_max: usize) -> io::Result<()> {
         let data = &from.input.filled()[..len];
         self.bytes_moved += len as u64;
         if let Some(kept) = &mut self.kept {
@@ -261,7 +295,12 @@ impl Pump {
         }
         if self.encoder == Encoder::Discard {
             from.input.consume(len);
-            return;
+            return Ok(());
+        }
+        if self.codec.is_some() {
+            let packed = self.pack_with(|codec, out| codec.push(&from.input.filled()[..len], out));
+            from.input.consume(len);
+            return packed;
         }
         self.encoder.before(len, &mut self.out);
         if len <= COPY_BYTES_MAX {
@@ -271,6 +310,20 @@ impl Pump {
         } else {
             self.direct = len;
         }
+        Ok(())
+    }
+
+    /// Has the codec do something, and frames what comes out of it.
+    fn pack_with(&mut self, work: impl FnOnce(&mut Codec, &mut Vec<u8>) -> io::Result<()>) -> io::Result<()> {
+        let Some(codec) = &mut self.codec else { return Ok(()) };
+        work(codec, &mut self.packed)?;
+        if !self.packed.is_empty() {
+            *self.bytes_packed.get_or_insert(0) += self.packed.len() as u64;
+            self.encoder.before(self.packed.len(), &mut self.out);
+            self.out.append(&mut self.packed);
+            self.encoder.after(&mut self.out);
+        }
+        Ok(())
     }
 
     fn poll_write<A, B>(&mut self, cx: &mut Context<'_>, from: &mut Leg<A>, to: &mut B) -> Poll<io::Result<()>>

@@ -19,7 +19,7 @@ use crate::host;
 const IDLE_TICKS: u32 = 8;
 
 /// How a relay ended.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum RelayEnd {
     /// Both sides said that they are done.
     Closed,

@@ -1,11 +1,15 @@
 //! What a peer's file says of its listeners.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{Cidr, FieldName, ListenerName, PoolName, Scheme};
+use super::access_log;
+use super::http::compress::Compression;
+use super::http::files::Folder;
+use super::http::pages::ErrorPages;
+use crate::model::{Cidr, FieldName, ListenerName, PoolName, Scheme, SecurityHeaders};
 use crate::tls::Server;
 
 /// Everything the data plane is told when it starts.
@@ -21,6 +25,9 @@ pub struct Settings {
     pub drain: Duration,
     /// Idle connections to nodes.
     pub idle: Idle,
+    /// Client connections at the same time, over all listeners; more are closed at once and counted. `None`: as many as the
+    /// listeners take.
+    pub connections_max: Option<NonZeroU32>,
 }
 
 /// How connections to nodes are kept for the next request.
@@ -51,10 +58,14 @@ pub struct Listener {
     pub pool: PoolName,
     /// Client connections at the same time, over all workers; more are closed at once and counted.
     pub connections_max: u32,
+    /// Those of one client, by its address or the /64 of it, listed proxies left out; more are closed at once and counted.
+    pub connections_per_client_max: Option<NonZeroU32>,
     /// What is spoken there.
     pub protocol: Protocol,
     /// TLS around it; `None`: it is spoken as it is.
     pub tls: Option<Tls>,
+    /// What is logged of its traffic; `None`: nothing.
+    pub access_log: Option<access_log::Settings>,
 }
 
 impl Listener {
@@ -81,7 +92,7 @@ impl Tls {
 /// What a listener speaks.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Protocol {
-    /// HTTP/1.1.
+    /// HTTP/1.1, and HTTP/2 where its settings have it.
     Http(Http),
     /// Bytes.
     Tcp(Tcp),
@@ -94,6 +105,8 @@ pub struct Http {
     pub trusted_proxies: Vec<Cidr>,
     /// The field in which listed proxies say where a client is.
     pub region_header: Option<FieldName>,
+    /// Whether clients may speak HTTP/2.
+    pub http2: bool,
     /// Whether requests to nodes carry `Via` (RFC 9110 section 7.6.3). nginx as a node does not compress when it is there
     /// unless its `gzip_proxied` says so.
     pub via: bool,
@@ -109,6 +122,16 @@ pub struct Http {
     pub body_rate_grace: Duration,
     /// How long an upgraded connection (a WebSocket) may stand still.
     pub tunnel_idle_timeout: Duration,
+    /// Which answers are compressed, and how; `None`: none are.
+    pub compression: Option<Compression>,
+    /// The fields that every answer gets unless it has them.
+    pub security_headers: SecurityHeaders,
+    /// The path at which the peer says whether traffic is well sent here; `None`: nowhere.
+    pub health_path: Option<Arc<str>>,
+    /// Pages for failures.
+    pub error_pages: ErrorPages,
+    /// Folders of this peer's machine, which routes name.
+    pub folders: Arc<[Folder]>,
 }
 
 impl Default for Http {
@@ -116,6 +139,7 @@ impl Default for Http {
         Self {
             trusted_proxies: Vec::new(),
             region_header: None,
+            http2: true,
             via: true,
             head_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(60),
@@ -123,6 +147,11 @@ impl Default for Http {
             body_rate_min: 1_000,
             body_rate_grace: Duration::from_secs(10),
             tunnel_idle_timeout: Duration::from_secs(3_600),
+            compression: None,
+            security_headers: SecurityHeaders::Off,
+            health_path: None,
+            error_pages: ErrorPages::default(),
+            folders: Arc::from([]),
         }
     }
 }

@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::buffer::{Buffer, Stock};
+use super::http::h2::ClientStream;
 use super::tls_stream::TlsStream;
 
 /// A connection to a client or to a node.
@@ -17,6 +18,8 @@ use super::tls_stream::TlsStream;
 pub(crate) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream>),
+    /// One stream of a client's connection that speaks HTTP/2, which its own task reads and writes.
+    Http2(Box<ClientStream>),
 }
 
 impl Stream {
@@ -30,7 +33,8 @@ impl Stream {
     /// The same, asked of the kernel: a system call, for when being wrong costs a request.
     pub(crate) fn is_stale_now(&self) -> bool {
         let mut byte = [MaybeUninit::uninit(); 1];
-        !matches!(SockRef::from(self.tcp()).peek(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        let Some(tcp) = self.tcp() else { return false };
+        !matches!(SockRef::from(tcp).peek(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Says that nothing more comes where the protocol has a word for it, without waiting.
@@ -40,11 +44,20 @@ impl Stream {
         }
     }
 
-    /// The connection below.
-    pub(crate) fn tcp(&self) -> &TcpStream {
+    /// The connection below, where this is all that goes over it.
+    pub(crate) fn tcp(&self) -> Option<&TcpStream> {
         match self {
-            Self::Plain(stream) => stream,
-            Self::Tls(stream) => stream.tcp(),
+            Self::Plain(stream) => Some(stream),
+            Self::Tls(stream) => Some(stream.tcp()),
+            Self::Http2(_) => None,
+        }
+    }
+
+    /// Ready once the client gave up what it asked for, where it can say so beside its bytes.
+    pub(crate) fn poll_given_up(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Plain(_) | Self::Tls(_) => Poll::Pending,
+            Self::Http2(stream) => stream.poll_given_up(cx),
         }
     }
 }
@@ -64,7 +77,10 @@ impl Abort for TcpStream {
 
 impl Abort for Stream {
     fn abort_on_close(&self) {
-        self.tcp().abort_on_close();
+        // A stream of HTTP/2 does so by itself, unless all was said.
+        if let Some(tcp) = self.tcp() {
+            tcp.abort_on_close();
+        }
     }
 }
 
@@ -73,6 +89,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Http2(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -82,6 +99,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Http2(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -93,6 +111,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Http2(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -100,6 +119,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(_) => Poll::Ready(Ok(())),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Http2(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -107,6 +127,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Http2(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

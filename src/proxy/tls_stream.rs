@@ -53,6 +53,11 @@ impl TlsStream {
         &self.session
     }
 
+    /// Whether this is the protocol inside that both sides chose (ALPN, RFC 7301).
+    pub(crate) fn has_agreed_on(&self, protocol: &[u8]) -> bool {
+        self.session.alpn_protocol() == Some(protocol)
+    }
+
     /// Says and hears what comes before the first byte of data.
     pub(crate) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.session.is_handshaking() {

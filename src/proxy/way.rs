@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::model::{End, Fallback, FixedAnswer, Forward, PoolName, Redirect, RegionChoice, RegionName, Target};
+use crate::model::{End, Fallback, Files, FixedAnswer, Forward, PoolName, Redirect, RegionChoice, RegionName, Target};
 use crate::view::{Ask, View, Wanted, WantedNode};
 
 /// What is to become of a request.
@@ -14,6 +14,8 @@ pub(crate) enum Course<'r> {
     Redirect(&'r Redirect),
     /// The peer answers.
     Answer(&'r FixedAnswer),
+    /// The peer answers with a file.
+    Files(&'r Files),
     /// The peer refuses it with this status.
     Refuse(u16),
 }
@@ -58,6 +60,7 @@ impl<'r> Course<'r> {
             }
             Some(End::Redirect(redirect)) => Self::Redirect(redirect),
             Some(End::Answer(answer)) => Self::Answer(answer),
+            Some(End::Files(files)) => Self::Files(files),
             Some(End::Refuse(status)) => Self::Refuse(*status),
         })
     }

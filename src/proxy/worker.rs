@@ -21,14 +21,19 @@ use super::buffer::Stock;
 use super::complaint::Complaint;
 use super::counts::bump;
 use super::drains::Drains;
+use super::http::compress::Codecs;
 use super::idle::IdleConnections;
+use super::limits::{Inside, ProcessCap, enter_client};
 use super::listen::{self, Bound, Listeners};
 use super::settings::{Protocol, Settings};
+use super::sticky::CookieKeysCell;
 use super::stream::Stream;
 use super::tls_stream::Scratch;
 use super::{handshake, http, tcp};
 use crate::balance::NodeLive;
+use crate::geo::GeoCell;
 use crate::host::{self, Dice};
+use crate::limit::{Full, Held, Limiter};
 use crate::model::{Admin, Evidence, PoolName};
 use crate::tls::NodeTlsCell;
 use crate::view::{Cache, NodeView, PoolView, View, ViewCell};
@@ -49,10 +54,18 @@ pub struct Shared {
     pub view: ViewCell,
     /// How TLS is spoken to nodes.
     pub tls: NodeTlsCell,
+    /// By what cookies of sticky sessions are signed.
+    pub cookie_keys: CookieKeysCell,
+    /// Where addresses are.
+    pub geo: GeoCell,
     /// Takes evidence against nodes, for a probe at once.
     pub suspects: mpsc::Sender<Evidence>,
     /// What the peer is about to do.
     pub phase: watch::Receiver<Phase>,
+    /// Counts for limits.
+    pub limiter: Arc<Limiter>,
+    /// Counts client connections for the cap of the process.
+    pub cap: Arc<ProcessCap>,
     /// How many workers run.
     pub running: Arc<watch::Sender<usize>>,
 }
@@ -76,12 +89,15 @@ pub(crate) struct Worker {
     pub(crate) stock: Stock,
     pub(crate) scratch: Scratch,
     pub(crate) idle: RefCell<IdleConnections>,
+    pub(crate) codecs: Codecs,
     pub(crate) dice: RefCell<Dice>,
     /// Told once the peer drains.
     pub(crate) drain: Notify,
     /// Connections to nodes that this peer itself could not open.
     pub(crate) connects_failed: Complaint,
     accepts_failed: Complaint,
+    /// Routes that name folders which this peer does not have.
+    pub(crate) folders_missing: Complaint,
     phase: Cell<Phase>,
     view: RefCell<Cache>,
     /// Nodes that were drained and whose time is over. Empty nearly always.
@@ -111,10 +127,12 @@ impl Worker {
             stock: Stock::default(),
             scratch: Scratch::default(),
             idle: RefCell::default(),
+            codecs: Codecs::default(),
             dice: RefCell::new(Dice::new()),
             drain: Notify::new(),
             connects_failed: Complaint::default(),
             accepts_failed: Complaint::default(),
+            folders_missing: Complaint::default(),
             phase: Cell::new(phase),
             over: RefCell::default(),
             is_any_over: Cell::new(false),
@@ -164,11 +182,26 @@ impl Worker {
         self.is_any_over.get() && self.over.borrow().iter().any(|over| Arc::ptr_eq(over, live))
     }
 
-    /// Whether a node that was picked may still be sent something: it is in the view, and not drained.
-    pub(crate) fn still_serves(&self, node: &NodeView) -> bool {
+    /// Whether a node that was picked may still be sent something: it is in the view, and not drained, or the session `is_at_home`
+    /// there and may stay.
+    pub(crate) fn still_serves(&self, node: &NodeView, is_at_home: bool) -> bool {
         let mut view = self.view.borrow_mut();
         let known = view.load().node(&node.node.id);
-        known.is_some_and(|(_, known)| Arc::ptr_eq(&known.live, &node.live) && known.state.admin == Admin::Enabled)
+        let serves = |known: &NodeView| known.state.admin == Admin::Enabled || (is_at_home && known.keeps_sessions());
+        known.is_some_and(|(_, known)| Arc::ptr_eq(&known.live, &node.live) && serves(known))
+    }
+
+    /// Has the task at hand woken when the time of a node is over, or when a listener is another one.
+    pub(crate) async fn enlist(&self) -> Enlisted<'_> {
+        let id = self.next_session.replace(self.next_session.get() + 1);
+        // A task has one waker for as long as it lives.
+        let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        self.wakers.borrow_mut().insert(id, waker);
+        Enlisted { worker: self, id }
+    }
+
+    fn wake_all(&self) {
+        self.wakers.borrow().values().for_each(Waker::wake_by_ref);
     }
 
     /// From now on these nodes' time is over. Whoever may have something to be cut is woken.
@@ -178,7 +211,7 @@ impl Worker {
         self.is_any_over.set(!over.is_empty());
         *self.over.borrow_mut() = over;
         if wakes {
-            self.wakers.borrow().values().for_each(Waker::wake_by_ref);
+            self.wake_all();
         }
     }
 
@@ -268,8 +301,8 @@ async fn serve(index: usize, shared: Shared) -> io::Result<()> {
                     return Ok(());
                 }
             }
-            // Where the peer is gone, its phase says so too.
-            Ok(()) = listeners.changed() => {}
+            // Where the peer is gone, its phase says so too. Connections of HTTP/2 tell their clients at once.
+            Ok(()) = listeners.changed() => worker.wake_all(),
             failed = accept_failed(&mut doors.open) => return Err(io::Error::other(failed)),
         }
     }
@@ -387,17 +420,29 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
+/// A task that is woken when something ends that it may be about, for as long as this lives.
+pub(crate) struct Enlisted<'w> {
+    worker: &'w Worker,
+    id: u64,
+}
+
+impl Drop for Enlisted<'_> {
+    fn drop(&mut self) {
+        self.worker.wakers.borrow_mut().remove(&self.id);
+    }
+}
+
 /// Counts a session in, and out when it is dropped, whatever ends it.
 struct Session {
     worker: Rc<Worker>,
     bound: Arc<Bound>,
-    id: u64,
+    /// Of the process, and of its client.
+    _places: (Option<Inside>, Option<Held>),
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
         self.bound.counts.connections_open.fetch_sub(1, Relaxed);
-        self.worker.wakers.borrow_mut().remove(&self.id);
         self.worker.sessions.set(self.worker.sessions.get() - 1);
         self.worker.session_ended.notify_one();
     }
@@ -407,18 +452,19 @@ fn begin(worker: &Rc<Worker>, bound: &Arc<Bound>, stream: TcpStream, client: std
     bump(&bound.counts.connections_total);
     let open = bound.counts.connections_open.fetch_add(1, Relaxed);
     worker.sessions.set(worker.sessions.get() + 1);
-    let id = worker.next_session.replace(worker.next_session.get() + 1);
-    let session = Session { worker: Rc::clone(worker), bound: Arc::clone(bound), id };
-    if open >= u64::from(bound.listener.connections_max) {
-        bump(&bound.counts.connections_refused);
-        return;
+    let mut session = Session { worker: Rc::clone(worker), bound: Arc::clone(bound), _places: (None, None) };
+    let enter = || {
+        let of_client = enter_client(&worker.shared.limiter, &bound.listener, client.ip())?;
+        Ok::<_, Full>((worker.shared.cap.enter()?, of_client))
+    };
+    match enter() {
+        Ok(places) if open < u64::from(bound.listener.connections_max) => session._places = places,
+        _ => return bump(&bound.counts.connections_refused),
     }
     listen::prepare(&stream);
     spawn_local(async move {
-        let Session { worker, bound, id } = &session;
-        // A task has one waker for as long as it lives.
-        let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-        worker.wakers.borrow_mut().insert(*id, waker);
+        let Session { worker, bound, .. } = &session;
+        let _enlisted = worker.enlist().await;
         let stream = match &bound.listener.tls {
             None => Stream::Plain(stream),
             // On the heap, so that the task of a connection is not larger for what is over before its first request.

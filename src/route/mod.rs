@@ -17,4 +17,4 @@ mod trie;
 pub use facts::{Facts, Head};
 pub use ranges::ClientRanges;
 pub use render::render;
-pub use table::{Decision, Entry, Table};
+pub use table::{Decision, Entry, Limited, Table};

@@ -8,6 +8,12 @@ pub fn of(target: &[u8]) -> &[u8] {
     memchr::memchr(b'?', target).map_or(target, |question| &target[..question])
 }
 
+/// The value of a parameter of one of its segments: `/cart;sid=1` (RFC 3986 section 3.3).
+pub fn parameter<'a>(path: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let parameters = path.split(|&byte| byte == b'/').flat_map(|segment| segment.split(|&byte| byte == b';').skip(1));
+    parameters.into_iter().find_map(|parameter| parameter.strip_prefix(name)?.strip_prefix(b"="))
+}
+
 /// The plain form: percent-encoded bytes decoded, empty and dot segments gone (RFC 3986 sections 2.4 and 5.2.4). A path that
 /// climbs above the root ends there. What is not a path at all (`*`) stays.
 pub fn plain(path: &[u8]) -> Cow<'_, [u8]> {
@@ -91,6 +97,13 @@ pub fn encode(path: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parameters_of_segments_are_found_by_their_whole_name() {
+        assert_eq!(parameter(b"/a;x=1/cart;sid=7;y", b"sid"), Some(&b"7"[..]));
+        assert_eq!(parameter(b"/cart;asid=7", b"sid"), None);
+        assert_eq!(parameter(b"/sid=7", b"sid"), None);
+    }
 
     #[test]
     fn a_plain_path_is_what_a_path_means() {

@@ -22,10 +22,15 @@ pub(super) fn meant(value: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(decode(&spaced).into_owned())
 }
 
-/// The value of a cookie in a `Cookie` field (RFC 6265 section 4.2.1).
+/// The value of a cookie in a `Cookie` field (RFC 6265 section 4.2.1); of several of one name the first.
 pub fn cookie<'a>(field: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let mut pairs = field.split(|&byte| byte == b';');
-    pairs.find_map(|pair| pair.trim_ascii().strip_prefix(name)?.strip_prefix(b"="))
+    cookies(field, name).next()
+}
+
+/// The values of all cookies of this name: a browser that was given two by path or domain sends both.
+pub fn cookies<'a>(field: &'a [u8], name: &[u8]) -> impl Iterator<Item = &'a [u8]> {
+    let pairs = field.split(|&byte| byte == b';');
+    pairs.filter_map(move |pair| pair.trim_ascii().strip_prefix(name)?.strip_prefix(b"="))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use super::facts::Facts;
 use super::fit::{Settled, holds};
@@ -41,6 +42,24 @@ pub struct Entry {
     settled: Settled,
     /// Tells its shares of clients from those of other routes, at every peer alike.
     seed: u64,
+    /// Whom its limits refused since the peer started, or since it has been a route.
+    pub limited: Arc<Limited>,
+}
+
+impl Entry {
+    /// Tells the route from others, at every peer alike and whatever else of it is changed.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+}
+
+/// How many the limits of a route refused: requests, and connections that are not HTTP.
+#[derive(Debug, Default)]
+pub struct Limited {
+    /// By its rate.
+    pub by_rate: AtomicU64,
+    /// By what there may be at the same time.
+    pub by_connections: AtomicU64,
 }
 
 /// What becomes of a request.
@@ -55,7 +74,12 @@ pub struct Decision {
 impl Decision {
     /// All routes that have a say, in order.
     pub fn routes(&self) -> impl Iterator<Item = &Route> {
-        self.before.iter().chain(&self.end).map(|entry| &entry.route)
+        self.entries().map(|entry| &entry.route)
+    }
+
+    /// The same with what is known of them.
+    pub fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.before.iter().chain(&self.end)
     }
 }
 
@@ -123,6 +147,13 @@ impl<'p> PathKey<'p> {
 impl Table {
     /// Arranges the routes that are switched on.
     pub fn of(routes: &[Route]) -> Self {
+        Self::default().after(routes)
+    }
+
+    /// The same, with what routes of this table have counted.
+    #[must_use]
+    pub fn after(&self, routes: &[Route]) -> Self {
+        let counted: HashMap<_, _> = self.entries.iter().map(|entry| (&entry.route.name, &entry.limited)).collect();
         let mut enabled: Vec<&Route> = routes.iter().filter(|route| route.enabled).collect();
         enabled.sort_by_key(|route| route.priority);
         let mut by_listener: HashMap<ListenerName, HostsDraft> = HashMap::new();
@@ -142,7 +173,9 @@ impl Table {
                 put(&mut of_all);
             }
             let seed = xxhash_rust::xxh3::xxh3_64(route.name.as_str().as_bytes());
-            entries.push(Arc::new(Entry { settled: proven(route, settled), route: route.clone(), seed }));
+            let limited = counted.get(&route.name).map(|limited| Arc::clone(limited)).unwrap_or_default();
+            let settled = proven(route, settled);
+            entries.push(Arc::new(Entry { settled, route: route.clone(), seed, limited }));
         }
         let is_settled = entries.iter().map(|entry| is_all_settled(entry)).collect();
         Self {
@@ -157,6 +190,11 @@ impl Table {
     /// Whether there is none, so that nothing need be asked.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// The routes that are switched on, in the order in which they are looked at.
+    pub fn entries(&self) -> &[Arc<Entry>] {
+        &self.entries
     }
 
     /// Which routes have a say in what becomes of a request.

@@ -167,6 +167,11 @@ metrics! {
     NODE_CHECKS = Counter "evenkeel_node_checks_total" ["pool", "node"]
         "Checks of a node by this peer.";
 
+    ACCESS_LOG_LINES = Counter "evenkeel_access_log_lines_total" ["to"]
+        "Lines of access logs that were written.";
+    ACCESS_LOG_DROPPED = Counter "evenkeel_access_log_dropped_lines_total" ["to", "why"]
+        "Lines of access logs that were lost: full (too many waited), unwritable (the system refused them).";
+
     LISTENER_CONNECTIONS_OPEN = Gauge "evenkeel_listener_connections_open" ["listener"]
         "Client connections open now.";
     LISTENER_CONNECTIONS = Counter "evenkeel_listener_connections_total" ["listener"]
@@ -185,10 +190,21 @@ metrics! {
         "Bytes of bodies and relays to clients.";
     LISTENER_UPGRADES = Counter "evenkeel_listener_upgrades_total" ["listener"]
         "Upgraded connections (WebSockets) begun.";
+    LISTENER_HTTP2_CONNECTIONS = Counter "evenkeel_listener_http2_connections_total" ["listener"]
+        "Connections of clients that speak HTTP/2.";
     LISTENER_HANDSHAKES = Counter "evenkeel_listener_tls_handshakes_total" ["listener"]
         "TLS handshakes of clients that were done.";
     LISTENER_HANDSHAKES_RESUMED = Counter "evenkeel_listener_tls_handshakes_resumed_total" ["listener"]
         "Those of them that resumed an earlier session.";
+
+    REQUESTS_LIMITED = Counter "evenkeel_requests_limited_total" ["route", "limit"]
+        "Requests, and connections that are not HTTP, that a limit of a route refused: by its rate, or by connections.";
+    LIMIT_MEMORY = Gauge "evenkeel_limit_memory_bytes" []
+        "Memory in which limits count.";
+    LIMIT_FORGOTTEN = Counter "evenkeel_limit_keys_forgotten_total" []
+        "Keys of rate limits that gave way to others although they were of use still: all memory for them is in use.";
+    LIMIT_UNCOUNTED = Counter "evenkeel_limit_uncounted_total" []
+        "Requests and connections that a connection limit let in uncounted: all memory for it is in use.";
 
     TIMEOUTS = Counter "evenkeel_timeouts_total" ["listener", "pool", "timeout"]
         "Time-outs that struck, each under the name of its setting; without a pool where none was chosen yet.";
@@ -203,6 +219,7 @@ pub const OF_LISTENER: &[(&str, Metric)] = &[
     ("connections_refused", LISTENER_CONNECTIONS_REFUSED),
     ("handshakes_total", LISTENER_HANDSHAKES),
     ("handshakes_resumed", LISTENER_HANDSHAKES_RESUMED),
+    ("http2_connections_total", LISTENER_HTTP2_CONNECTIONS),
     ("requests_total", LISTENER_REQUESTS),
     ("requests_refused", LISTENER_REQUESTS_REFUSED),
     ("answers_own", LISTENER_ANSWERS_OWN),

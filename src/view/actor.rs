@@ -24,6 +24,8 @@ const BUILD_SHARE: u32 = 10;
 const DETAIL_DELAY_MIN: Duration = Duration::from_millis(250);
 const DETAIL_DELAY_MAX: Duration = Duration::from_secs(1);
 const DETAIL_SHARE: u32 = 1_000;
+/// How often what regions are asked is measured, and what each peer may send there allotted.
+const DEMAND_STEP: Duration = Duration::from_millis(250);
 /// How often the counts that picks read follow what others have in flight, which fades.
 const LOAD_STEP: Duration = Duration::from_millis(250);
 /// A turn ends after this time even if nothing happened, so that a request to stop is heard.
@@ -128,6 +130,10 @@ pub struct State {
     detail_delay: Duration,
     /// When what others have in flight is looked at again, while they have any.
     load_at: Option<Instant>,
+    /// When what regions are asked is measured again, while users say of any what it can take.
+    demand_at: Option<Instant>,
+    /// When it was measured last.
+    measured: Instant,
 }
 
 impl Actor for ViewActor {
@@ -147,6 +153,8 @@ impl Actor for ViewActor {
             not_before: now,
             detail_delay: DETAIL_DELAY_MIN,
             load_at: Some(now),
+            demand_at: Some(now),
+            measured: now,
         })
     }
 
@@ -168,7 +176,7 @@ impl State {
         let view = self.arguments.cell.load();
         let now = host::now();
         let next = [self.publish_at, view.due()].into_iter().flatten().min().map(|at| at.max(self.not_before));
-        let next = [next, self.load_at].into_iter().flatten().min();
+        let next = [next, self.load_at, self.demand_at].into_iter().flatten().min();
         let wait = next.map_or(TURN_MAX, |at| at.saturating_duration_since(now).min(TURN_MAX));
         let receiving = pending.events.recv_many(&mut self.taken, EVENTS_PER_TURN_MAX);
         if let Ok(0) = tokio::time::timeout(wait, receiving).await {
@@ -189,6 +197,13 @@ impl State {
             let fades = self.arguments.cell.load().share_load(now);
             self.load_at = fades.then_some(now + LOAD_STEP);
         }
+        if self.demand_at.is_some_and(|at| at <= now) {
+            let view = self.arguments.cell.load();
+            view.measure_demand(now.saturating_duration_since(self.measured));
+            self.measured = now;
+            view.share_regions(now);
+            self.demand_at = view.limits_regions().then_some(now + DEMAND_STEP);
+        }
         true
     }
 
@@ -196,6 +211,11 @@ impl State {
         self.publish_at = None;
         let new = Arc::new(old.after(changes, now));
         self.arguments.cell.store(Arc::clone(&new));
+        if new.limits_regions() {
+            // At once: a region may have died.
+            new.share_regions(now);
+            self.demand_at = self.demand_at.or(Some(now));
+        }
         if new.has_load(now) {
             self.load_at = Some(now);
         }

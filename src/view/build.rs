@@ -18,7 +18,9 @@ use super::regions::Regions;
 use super::verdict::{HOLD, Held, Tally, Vote, verdict};
 use crate::balance::PoolLive;
 use crate::balance::weight;
-use crate::model::{Catalog, CheckKind, Health, Heard, Members, NodeKey, Observation, PeerId, Pool, Verdict};
+use crate::model::{
+    Catalog, CheckKind, Health, Heard, Members, NodeKey, Observation, PeerId, Pool, RegionName, Verdict,
+};
 
 /// How often a node in slow start gets a new weight.
 const RAMP_STEP: Duration = Duration::from_secs(1);
@@ -78,6 +80,16 @@ pub enum Event {
         at: Instant,
         /// Requests and connections at each node where there are some worth telling.
         in_flight: Vec<(NodeKey, u32)>,
+    },
+    /// What another peer is asked, by the region that is a request's first choice; it takes the place of what it said before, and fades
+    /// like a load.
+    Demand {
+        /// The other peer.
+        observer: PeerId,
+        /// When that was heard.
+        at: Instant,
+        /// Requests a second.
+        per_second: Vec<(RegionName, f64)>,
     },
     /// Nothing of what another peer said before counts: it was started anew, or is gone for good.
     Forgotten {
@@ -207,7 +219,7 @@ impl Draft<'_> {
         {
             self.forget(observers, slot);
         }
-        if told.swept.is_none() && told.pages.is_empty() && told.load.is_none() {
+        if told.swept.is_none() && told.pages.is_empty() && told.load.is_none() && told.demand.is_none() {
             return true;
         }
         let slot = observers.find(id).or_else(|| observers.settle(id)).or_else(|| {
@@ -231,6 +243,9 @@ impl Draft<'_> {
         }
         if let Some(load) = told.load {
             observers.load(slot, load);
+        }
+        if let Some(demand) = told.demand {
+            observers.demand(slot, demand);
         }
         true
     }
@@ -333,6 +348,14 @@ pub(super) fn build_pool(
         }
         if let Some(silent_since) = node.silent_since.filter(|&since| now < since + HOLD) {
             wake_at(silent_since + HOLD);
+        }
+        let cut_at = node.cut_at();
+        if let Some(cut_at) = cut_at.filter(|&cut_at| now < cut_at) {
+            wake_at(cut_at);
+        }
+        let drain_is_over = cut_at.is_some_and(|cut_at| cut_at <= now);
+        if node.drain_is_over != drain_is_over {
+            Arc::make_mut(node).drain_is_over = drain_is_over;
         }
     }
     let ramp = |node: &NodeView| {

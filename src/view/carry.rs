@@ -15,7 +15,6 @@ use super::regions::Regions;
 use super::verdict::Tally;
 use crate::balance::NodeLive;
 use crate::model::{Catalog, CheckKind, Health, Members, Node, NodeKey, Observation, Pool, Verdict};
-use crate::route::Table;
 
 /// A pool of the new catalog, not judged yet.
 struct Draft<'v> {
@@ -52,13 +51,14 @@ pub(super) fn carried(view: &View, catalog: &Catalog, now: Instant) -> View {
     let routes = if view.routes.written == catalog.routes() {
         Arc::clone(&view.routes)
     } else {
-        Arc::new(Routes { written: catalog.routes().to_vec(), table: Table::of(catalog.routes()) })
+        Arc::new(Routes { written: catalog.routes().to_vec(), table: view.routes.table.after(catalog.routes()) })
     };
     let own = &view.members.own().region;
-    let regions = if view.regions.are(own, catalog.regions()) {
+    let regions = if view.regions.are(own, catalog.regions()) && view.regions.count(catalog.pools()) {
         Arc::clone(&view.regions)
     } else {
-        Arc::new(Regions::of(own.clone(), catalog.regions()))
+        let regions = Regions::of(own.clone(), catalog.regions());
+        Arc::new(regions.counting(catalog.pools(), &view.regions, now))
     };
     judged(view, drafts, (Arc::new(index), routes, regions), observers, now)
 }
@@ -100,6 +100,7 @@ fn begin(node: &Node, pool: &Pool, now: Instant) -> NodeView {
         usable_since: None,
         silent_since: Some(now),
         drain: DrainBegun::of(node.admin, None, &live, now),
+        drain_is_over: false,
         live,
     }
 }

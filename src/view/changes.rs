@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::build::Event;
-use super::heard::{FRESH_MIN, Load, OWN, Place};
+use super::heard::{Demand, FRESH_MIN, Load, OWN, Place};
 use super::picture::View;
-use crate::model::limits::{ADDRESSES_PER_NODE_MAX, HEARD_PAGES_MAX, NODES_MAX, OBSERVATIONS_PER_PAGE_MAX, PEERS_MAX};
+use crate::model::limits::{
+    ADDRESSES_PER_NODE_MAX, HEARD_PAGES_MAX, NODES_MAX, OBSERVATIONS_PER_PAGE_MAX, PEERS_MAX, REGIONS_MAX,
+};
 use crate::model::{Catalog, Heard, Members, NodeKey, Observation, PeerId};
 
 /// What happened since the last view: of each kind and node, peer or page the latest. What was said is about nodes of the view
@@ -40,6 +42,7 @@ pub(super) struct FromPeer {
     /// Each sorted by place.
     pub(super) pages: BTreeMap<u16, Vec<(Place, Heard)>>,
     pub(super) load: Option<Load>,
+    pub(super) demand: Option<Demand>,
 }
 
 impl Changes {
@@ -70,6 +73,12 @@ impl Changes {
                 let in_flight = self.placed(view, in_flight, NODES_MAX);
                 if let Some(peer) = self.peer(view, observer) {
                     peer.load = Some(Load { heard_at: at, in_flight });
+                }
+            }
+            Event::Demand { observer, at, per_second } => {
+                let per_second = per_second.into_iter().take(REGIONS_MAX).collect();
+                if let Some(peer) = self.peer(view, observer) {
+                    peer.demand = Some(Demand { heard_at: at, per_second });
                 }
             }
             Event::Swept { observer, at } => {
@@ -139,7 +148,7 @@ impl View {
             Event::Swept { observer, at } => self.observers.find(observer).is_none_or(|slot| self.wakes(slot, *at)),
             Event::Members(members) => *members != self.members,
             Event::Forgotten { observer } => self.observers.find(observer).is_some(),
-            Event::Load { .. } => false,
+            Event::Load { .. } | Event::Demand { .. } => false,
         }
     }
 

@@ -4,14 +4,19 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::chooser::{Chooser, Standing, median};
 use super::explain::Rank;
+use super::heard::Place;
+use super::homes::{Homes, Resident};
 use super::picture::{NodeView, PoolView, View};
 use super::regions::Regions;
 use crate::balance::{Candidate, NoPlace, NodeLive, Picker, PoolLive, hash};
 use crate::host::Dice;
-use crate::model::{NodeId, Panic, Pool, PoolName, RegionChoice, RegionName, RegionStrategy, Strategy};
+use crate::model::{
+    Admin, NodeId, NodeKey, Panic, Pool, PoolName, RegionChoice, RegionName, RegionStrategy, Sticky, Strategy,
+};
 
 /// Nodes that one request can have tried, the first included. A request with more tries forgets the oldest.
 const TRIED_MAX: usize = 16;
@@ -24,6 +29,29 @@ pub struct Ask {
     /// [`crate::balance::hash::of`] what the pool's `HashKey` names; `None` where the request does not have it, and then
     /// the client's address stands in.
     pub hash: Option<u64>,
+    /// What its session says.
+    pub stick: Stick,
+    /// When it is asked.
+    pub now: Instant,
+}
+
+impl Ask {
+    /// Of this client, and nothing else.
+    pub fn of(client: IpAddr, now: Instant) -> Self {
+        Self { client, hash: None, stick: Stick::Free, now }
+    }
+}
+
+/// Where the session of a request is at home.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Stick {
+    /// Nowhere: it has none, or is to get one.
+    #[default]
+    Free,
+    /// At this node.
+    Node(NodeKey),
+    /// At the node that this hash finds.
+    Key(u64),
 }
 
 /// What a request wants to be sent to.
@@ -71,6 +99,8 @@ pub enum Unavailable {
     NoNode,
     /// Some may be used and every one is full: wait in the pool's queue.
     Full,
+    /// No region where it may go takes one more now: each has what it can take.
+    OverCapacity,
 }
 
 /// A node that was picked, with its place. Dropping it gives the place back.
@@ -81,6 +111,10 @@ pub struct Taken {
 }
 
 impl Taken {
+    pub(super) fn new(pool: &Arc<PoolView>, index: usize) -> Self {
+        Self { pool: Arc::clone(pool), index }
+    }
+
     /// The node.
     pub fn node(&self) -> &NodeView {
         &self.pool.nodes[self.index]
@@ -105,7 +139,11 @@ impl Tried {
         self.count += 1;
     }
 
-    fn contains(&self, key: u64) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub(super) fn contains(&self, key: u64) -> bool {
         self.keys[..self.count.min(TRIED_MAX)].contains(&key)
     }
 }
@@ -117,16 +155,21 @@ impl View {
     /// otherwise, as long as it is enabled, and nobody else does.
     pub fn take(&self, wanted: &Wanted<'_>, tried: &Tried, dice: &mut Dice) -> Result<Taken, Unavailable> {
         let pool = self.pool(wanted.pool).ok_or(Unavailable::NoNode)?;
+        let of_pool = |place: &Place| self.pools.get(place.pool).is_some_and(|of| Arc::ptr_eq(of, pool));
         if let Some(WantedNode { id, strict }) = wanted.node {
-            let place = self
-                .index
-                .nodes
-                .get(id)
-                .filter(|place| self.pools.get(place.pool).is_some_and(|of| Arc::ptr_eq(of, pool)));
+            let place = self.index.nodes.get(id).filter(|place| of_pool(place));
             let taken = place.map_or(Err(Unavailable::NoNode), |place| pool.take_one(place.node, strict, tried));
             if strict || taken.is_ok() {
+                if let Ok(taken) = &taken {
+                    PoolView::count_at(taken.node(), &self.regions, tried);
+                }
                 return taken;
             }
+        }
+        if let Some(settled) =
+            self.home(pool, wanted, tried).and_then(|at| pool.take_home(at, wanted.regions, &self.regions, tried))
+        {
+            return settled;
         }
         pool.take_by_region(&self.regions, wanted, tried, dice)
     }
@@ -160,6 +203,9 @@ impl PoolView {
         tried: &Tried,
         dice: &mut Dice,
     ) -> Result<Taken, Unavailable> {
+        if !regions.live().is_empty() && self.pool.region_strategy != RegionStrategy::Any {
+            return self.take_within_capacity(regions, wanted, tried, dice);
+        }
         let strict = wanted.regions.filter(|choice| choice.strict);
         let Some(by_region) = &self.tiers.regions else {
             // All nodes are in one region.
@@ -225,7 +271,7 @@ impl PoolView {
     }
 
     /// Of the nodes that are used when no better ones are left, those of some regions.
-    fn take_strictly(
+    pub(super) fn take_strictly(
         self: &Arc<Self>,
         choice: &RegionChoice,
         hash: u64,
@@ -248,7 +294,7 @@ impl PoolView {
     }
 
     /// What hashing strategies go by.
-    fn hash_of(&self, ask: &Ask) -> u64 {
+    pub(super) fn hash_of(&self, ask: &Ask) -> u64 {
         let by_address = || hash::of_address(ask.client);
         match self.pool.strategy {
             Strategy::IpHash => by_address(),
@@ -288,7 +334,7 @@ impl PoolView {
     }
 
     /// `None`: nobody in this tier may be used, the next one has its say.
-    fn take_of(
+    pub(super) fn take_of(
         self: &Arc<Self>,
         tier: &Tier,
         hash: u64,
@@ -315,19 +361,21 @@ pub(super) struct Tiers {
     /// Enabled, and down or unknown.
     rest: Arc<Tier>,
     /// `None`: all nodes are in one region, or regions make no difference.
-    regions: Option<Arc<ByRegion>>,
+    pub(super) regions: Option<Arc<ByRegion>>,
     /// The region of all nodes, where they are in one.
-    only_region: Option<RegionName>,
+    pub(super) only_region: Option<RegionName>,
+    /// Where sessions are at home that go by a hash; `None`: none do.
+    pub(super) homes: Option<Arc<Homes>>,
 }
 
 /// The usable nodes of a pool by their regions.
 #[derive(Debug)]
-struct ByRegion {
-    tiers: HashMap<RegionName, Arc<Tier>>,
+pub(super) struct ByRegion {
+    pub(super) tiers: HashMap<RegionName, Arc<Tier>>,
     /// Where every node is, usable or not.
     of_node: HashMap<u64, RegionName>,
     /// The regions among which a strategy chooses: those with usable nodes.
-    names: Vec<RegionName>,
+    pub(super) names: Vec<RegionName>,
     chooser: Chooser,
 }
 
@@ -344,14 +392,14 @@ impl ByRegion {
     }
 
     /// The region whose turn it is by the pool's region strategy.
-    fn choose(&self, live: &PoolLive, dice: &mut Dice) -> Option<&RegionName> {
+    pub(super) fn choose(&self, live: &PoolLive, dice: &mut Dice) -> Option<&RegionName> {
         self.names.get(self.chooser.choose(live, dice)?)
     }
 }
 
 /// Nodes among which a strategy picks.
 #[derive(Debug)]
-struct Tier {
+pub(super) struct Tier {
     picker: Picker,
     /// Where each candidate stands in the pool.
     positions: Vec<u32>,
@@ -404,7 +452,25 @@ impl Tiers {
             let made = ByRegion { tiers, names: usable, chooser, of_node };
             previous.filter(|previous| made.is(previous)).map_or_else(|| Arc::new(made), Arc::clone)
         });
+        let homes = matches!(pool.sticky, Some(Sticky::Key(_))).then(|| {
+            let previous = previous.and_then(|tiers| tiers.homes.as_ref());
+            let stays = |node: &NodeView| match node.state.admin {
+                Admin::Enabled => true,
+                // Nobody can tell an old session from a new one by its hash, so without a deadline it would never be empty.
+                Admin::Draining { timeout, .. } => timeout.is_some() && !node.drain_is_over,
+                Admin::Disabled => false,
+            };
+            let residents = nodes.iter().enumerate().filter(|(_, node)| stays(node) && !node.node.backup);
+            let residents = residents.map(|(at, node)| Resident {
+                at: u32::try_from(at).unwrap_or(u32::MAX),
+                key: key(node),
+                weight: node.node.weight.get(),
+                region: matters.then(|| region_of(node)),
+            });
+            Homes::of(residents.collect(), previous)
+        });
         Self {
+            homes,
             regions: by_region,
             only_region,
             usable: tier(&in_turn(Rank::Usable), previous.map(|tiers| &tiers.usable)),
@@ -421,6 +487,7 @@ impl Tiers {
             && Arc::ptr_eq(&self.out_of_reach, &other.out_of_reach)
             && Arc::ptr_eq(&self.rest, &other.rest)
             && self.only_region == other.only_region
+            && self.homes.as_ref().map(Arc::as_ptr) == other.homes.as_ref().map(Arc::as_ptr)
             && match (&self.regions, &other.regions) {
                 (Some(one), Some(other)) => Arc::ptr_eq(one, other),
                 (None, None) => true,
@@ -452,6 +519,6 @@ fn candidate(node: &NodeView) -> Candidate {
 }
 
 /// What a node is known by to hashing, at every peer, and to [`Tried`].
-fn key(node: &NodeView) -> u64 {
+pub(super) fn key(node: &NodeView) -> u64 {
     hash::of(node.node.id.as_str().as_bytes())
 }

@@ -133,12 +133,25 @@ pub(super) struct Load {
     pub(super) in_flight: Vec<(Place, u32)>,
 }
 
+/// How old what was heard then is now: 0 when it was heard, 1 and more where it counts no longer. A peer says nothing of what stays as
+/// it is; that it still sweeps says so.
+fn age(heard_at: Instant, swept: Option<Instant>, now: Instant) -> f64 {
+    let heard_at = swept.map_or(heard_at, |swept| swept.max(heard_at));
+    now.saturating_duration_since(heard_at).div_duration_f64(LOAD_MAX_AGE)
+}
+
+impl Demand {
+    /// Whether it counts. All of it does, until none does: what counted less with time would let everybody else send more than there
+    /// is room for.
+    pub(super) fn counts(&self, swept: Option<Instant>, now: Instant) -> bool {
+        age(self.heard_at, swept, now) < 1.0
+    }
+}
+
 impl Load {
-    /// How much of it counts now: all when it was heard, nothing after [`LOAD_MAX_AGE`]. A peer says nothing of a load that
-    /// stays as it is; that it still sweeps says so.
+    /// How much of it counts now: all when it was heard, nothing after [`LOAD_MAX_AGE`].
     pub(super) fn share(&self, swept: Option<Instant>, now: Instant) -> f64 {
-        let heard_at = swept.map_or(self.heard_at, |swept| swept.max(self.heard_at));
-        1.0 - now.saturating_duration_since(heard_at).div_duration_f64(LOAD_MAX_AGE).min(1.0)
+        1.0 - age(self.heard_at, swept, now).min(1.0)
     }
 
     fn at(&self, place: Place) -> u32 {
@@ -158,6 +171,14 @@ pub(super) struct Observer {
     /// The nodes that each page names, sorted.
     pages: BTreeMap<u16, Arc<[Place]>>,
     pub(super) load: Option<Arc<Load>>,
+    pub(super) demand: Option<Arc<Demand>>,
+}
+
+/// Requests a second by the region that is their first choice, from one peer.
+#[derive(Clone, Debug)]
+pub(super) struct Demand {
+    pub(super) heard_at: Instant,
+    pub(super) per_second: BTreeMap<RegionName, f64>,
 }
 
 impl Observers {
@@ -233,6 +254,11 @@ impl Observers {
         self.change(slot, |observer| observer.load = (!load.in_flight.is_empty()).then(|| Arc::new(load)));
     }
 
+    /// Notes what it is asked.
+    pub(super) fn demand(&mut self, slot: usize, demand: Demand) {
+        self.change(slot, |observer| observer.demand = (!demand.per_second.is_empty()).then(|| Arc::new(demand)));
+    }
+
     /// The same, after a change of the catalog.
     pub(super) fn moved(&self, moves: &Moves) -> Self {
         let moved = |observer: &Observer| {
@@ -245,7 +271,13 @@ impl Observers {
                 (!in_flight.is_empty()).then(|| Arc::new(Load { heard_at: load.heard_at, in_flight }))
             });
             let pages = observer.pages.iter().filter_map(page).collect();
-            Arc::new(Observer { id: observer.id.clone(), swept: observer.swept, pages, load })
+            Arc::new(Observer {
+                id: observer.id.clone(),
+                swept: observer.swept,
+                pages,
+                load,
+                demand: observer.demand.clone(),
+            })
         };
         Self(self.0.iter().map(|observer| observer.as_deref().map(moved)).collect())
     }
@@ -287,7 +319,7 @@ impl Observers {
 
 impl Observer {
     fn new(id: PeerId) -> Self {
-        Self { id, swept: None, pages: BTreeMap::new(), load: None }
+        Self { id, swept: None, pages: BTreeMap::new(), load: None, demand: None }
     }
 }
 

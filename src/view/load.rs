@@ -1,10 +1,13 @@
 //! What other peers have in flight, as the choice of a node sees it: the sum of what each said last, less with every moment
 //! that it is older, so that peers do not all send to the node that each of them finds idle.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::heard::{Load, Slots};
+use super::heard::{Load, OWN, Slots};
 use super::picture::View;
+use super::spill::{RegionLive, Standing, shares};
+use crate::model::RegionName;
 
 impl View {
     /// Writes what others have in flight now into the counts that picks read. True while some of it will age.
@@ -35,6 +38,61 @@ impl View {
     /// Whether anything counts that others have in flight.
     pub(super) fn has_load(&self, now: Instant) -> bool {
         self.loads(self.observers.alive(&self.members), now).next().is_some()
+    }
+
+    /// Whether users say of any region what it can take.
+    pub(super) fn limits_regions(&self) -> bool {
+        !self.regions.live().is_empty()
+    }
+
+    /// Measures what each region is asked at this peer, since it was measured last.
+    pub(super) fn measure_demand(&self, since: Duration) {
+        self.regions.live().values().for_each(|live| live.measure(since));
+    }
+
+    /// What each region is asked at this peer, requests a second, where that matters and is any: as others are to be told it.
+    pub fn demand(&self) -> Vec<(RegionName, f64)> {
+        let asked = self.regions.live().iter().map(|(name, live)| (name.clone(), live.asked_here()));
+        asked.filter(|(_, per_second)| *per_second > 0.0).collect()
+    }
+
+    /// Allots what this peer may send to each region now, by what all are asked and what can be used.
+    pub(super) fn share_regions(&self, now: Instant) {
+        let alive = self.observers.alive(&self.members);
+        let heard = || {
+            let living = self.observers.known().filter(move |(slot, _)| *slot != OWN && alive.has(*slot));
+            living.filter_map(move |(_, observer)| {
+                observer.demand.as_deref().filter(|demand| demand.counts(observer.swept, now))
+            })
+        };
+        let standing = |(name, live): (&RegionName, &Arc<RegionLive>)| {
+            let asked_here = live.asked_here();
+            let elsewhere: f64 = heard().filter_map(|demand| demand.per_second.get(name)).sum();
+            Standing { capacity: self.capacity_now(name), asked: asked_here + elsewhere, asked_here }
+        };
+        let standings: Vec<Standing> = self.regions.live().iter().map(standing).collect();
+        let peers = self.members.iter().count();
+        for (live, share) in self.regions.live().values().zip(shares(&standings, peers)) {
+            live.allot(share);
+        }
+    }
+
+    /// Requests a second that a region can take with the nodes of it that can be used.
+    fn capacity_now(&self, name: &RegionName) -> f64 {
+        let nodes = self.pools.iter().flat_map(|pool| &pool.nodes);
+        let nodes =
+            nodes.filter(|node| node.node.region.as_ref().unwrap_or(self.regions.own()) == name && !node.node.backup);
+        let (all, usable) = nodes.fold((0.0, 0.0), |(all, usable), node| {
+            let weight = f64::from(node.node.weight.get());
+            (all + weight, if node.is_usable() && !node.is_out_of_reach() { usable + weight } else { usable })
+        });
+        let part = if all > 0.0 { usable / all } else { 0.0 };
+        let whole = self.regions.get(name).and_then(|region| region.capacity);
+        match whole {
+            Some(capacity) => f64::from(capacity.0.get()) * part,
+            None if part > 0.0 => f64::INFINITY,
+            None => 0.0,
+        }
     }
 
     fn loads(&self, alive: Slots, now: Instant) -> impl Iterator<Item = (&Load, f64)> {

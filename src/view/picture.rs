@@ -219,6 +219,8 @@ pub struct NodeView {
     pub(super) silent_since: Option<Instant>,
     /// `None`: it does not drain.
     pub(super) drain: Option<DrainBegun>,
+    /// It drains, and its time is over.
+    pub(super) drain_is_over: bool,
 }
 
 impl NodeView {
@@ -230,6 +232,19 @@ impl NodeView {
     /// Whether it may be sent traffic when nothing better is left: enabled, and with an address.
     pub(super) fn is_allowed(&self) -> bool {
         self.state.admin == Admin::Enabled && !self.addresses.is_empty()
+    }
+
+    /// Whether sessions that are at home there go on: it can be used, or it drains and still has time.
+    pub fn keeps_sessions(&self) -> bool {
+        let is_well = matches!(self.state.verdict, Verdict::Up | Verdict::Degraded)
+            && !self.addresses.is_empty()
+            && !self.is_out_of_reach();
+        is_well
+            && match self.state.admin {
+                Admin::Enabled => true,
+                Admin::Draining { .. } => !self.drain_is_over,
+                Admin::Disabled => false,
+            }
     }
 
     /// When what it still has at this peer is cut; `None`: never, or it does not drain.

@@ -1,25 +1,68 @@
 //! What is known of regions: where clients are, and where traffic goes that cannot stay.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
 
-use crate::model::{Region, RegionName, RegionWeight};
+use super::spill::RegionLive;
+use crate::model::{Continent, Country, Pool, Region, RegionName, RegionWeight, Whereabouts};
 use crate::route::ClientRanges;
 
 /// The regions of a catalog, seen from one peer.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub struct Regions {
     /// The peer's own.
     own: RegionName,
     written: Vec<Region>,
     by_name: HashMap<RegionName, usize>,
     clients: ClientRanges,
+    by_country: HashMap<Country, usize>,
+    by_continent: HashMap<Continent, usize>,
+    /// What is counted of each region, where users say of any what it can take; else empty.
+    live: BTreeMap<RegionName, Arc<RegionLive>>,
 }
 
 impl Regions {
     pub(super) fn of(own: RegionName, written: &[Region]) -> Self {
         let by_name = written.iter().enumerate().map(|(at, region)| (region.name.clone(), at)).collect();
-        Self { own, clients: ClientRanges::of(written), by_name, written: written.to_vec() }
+        // Of two that name the same the first counts.
+        let (mut by_country, mut by_continent) = (HashMap::new(), HashMap::new());
+        for (at, region) in written.iter().enumerate() {
+            region.countries.iter().for_each(|country| _ = by_country.entry(*country).or_insert(at));
+            region.continents.iter().for_each(|continent| _ = by_continent.entry(*continent).or_insert(at));
+        }
+        let clients = ClientRanges::of(written);
+        Self { own, clients, by_name, by_country, by_continent, written: written.to_vec(), live: BTreeMap::new() }
+    }
+
+    /// The same, counting where `pools` have nodes; what was counted `before` goes on.
+    pub(super) fn counting(mut self, pools: &[Pool], before: &Self, now: Instant) -> Self {
+        let live = |name: RegionName| {
+            let live = before.live.get(&name).map_or_else(|| Arc::new(RegionLive::new(now)), Arc::clone);
+            (name, live)
+        };
+        self.live = self.counted(pools).into_iter().map(live).collect();
+        self
+    }
+
+    /// Whether what is counted are the regions of these pools.
+    pub(super) fn count(&self, pools: &[Pool]) -> bool {
+        self.live.keys().eq(&self.counted(pools))
+    }
+
+    /// The regions of these pools' nodes, where users say of any region what it can take.
+    fn counted(&self, pools: &[Pool]) -> BTreeSet<RegionName> {
+        if self.written.iter().all(|region| region.capacity.is_none()) {
+            return BTreeSet::new();
+        }
+        let nodes = pools.iter().flat_map(|pool| &pool.nodes);
+        nodes.map(|node| node.region.as_ref().unwrap_or(&self.own).clone()).collect()
+    }
+
+    /// What is counted of each region; of none where users say of none what it can take.
+    pub(super) fn live(&self) -> &BTreeMap<RegionName, Arc<RegionLive>> {
+        &self.live
     }
 
     /// Whether they are these, at this peer.
@@ -35,6 +78,18 @@ impl Regions {
     /// The region that the catalog says a client of this address is in.
     pub fn of_client(&self, client: IpAddr) -> Option<&RegionName> {
         self.clients.of_client(client).map(|at| &self.written[at].name)
+    }
+
+    /// The region of clients who are there.
+    pub fn of_whereabouts(&self, place: Whereabouts) -> Option<&RegionName> {
+        let by_country = place.country.and_then(|country| self.by_country.get(&country));
+        let by_continent = || place.continent.and_then(|continent| self.by_continent.get(&continent));
+        by_country.or_else(by_continent).map(|&at| &self.written[at].name)
+    }
+
+    /// Whether any says of which countries or continents its clients are.
+    pub fn ask_whereabouts(&self) -> bool {
+        !self.by_country.is_empty() || !self.by_continent.is_empty()
     }
 
     /// What is said of a region.

@@ -92,7 +92,7 @@ fn at(text: &str, address: &str) -> NodeKey {
 }
 
 fn client(number: u32) -> Ask {
-    Ask { client: IpAddr::V4(Ipv4Addr::from_bits(number)), hash: None }
+    Ask::of(IpAddr::V4(Ipv4Addr::from_bits(number)), host::now())
 }
 
 /// Who is picked by 200 requests that end at once, or why nobody is.
@@ -181,7 +181,7 @@ fn shares(view: &View, requests: u32, at_once: usize) -> Vec<f64> {
         if under_way.len() == at_once {
             under_way.swap_remove(dice.below(at_once));
         }
-        let client = Ask { client: IpAddr::V4(Ipv4Addr::from_bits(i.wrapping_mul(2_654_435_761))), hash: None };
+        let client = Ask::of(IpAddr::V4(Ipv4Addr::from_bits(i.wrapping_mul(2_654_435_761))), host::now());
         let taken = pool.take(&client, &Tried::default(), &mut dice).unwrap();
         let at = pool.nodes.iter().position(|node| node.node.id == taken.node().node.id).unwrap();
         counts[at] += 1;
@@ -278,7 +278,7 @@ fn a_client_keeps_its_node_until_that_is_crowded() {
     let view = pool(named(Strategy::ConsistentHash), &nodes);
     let pool = &view.pools[0];
     let mut dice = Dice::from_seed(4);
-    let ask = Ask { client: IpAddr::V4(Ipv4Addr::LOCALHOST), hash: Some(hash::of(b"/cart")) };
+    let ask = Ask { hash: Some(hash::of(b"/cart")), ..Ask::of(IpAddr::V4(Ipv4Addr::LOCALHOST), host::now()) };
     let take = |dice: &mut Dice| pool.take(&ask, &Tried::default(), dice).unwrap();
     let home = take(&mut dice).node().node.id.clone();
     let few: Vec<Taken> = (0..8).map(|_| take(&mut dice)).collect();

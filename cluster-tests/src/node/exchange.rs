@@ -4,6 +4,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::behaviour::{Answer, Behaviour, BodyRead, Then};
@@ -286,8 +289,12 @@ async fn upgrade(wire: &mut Wire<'_>, request: &Request) -> io::Result<Then> {
         return Ok(Then::Keep);
     };
     debug_assert_eq!(request.framing, Framing::Empty);
-    wire.send(format!("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: {protocol}\r\n\r\n"))
-        .await?;
+    let accept = request.head.field("sec-websocket-key").map(accept_of);
+    let accept = accept.map_or_else(String::new, |accept| format!("Sec-WebSocket-Accept: {accept}\r\n"));
+    wire.send(format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: {protocol}\r\n{accept}\r\n"
+    ))
+    .await?;
     loop {
         let echoed = wire.buffer[wire.start..wire.end].to_vec();
         wire.start = wire.end;
@@ -296,4 +303,10 @@ async fn upgrade(wire: &mut Wire<'_>, request: &Request) -> io::Result<Then> {
             return Ok(Then::Close);
         }
     }
+}
+
+/// The answer to a key (RFC 6455 section 4.2.2).
+fn accept_of(key: &str) -> String {
+    let sum = digest(&SHA1_FOR_LEGACY_USE_ONLY, format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11").as_bytes());
+    STANDARD.encode(sum.as_ref())
 }

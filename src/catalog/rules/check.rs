@@ -79,7 +79,7 @@ const HOST: Words<Arc<str>> = Words::of(
     quoted,
 );
 
-pub(super) const STATUSES: Words<StatusRange> = Words {
+pub(crate) const STATUSES: Words<StatusRange> = Words {
     number_too: true,
     ..Words::of(
         "a status or a range of them within 100 to 599: 200, \"200-399\"",

@@ -17,10 +17,10 @@ pub(crate) fn catalog(bytes: &[u8]) {
 }
 
 pub(crate) fn catalogs() -> Vec<Vec<u8>> {
-    let whole = r#"{"pool": [{"name": "web", "strategy": "p2c", "health": {"type": "http", "interval": "2s"}, "sticky": {},
+    let whole = r#"{"pool": [{"name": "web", "strategy": "p2c", "health": {"type": "http", "interval": "2s"}, "sticky": {"by": "cookie"},
         "node": [{"id": "web-1", "address": "10.0.0.1:80", "weight": 3}]}],
         "region": [{"name": "eu", "prefer": ["us"], "capacity": "1000/s", "weight": 1.5}],
         "server": [{"id": "s", "region": "eu", "address": "[::1]:1", "labels": {"rack": "7"}}],
         "route": [{"name": "r", "priority": 1, "when": {"path": ["/a/*"], "host": "*.example.com"}, "then": {"pool": "web"}}]}"#;
-    vec![whole.as_bytes().to_vec(), whole.replace(r#""sticky": {},"#, "").into_bytes(), b"{}".to_vec()]
+    vec![whole.as_bytes().to_vec(), whole.replace(r#""sticky": {"by": "cookie"},"#, "").into_bytes(), b"{}".to_vec()]
 }

@@ -7,12 +7,14 @@
 mod check;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod hash_key;
 mod names;
 mod node;
 mod pool;
 mod region;
 mod route;
 mod server;
+mod sticky;
 #[cfg(test)]
 mod tests;
 
@@ -25,9 +27,10 @@ pub use crate::document::Unknown;
 use crate::document::{Description, Faults, Origin, Outside, Override, Reader, Section, Table, Warning};
 use crate::model::{Catalog, CatalogParts, Pool, RegionStrategy, Route, Strategy};
 
-pub(crate) use check::INTERVAL;
+pub(crate) use check::{INTERVAL, STATUSES};
 pub(crate) use names::PoolNames;
 pub(crate) use pool::{PoolRead, REGION_STRATEGY, STRATEGY};
+pub(crate) use route::{CONTENT_TYPE, SECURITY_HEADERS};
 
 use region::RegionRead;
 use route::RouteRead;

@@ -1,13 +1,16 @@
 //! `[[pool]]`.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use super::Over;
 use super::check::check;
+use super::hash_key::HASH;
 use super::node::{NodeRead, node};
-use crate::document::{Choice, NOT_AVAILABLE, Origin, Section, Span, Words, Wrong, YesNo, name, whole};
-use crate::model::{HashKey, HostSent, Observe, Panic, Pool, PoolName, RegionStrategy, Strategy};
+use super::sticky::sticky;
+use crate::document::{Choice, Origin, Section, Span, YesNo, name, whole};
+use crate::model::{HostSent, Observe, Panic, Pool, PoolName, RegionStrategy, Sticky, Strategy};
 
 const MS_10: Duration = Duration::from_millis(10);
 const MINUTES_5: Duration = Duration::from_secs(300);
@@ -23,39 +26,6 @@ const HOST_SENT: Choice<HostSent> = Choice::of(&[("client", HostSent::Client), (
 const OBSERVE: Choice<Observe> = Choice::of(&[("divided", Observe::Divided), ("everywhere", Observe::Everywhere)]);
 const PANIC: Choice<Panic> = Choice::of(&[("open", Panic::Open), ("closed", Panic::Closed)]);
 
-/// A name that a field or a cookie may have (RFC 9110 section 5.6.2).
-fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
-}
-
-const HASH: Words<HashKey> = Words::of(
-    "\"client_ip\", \"uri\", \"header:<name>\", \"cookie:<name>\", \"query:<name>\"",
-    |text| {
-        let (what, name) = text.split_once(':').map_or((text, None), |(what, name)| (what, Some(name)));
-        let token = |name: &str| is_token(name).then(|| Arc::from(name));
-        let key = match (what, name) {
-            ("client_ip", None) => Some(HashKey::ClientIp),
-            ("uri", None) => Some(HashKey::Uri),
-            ("header", Some(name)) => token(&name.to_ascii_lowercase()).map(HashKey::Header),
-            ("cookie", Some(name)) => token(name).map(HashKey::Cookie),
-            ("query", Some(name)) if !name.is_empty() => Some(HashKey::Query(Arc::from(name))),
-            ("mqtt_client_id", None) => return Err(Wrong::new(format!("\"mqtt_client_id\" is {NOT_AVAILABLE}"))),
-            ("header" | "cookie" | "query", None) => {
-                return Err(Wrong::new("it does not say which").hint(format!("write \"{what}:<name>\"")));
-            }
-            _ => None,
-        };
-        key.ok_or_else(|| Wrong::new("it is none of these"))
-    },
-    |key| match key {
-        HashKey::ClientIp => "\"client_ip\"".to_owned(),
-        HashKey::Uri => "\"uri\"".to_owned(),
-        HashKey::Header(name) => format!("\"header:{name}\""),
-        HashKey::Cookie(name) => format!("\"cookie:{name}\""),
-        HashKey::Query(name) => format!("\"query:{name}\""),
-    },
-);
-
 /// What was read of one pool; a pool that is `None` was wrong and that is reported.
 pub(crate) struct PoolRead {
     pub name: Option<(PoolName, Origin)>,
@@ -66,7 +36,30 @@ pub(crate) struct PoolRead {
 }
 
 pub(super) fn pools(s: &mut Section<'_, '_, '_>, over: &Over) -> Vec<PoolRead> {
-    s.list("pool", "A named group of nodes that serve the same thing.", |s| pool(s, over))
+    let read = s.list("pool", "A named group of nodes that serve the same thing.", |s| pool(s, over));
+    warn_of_one_cookie(s, &read);
+    read
+}
+
+/// Pools whose sessions go by cookies of one name.
+fn warn_of_one_cookie(s: &mut Section<'_, '_, '_>, read: &[PoolRead]) {
+    let mut first: BTreeMap<&str, &PoolName> = BTreeMap::new();
+    for read in read {
+        let (Some((name, origin)), Some(pool)) = (&read.name, &read.pool) else { continue };
+        let Some(Sticky::Cookie(cookie)) = &pool.sticky else { continue };
+        match first.entry(&cookie.name) {
+            Entry::Vacant(place) => {
+                place.insert(name);
+            }
+            Entry::Occupied(other) => {
+                let message = format!(
+                    "the cookie of pool \"{}\" has this name too: where one browser uses both, each overwrites the other's",
+                    other.get()
+                );
+                s.reader().warn(origin.clone(), format!("pool \"{name}\" sticky.name"), message);
+            }
+        }
+    }
 }
 
 fn pool(s: &mut Section<'_, '_, '_>, over: &Over) -> PoolRead {
@@ -99,10 +92,18 @@ fn pool(s: &mut Section<'_, '_, '_>, over: &Over) -> PoolRead {
         "`health_score` takes the best node instead of the better of two by chance. Several peers that see the same scores \
          then pick the same node at the same moment.",
     );
+    let sticky = s
+        .optional_table(
+            "sticky",
+            "What keeps sessions at their node. Left out: each request goes where the strategy says.",
+            |s| sticky(s, &default.name),
+        )
+        .flatten();
     let pool = Pool {
         strategy,
         region_strategy,
         hash,
+        sticky,
         exact,
         check: s.table(
             "health",
@@ -166,7 +167,6 @@ fn pool(s: &mut Section<'_, '_, '_>, over: &Over) -> PoolRead {
         queue_timeout: s.key("queue_timeout", &Span(MS_10, HOUR), default.queue_timeout, "How long a request waits for a place."),
         ..default
     };
-    s.later(&["sticky"]);
     let mut read = Vec::new();
     let above = format!("{} ", s.name());
     let nodes = s.long_list("node", "One endpoint of a pool; requests are sent to it.", |s| node(s, &above, &mut read));
@@ -184,8 +184,14 @@ fn pool(s: &mut Section<'_, '_, '_>, over: &Over) -> PoolRead {
             );
         }
     }
-    let hashes_requests = strategy == Strategy::ConsistentHash && pool.hash != HashKey::ClientIp;
-    let of_requests = [("hash", hashes_requests), ("host", true), ("response_timeout", true)];
+    let hashes_requests = strategy == Strategy::ConsistentHash && pool.hash.is_of_requests();
+    let sticks_to_requests = match &pool.sticky {
+        Some(Sticky::Cookie(_)) => true,
+        Some(Sticky::Key(key)) => key.is_of_requests(),
+        None => false,
+    };
+    let of_requests =
+        [("hash", hashes_requests), ("sticky", sticks_to_requests), ("host", true), ("response_timeout", true)];
     let of_requests = of_requests.into_iter().filter(|(key, looks)| *looks && s.is_set(key));
     let of_requests = of_requests.map(|(key, _)| (s.origin_of(key), s.path_of(key))).collect();
     if nodes.is_empty() && !s.reader().is_damaged() {

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use crate::document::{Fault, ListOf, Number, Origin, Section, Words, Wrong, name, parsed, quoted};
 use crate::model::limits::{REGION_CLIENTS_MAX, REGIONS_MAX};
-use crate::model::{Capacity, Cidr, Region, RegionName, RegionWeight};
+use crate::model::{Capacity, Cidr, Continent, Country, Region, RegionName, RegionWeight};
 
 const CAPACITY: Words<Capacity> = Words::of(
     "requests a second, a whole number of 1 to 4294967295 and \"/s\": \"1000/s\"",
@@ -28,6 +28,14 @@ const CAPACITY: Words<Capacity> = Words::of(
 );
 
 const CIDR: Words<Cidr> = Words::of("ranges of addresses, \"10.0.0.0/8\", or addresses", parsed, quoted);
+
+const COUNTRY: Words<Country> = Words::of("countries, two letters each: \"DE\", \"US\"", parsed, quoted);
+
+const CONTINENT: Words<Continent> = Words::of("AF, AN, AS, EU, NA, OC, SA", parsed, quoted);
+
+/// More than there are.
+const COUNTRIES_MAX: usize = 300;
+const CONTINENTS_MAX: usize = 7;
 
 const WEIGHT: Number<RegionWeight> = Number {
     allowed: "a number above 0, at most 1000",
@@ -56,17 +64,31 @@ fn region(s: &mut Section<'_, '_, '_>) -> RegionRead {
         Vec::new(),
         "Where its traffic goes when it cannot stay, the best first. These need no `[[region]]` and no nodes.",
     );
-    let capacity = s.optional("capacity", &CAPACITY, "unlimited", "What it takes with all its nodes usable.");
-    if capacity.is_some() {
-        let (origin, path) = (s.origin_of("capacity"), s.path_of("capacity"));
-        s.reader().warn(origin, path, "kept in the catalog; this version spills no traffic by it");
-    }
+    let capacity = s.optional(
+        "capacity",
+        &CAPACITY,
+        "unlimited",
+        "What it takes with all its nodes usable. What comes beyond that, or when nodes are lost, goes to other regions as long as \
+         these stay below nine tenths of theirs; the rest is answered 503 with `Retry-After`.",
+    );
     let weight = s.key("weight", &WEIGHT, RegionWeight::default(), "Its share beside the others', where shares count.");
     let clients = s.key(
         "clients",
         &ListOf(CIDR, REGION_CLIENTS_MAX),
         Vec::new(),
         "Clients that are there, by address; where ranges overlap the narrowest counts.",
+    );
+    let countries = s.key(
+        "countries",
+        &ListOf(COUNTRY, COUNTRIES_MAX),
+        Vec::new(),
+        "Countries whose clients are there, as the GeoIP file of a peer says; `clients` counts before it.",
+    );
+    let continents = s.key(
+        "continents",
+        &ListOf(CONTINENT, CONTINENTS_MAX),
+        Vec::new(),
+        "Continents whose clients are there, where no region names their country.",
     );
     for (at, preferred) in prefer.iter().enumerate() {
         let wrong = if Some(preferred) == name.as_ref() {
@@ -83,7 +105,7 @@ fn region(s: &mut Section<'_, '_, '_>) -> RegionRead {
     }
     let origin = s.origin_of("name");
     RegionRead {
-        region: name.clone().map(|name| Region { name, prefer, capacity, weight, clients }),
+        region: name.clone().map(|name| Region { name, prefer, capacity, weight, clients, countries, continents }),
         name: name.map(|name| (name, origin)),
     }
 }

@@ -112,8 +112,10 @@ fn settings(number: u16, nodes: &[SampleNode], folder: &Path) -> Result<config::
         address: free(8000 + number),
         pool: "web".parse::<PoolName>()?,
         connections_max: 1_024,
+        connections_per_client_max: None,
         protocol: Protocol::Http(Http::default()),
         tls: None,
+        access_log: None,
     };
     let name = "demo".parse()?;
     let id: PeerId = format!("demo-{}", number + 1).parse()?;
@@ -121,6 +123,7 @@ fn settings(number: u16, nodes: &[SampleNode], folder: &Path) -> Result<config::
         peer: peer::Settings {
             data_dir: folder.join(id.as_str()),
             tls: Vec::new(),
+            geo: None,
             id,
             region: RegionName::default(),
             proxy: proxy::Settings {
@@ -129,6 +132,7 @@ fn settings(number: u16, nodes: &[SampleNode], folder: &Path) -> Result<config::
                 announce: Duration::ZERO,
                 drain: Duration::from_secs(2),
                 idle: Idle::default(),
+                connections_max: None,
             },
             catalog,
             desired: Arc::new(desired),
@@ -141,6 +145,7 @@ fn settings(number: u16, nodes: &[SampleNode], folder: &Path) -> Result<config::
                 seeds: Vec::new(),
                 preset: Preset::Local,
                 protocols: Protocols::OWN,
+                cookie_keys: None,
                 founders: Founders::Named(founders()?),
             }),
         },

@@ -94,8 +94,8 @@ fn the_sample_that_ships_is_a_document_too() {
     let at = text.find("# [[region]]").expect("the sample shows a region");
     let shown: String = text[at..].lines().map(|line| format!("{}\n", line.trim_start_matches(['#', ' ']))).collect();
     let loaded = of_text(&format!("{}{shown}", &text[..at])).unwrap_or_else(|refused| panic!("{refused}"));
-    assert_eq!(desired(&loaded)["route"].as_array().map(Vec::len), Some(6));
-    assert_eq!(loaded.warnings.len(), 2);
+    assert_eq!(desired(&loaded)["route"].as_array().map(Vec::len), Some(8));
+    assert_eq!(loaded.warnings.len(), 1);
 }
 
 /// A line, or none.

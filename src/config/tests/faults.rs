@@ -131,7 +131,7 @@ evenkeel.toml line 18: listener "web" via
             r#"evenkeel.toml line 14: peer.interval
     found:   interval = "5s"
     wrong:   there is no such key
-    allowed: announce, data_dir, drain, id, region, workers
+    allowed: announce, data_dir, drain, id, max_connections, region, workers
     hint:    interval is a key of [pool.health]
 
 evenkeel.toml line 15
@@ -183,7 +183,7 @@ evenkeel.toml line 16: pool "b" retries
             r#"evenkeel.toml line 13: peer.tls
     found:   [peer.tls]
     wrong:   there is no such key
-    allowed: announce, data_dir, drain, id, region, workers
+    allowed: announce, data_dir, drain, id, max_connections, region, workers
     hint:    tls is a key of [[pool]]
 
 1 fault"#,
@@ -231,7 +231,7 @@ strategy = "fastest"
 hash = "header"
 exact = "yes"
 health = { type = "htp", path = "health", statuses = "2xx", rise = 300 }
-sticky = { by = "cookie" }
+sticky = { by = "coockie" }
 [[pool.node]]
 id = "n 1"
 address = "http://n/path"
@@ -410,9 +410,6 @@ fn every_name_of_a_later_version_is_refused_as_such_and_not_as_unknown() {
         "[history]",
         "[[api.user]]\nname = \"admin\"",
         "[api]\nlisten = \"unix:/run/evenkeel\"",
-        "[[route]]\nname = \"r\"\nthen = { pool = \"web\", rate_limit = {} }",
-        "[[pool]]\nname = \"b\"\nsticky = { by = \"cookie\" }",
-        "[[pool]]\nname = \"b\"\nhash = \"mqtt_client_id\"",
         "[[pool]]\nname = \"b\"\nhealth = { type = \"tls\" }",
         "[[pool]]\nname = \"b\"\nhealth = { type = \"grpc\" }",
         "[[pool]]\nname = \"b\"\nhealth = { type = \"mqtt\" }",

@@ -390,7 +390,11 @@ impl<'t, 'a> Section<'_, 't, 'a> {
         doc: &'static str,
         read: impl FnOnce(&mut Section<'_, 't, 'a>) -> T,
     ) -> Option<T> {
-        if self.is_describing() || self.is_set(key) {
+        if let (Some((false, words)), true) = (self.only, self.is_set(key)) {
+            let wrong = format!("it has an effect only with {words}");
+            let fault = Fault::new(self.origin_of(key), self.path_of(key), wrong).hint("remove it");
+            self.reader.fault(fault);
+        } else if self.is_describing() || self.is_set(key) {
             return Some(self.table(key, doc, read));
         }
         self.asked.push(key);

@@ -1,9 +1,12 @@
 //! What becomes of a request.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::super::check::StatusRange;
-use super::super::id::{NodeId, PoolName, RegionName};
+use super::super::id::{FolderName, NodeId, PoolName, RegionName};
+use super::super::security_headers::SecurityHeaders;
+use super::limit::{ConnectionLimit, RateLimit};
 use super::pattern::FieldName;
 use super::template::Template;
 
@@ -18,6 +21,16 @@ pub struct Action {
     pub answer_fields: FieldChanges,
     /// What becomes of the path that a node gets.
     pub rewrite: Option<Rewrite>,
+    /// How many may come in a time.
+    pub rate_limit: Option<RateLimit>,
+    /// How many there may be at the same time.
+    pub connection_limit: Option<ConnectionLimit>,
+    /// Whether the access log of the listener has it; `None`: another route says, or yes.
+    pub access_log: Option<bool>,
+    /// Whether answers are compressed where the listener does so; `None`: another route says, or yes.
+    pub compression: Option<bool>,
+    /// Which security headers its answer gets; `None`: another route or the listener says.
+    pub security_headers: Option<SecurityHeaders>,
 }
 
 impl Action {
@@ -59,6 +72,8 @@ pub enum End {
     Redirect(Redirect),
     /// The peer answers it.
     Answer(FixedAnswer),
+    /// The peer answers it with a file of its own.
+    Files(Files),
     /// The peer refuses it with a status of 400 to 599. A connection that is not HTTP is reset.
     Refuse(u16),
 }
@@ -151,6 +166,19 @@ impl FixedAnswer {
     pub fn may_have_body(status: u16) -> bool {
         !matches!(status, 204 | 304)
     }
+}
+
+/// Files of whichever peer answers.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Files {
+    /// The folder, by the name that peers' settings have for it.
+    pub folder: FolderName,
+    /// How long clients may keep a file without asking again; `None`: nothing is said.
+    pub cache: Option<Duration>,
+    /// Whether a file never changes: clients do not ask again even when they load anew (RFC 8246).
+    pub immutable: bool,
+    /// The path of the file that stands in for those that are not there.
+    pub fallback: Option<Arc<str>>,
 }
 
 /// What becomes of the fields of a head: first some go, then some are set, then some are added.

@@ -2,14 +2,17 @@
 
 mod action;
 mod condition;
+mod limit;
 mod pattern;
 mod template;
 mod time;
 
 pub use action::{
-    Action, End, Fallback, FieldChanges, FieldValue, FixedAnswer, Forward, Redirect, RegionChoice, Rewrite, Target,
+    Action, End, Fallback, FieldChanges, FieldValue, Files, FixedAnswer, Forward, Redirect, RegionChoice, Rewrite,
+    Target,
 };
 pub use condition::{Conditions, Named, Percent, Scheme, Share, ShareOf};
+pub use limit::{ConnectionLimit, Ipv6Prefix, LIMITED_STATUS_DEFAULT, LimitError, Per, Period, Rate, RateLimit};
 pub use pattern::{FieldName, HostPattern, Method, PathPattern, PatternError, TextPattern};
 pub use template::{Piece, Template, TemplateError, Variable};
 pub use time::{Day, MinuteOfDay, TimeError, TimeWindow, Zone};

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use super::compress::{self, Codec};
 use super::exchange::{Conversation, Next};
 use super::forward::{self, AnswerPlan};
 use super::h1::body::{BodyFault, Decoder, Encoder};
@@ -13,6 +14,7 @@ use super::picture::Length;
 use super::reply::Reply;
 use super::session::Session;
 use crate::host;
+use crate::proxy::access_log::End;
 use crate::proxy::counts::bump;
 use crate::proxy::drains::count_cut;
 use crate::proxy::idle::NodeConnection;
@@ -34,20 +36,36 @@ enum Passed {
     Drained,
 }
 
+impl Passed {
+    /// As the access log has it.
+    fn end(&self) -> End {
+        match self {
+            Self::Whole => End::Whole,
+            Self::Cut(_) => End::NodeCut,
+            Self::ClientGone => End::ClientGone,
+            Self::Idle => End::Idle,
+            Self::Drained => End::Drained,
+        }
+    }
+}
+
 /// Passes on the answer whose head is in `session.answer`.
 pub(crate) async fn pass_on(session: &mut Session<'_>, mut conversation: Conversation) -> Next {
     let upload_open = !session.upload.is_done();
     // A client that waits for 100 and gets another answer may send its body or not.
     let may_persist =
         session.request.persistent && session.keeps_connection() && !(upload_open && session.request.expects_continue);
+    let decoder = Decoder::new(session.answer.length);
+    let codec = dress(session);
     let plan = AnswerPlan::of(&session.request, &session.answer, may_persist);
     let now = host::now();
     {
         let Session { download, request, answer, worker, routed, bound, .. } = session;
         let edits = routed.of_answer(bound, request);
-        download.restart(Decoder::new(answer.length), plan.encoder, |out| {
+        download.restart(decoder, plan.encoder, |out| {
             worker.with_date(now, |date| forward::answer_head(request, answer, plan, (date, edits.as_ref()), out));
         });
+        codec.into_iter().for_each(|codec| download.pack(codec));
     }
     // A client that was told a length, or reads chunks, sees by itself when the end is missing.
     let cut_shows = plan.encoder == Encoder::Chunked || matches!(session.answer.length, Length::Counted(_));
@@ -66,6 +84,7 @@ pub(crate) async fn pass_on(session: &mut Session<'_>, mut conversation: Convers
     count(session, &conversation.taken);
     count_bytes(session, &conversation.taken);
     session.request.persistent &= !client_ended;
+    session.note(|note| note.end = passed.end());
     match passed {
         Passed::Whole => end(session, conversation, plan, ended).await,
         Passed::Cut(error) => {
@@ -99,6 +118,19 @@ pub(crate) async fn pass_on(session: &mut Session<'_>, mut conversation: Convers
     }
 }
 
+/// Makes the head of an answer what this listener makes of it, and gives what compresses its body.
+pub(super) fn dress(session: &mut Session<'_>) -> Option<Codec> {
+    let Session { settings, worker, request, answer, routed, origin, .. } = session;
+    for (name, value) in routed.security_headers(settings).fields(origin.over_tls) {
+        if answer.fields.value_of(name.as_bytes()).is_none() {
+            answer.fields.push(name.as_bytes(), value.as_bytes());
+        }
+    }
+    let compression = settings.compression.as_ref()?;
+    let said = routed.decision.routes().filter_map(|route| route.then.compression).last();
+    if said == Some(false) { None } else { compress::begin(compression, worker, request, answer) }
+}
+
 /// Keeps both connections where both can go on.
 async fn end(session: &mut Session<'_>, conversation: Conversation, plan: AnswerPlan, ended: Instant) -> Next {
     let upload_done = session.upload.is_done();
@@ -125,10 +157,12 @@ async fn end(session: &mut Session<'_>, conversation: Conversation, plan: Answer
 /// Tells the client that the protocol changes.
 pub(crate) async fn switch(session: &mut Session<'_>, conversation: Conversation) -> Next {
     let mut out = Vec::with_capacity(256);
-    forward::switching_head(&session.answer, &mut out);
+    forward::switching_head(&session.answer, session.routed.cookie.as_deref().unwrap_or_default(), &mut out);
     count(session, &conversation.taken);
+    session.note(|note| note.answered(101));
     if !session.write_out(&out).await {
         bump(&session.bound.failures.clients_gone);
+        session.note(|note| note.end = End::ClientGone);
         return Next::Abort;
     }
     Next::Tunnel(Box::new(conversation.leg), conversation.taken)
@@ -142,6 +176,7 @@ pub(crate) fn count(session: &Session<'_>, taken: &Taken) {
 
 fn count_bytes(session: &Session<'_>, taken: &Taken) {
     let (up, down) = (session.upload.bytes_moved(), session.download.bytes_moved());
+    let passed = session.download.bytes_passed();
     let live = &taken.node().live.counts;
     let listener = &session.bound.counts;
     if up > 0 {
@@ -150,7 +185,7 @@ fn count_bytes(session: &Session<'_>, taken: &Taken) {
     }
     if down > 0 {
         live.bytes_received.fetch_add(down, Relaxed);
-        listener.bytes_sent.fetch_add(down, Relaxed);
+        listener.bytes_sent.fetch_add(passed, Relaxed);
     }
 }
 
@@ -200,6 +235,9 @@ impl Passing<'_, '_> {
             Poll::Ready(Err(PumpError::Write(_))) => return Poll::Ready(Passed::ClientGone),
             Poll::Ready(Err(error)) => return Poll::Ready(Passed::Cut(error)),
             Poll::Pending => {}
+        }
+        if client.io.poll_given_up(cx).is_ready() {
+            return Poll::Ready(Passed::ClientGone);
         }
         // A client that went away must not hold its node's place until the node says something.
         let reads_client = upload.is_done() || self.conversation.upload_broken;

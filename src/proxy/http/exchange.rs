@@ -7,28 +7,33 @@ use std::time::{Duration, Instant};
 use rustls::ClientConfig;
 
 use super::answer;
+use super::files;
 use super::h1::body::Decoder;
-use super::hash_key;
+use super::limited;
+use super::pages;
 use super::picture::Length;
 use super::reply::{Own, Reply};
 use super::retry::{self, Again, Failure};
 use super::routed::{Asked, Routed};
 use super::send::{self, Sent};
 use super::session::{DRAIN_BYTES_MAX, Session};
+use super::wellness;
 use crate::balance::RetryPermit;
 use crate::host;
 use crate::model::{PoolName, RegionName};
+use crate::proxy::access_log::End;
 use crate::proxy::connect::{ConnectError, WithTls, connect};
 use crate::proxy::counts::bump;
 use crate::proxy::idle::NodeConnection;
 use crate::proxy::pick::{NoNode, pick, pick_now};
 use crate::proxy::presence::while_client_stays;
+use crate::proxy::sticky::{self, Held};
 use crate::proxy::stream::{Leg, Stream};
 use crate::proxy::tcp::note_connect_failure;
 use crate::proxy::way::{Course, Way};
 use crate::route::render;
 use crate::tls::Inside;
-use crate::view::{Ask, Taken, Tried, Unavailable, Wanted};
+use crate::view::{Ask, Stick, Taken, Tried, Unavailable, Wanted};
 
 /// Pause before a request is sent again, unless the node was just not there: from, and up to.
 const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(250));
@@ -60,13 +65,30 @@ pub(crate) struct Conversation {
 
 /// Carries out the exchange whose head `session` has read.
 pub(crate) async fn run(session: &mut Session<'_>) -> Next {
+    let next = answered(session).await;
+    // What was upgraded goes on.
+    if !matches!(next, Next::Tunnel(..)) {
+        session.routed.held.clear();
+    }
+    next
+}
+
+async fn answered(session: &mut Session<'_>) -> Next {
     session.began = host::now();
     if session.request.max_forwards == Some(0) {
         session.routed = Routed::default();
         return refuse(session, &Own::Reply(Reply::OPTIONS)).await;
     }
+    if let Some(answer) = wellness::asked(session) {
+        session.routed = Routed::default();
+        session.note(|note| note.is_silent = true);
+        return refuse(session, &Own::Fixed(&answer)).await;
+    }
     let client = session.origin.client_of(&session.request.fields, session.settings);
     session.routed = Routed::of(session, client);
+    if let Err(reply) = limited::ask(session) {
+        return refuse(session, &Own::Reply(reply)).await;
+    }
     let bound = session.bound;
     let entry = session.routed.decision.end.clone();
     let end = entry.as_ref().and_then(|entry| entry.route.then.end.as_ref());
@@ -82,6 +104,8 @@ pub(crate) async fn run(session: &mut Session<'_>) -> Next {
             refuse(session, &Own::Redirect(redirect.status, &location)).await
         }
         Some(Course::Answer(answer)) => refuse(session, &Own::Fixed(answer)).await,
+        // On the heap, so that a request to a node is not larger for it.
+        Some(Course::Files(files)) => Box::pin(files::serve(session, files)).await,
         Some(Course::Refuse(status)) => {
             bump(&bound.counts.requests_refused);
             refuse(session, &Own::Reply(Reply::refused(status))).await
@@ -122,22 +146,65 @@ async fn forward(session: &mut Session<'_>, way: &Way<'_>) -> Next {
     }
 }
 
-/// What of the request at hand matters to the choice of a node in this pool, and the region of its client where that does.
-fn ask(session: &Session<'_>, pool: &PoolName) -> (Ask, Option<RegionName>) {
-    let (hash, region) = session.worker.with_view(|view| {
-        let Some(pool) = view.pool(pool) else { return (None, None) };
-        let of = (session.settings, session.origin);
-        let region = pool.has_regions().then(|| session.routed.region(view, of, &session.request).clone());
-        (hash_key::of(&session.request, &pool.pool), region)
-    });
-    (Ask { client: session.routed.client, hash }, region)
+/// What of the request at hand matters to the choice of a node in this pool.
+struct Asking {
+    ask: Ask,
+    /// Of the client, where that matters.
+    region: Option<RegionName>,
+    /// The cookie of its session.
+    held: Option<Held>,
+}
+
+impl Asking {
+    fn of(session: &Session<'_>, pool: &PoolName) -> Self {
+        let Session { worker, settings, origin, routed, request, .. } = session;
+        let client = routed.client;
+        let nothing = || Self { ask: Ask::of(client, session.began), region: None, held: None };
+        worker.with_view(|view| {
+            let Some(pool) = view.pool(pool) else { return nothing() };
+            let region = pool
+                .has_regions()
+                .then(|| routed.region(view, (settings, *origin, &worker.shared.geo), request).clone());
+            let hash = sticky::hash_of(request, &pool.pool);
+            let (stick, held) = if pool.pool.sticky.is_some() {
+                let keys = worker.shared.cookie_keys.load();
+                sticky::stick_of(request, client, pool, view, &keys, host::wall_now_ms() / 1_000)
+            } else {
+                (Stick::Free, None)
+            };
+            Self { ask: Ask { hash, stick, ..Ask::of(client, session.began) }, region, held }
+        })
+    }
+
+    fn wanted<'w>(&'w self, way: &'w Way<'_>) -> Wanted<'w> {
+        way.wanted(self.ask, self.region.as_ref())
+    }
+
+    /// Whether the session of the request is at home at this node.
+    fn is_at_home(&self, taken: &Taken) -> bool {
+        match self.ask.stick {
+            Stick::Free => false,
+            Stick::Node(home) => taken.node().key == home,
+            Stick::Key(_) => true,
+        }
+    }
+
+    /// What the client is told of its session with the answer of this node.
+    fn set_cookie(&self, session: &Session<'_>, taken: &Taken) -> Option<Vec<u8>> {
+        let pool = taken.pool();
+        pool.pool.sticky.as_ref()?;
+        let Session { worker, origin, .. } = session;
+        let now = (host::wall_now_ms() / 1_000, origin.over_tls);
+        let keys = worker.shared.cookie_keys.load();
+        worker.with_view(|view| sticky::set_cookie(pool, taken.node(), self.held.as_ref(), view, &keys, now))
+    }
 }
 
 /// Sends a request to nodes of one pool, beginning with `first`, until one answers or no more may be tried.
 async fn send_one_way(session: &mut Session<'_>, way: &Way<'_>, first: Option<Taken>, mut replay: Replay) -> Ended {
     let bound = session.bound;
-    let (ask, region) = ask(session, &way.pool);
-    let wanted = way.wanted(ask, region.as_ref());
+    let asking = Asking::of(session, &way.pool);
+    let wanted = asking.wanted(way);
     let mut tried = Tried::default();
     let mut retries = 0;
     let mut permit: Option<RetryPermit> = None;
@@ -158,6 +225,7 @@ async fn send_one_way(session: &mut Session<'_>, way: &Way<'_>, first: Option<Ta
     };
     let mut fresh_only = false;
     loop {
+        session.note(|note| note.tried(&taken, retries));
         let (failure, reply) = match open(session, &taken, fresh_only).await {
             Err(error) => {
                 note_connect_failure(session.worker, session.bound, &taken, &error);
@@ -181,11 +249,21 @@ async fn send_one_way(session: &mut Session<'_>, way: &Way<'_>, first: Option<Ta
                 // What is left of the body after this try is found anew.
                 let replay_now = std::mem::replace(&mut replay, Replay::Lost);
                 let sent = send::send(session, &mut conversation, replay_now).await;
+                if matches!(sent, Sent::Switched | Sent::Answered) {
+                    session.routed.cookie = asking.set_cookie(session, &conversation.taken);
+                }
                 match sent {
                     Sent::Switched => return Ended::Done(answer::switch(session, conversation).await),
                     Sent::Answered => {
+                        let status = session.answer.status;
+                        session.note(|note| note.answered(status));
                         let Some(better) = better(session, &conversation, way, &wanted, (&tried, retries), &mut permit)
                         else {
+                            if let Some(reply) = pages::instead(session) {
+                                answer::count(session, &conversation.taken);
+                                drop(conversation);
+                                return Ended::Done(refuse(session, &Own::Reply(reply)).await);
+                            }
                             return Ended::Done(answer::pass_on(session, conversation).await);
                         };
                         answer::count(session, &conversation.taken);
@@ -223,7 +301,7 @@ async fn send_one_way(session: &mut Session<'_>, way: &Way<'_>, first: Option<Ta
             Again::SameNode => {
                 fresh_only = true;
                 // Where it was taken out of service meanwhile, rather another one; that costs no try either.
-                if !session.worker.still_serves(taken.node()) {
+                if !session.worker.still_serves(taken.node(), asking.is_at_home(&taken)) {
                     tried.add(&taken);
                     if let Ok(next) = pick_now(session.worker, &wanted, &tried) {
                         fresh_only = false;
@@ -267,8 +345,9 @@ async fn send_one_way(session: &mut Session<'_>, way: &Way<'_>, first: Option<Ta
     }
 }
 
-fn client_gone(session: &Session<'_>) -> Ended {
+fn client_gone(session: &mut Session<'_>) -> Ended {
     bump(&session.bound.failures.clients_gone);
+    session.note(|note| note.end = End::ClientGone);
     Ended::Done(Next::Abort)
 }
 
@@ -309,8 +388,9 @@ fn better(
         }
     }
     let fallback = way.fallback.filter(|_| is_for_other)?;
-    let (ask, region) = ask(session, &fallback.pool);
-    let wanted = Wanted { client_region: region.as_ref(), ..Wanted::one_of(&fallback.pool, ask) };
+    let other = Way::to(&fallback.pool);
+    let asking = Asking::of(session, &fallback.pool);
+    let wanted = asking.wanted(&other);
     pick_now(session.worker, &wanted, &Tried::default()).ok().map(Better::OtherWay)
 }
 
@@ -318,6 +398,7 @@ fn reply_of(no_node: NoNode) -> Reply {
     match no_node {
         NoNode::Unusable => Reply::NO_NODE,
         NoNode::QueueFull | NoNode::QueueTimeout => Reply::FULL,
+        NoNode::OverCapacity => Reply::OVER_CAPACITY,
     }
 }
 
@@ -355,7 +436,7 @@ impl Replay {
 }
 
 /// Answers for this peer and goes on with the connection where the rest of the request allows.
-async fn refuse(session: &mut Session<'_>, own: &Own<'_>) -> Next {
+pub(super) async fn refuse(session: &mut Session<'_>, own: &Own<'_>) -> Next {
     let has_body = session.request.length != Length::None;
     // Whoever waits for 100 may send its body or not: there is no telling what the next bytes are.
     let may_persist = session.request.persistent

@@ -129,7 +129,7 @@ struct Place {
     name: Range<usize>,
     value: Range<usize>,
     known: Known,
-    /// `Connection` names it: it ends here.
+    /// It ends here: `Connection` names it, or this proxy has something else to say.
     dropped: bool,
 }
 
@@ -186,6 +186,13 @@ impl Fields {
         });
     }
 
+    /// Drops every field of this name, in any case of letters.
+    pub(crate) fn take_away(&mut self, name: &[u8]) {
+        for place in &mut self.places {
+            place.dropped |= self.bytes[place.name.clone()].eq_ignore_ascii_case(name);
+        }
+    }
+
     /// Every field.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = Field<'_>> {
         self.places.iter().map(|place| Field {
@@ -203,7 +210,7 @@ impl Fields {
 
     /// The first value of the field of this name, in any case of letters.
     pub(crate) fn value_of(&self, name: &[u8]) -> Option<&[u8]> {
-        self.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+        self.iter().find(|field| !field.dropped && field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
     }
 
     /// Reads `Connection`, and drops the fields that it names unless they are ones that only this proxy may drop or set: a

@@ -71,7 +71,12 @@ pub(crate) fn request_head(
     write_upgrade(head, out);
     write_forwarded(head, origin, out);
     if settings.via {
-        write_all(out, format_args!("Via: {} {PSEUDONYM}\r\n", if head.is_http10 { "1.0" } else { "1.1" }));
+        let version = match (head.is_http10, head.is_http2) {
+            (true, _) => "1.0",
+            (false, true) => "2.0",
+            (false, false) => "1.1",
+        };
+        write_all(out, format_args!("Via: {version} {PSEUDONYM}\r\n"));
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -225,8 +230,8 @@ pub(crate) fn interim_head(answer: &AnswerHead, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes the head of a 101 as the client gets it.
-pub(crate) fn switching_head(answer: &AnswerHead, out: &mut Vec<u8>) {
+/// Writes the head of a 101 as the client gets it; `cookie`: whole fields that tell it where its session is.
+pub(crate) fn switching_head(answer: &AnswerHead, cookie: &[u8], out: &mut Vec<u8>) {
     write_status_line(answer, out);
     for field in answer.fields.iter() {
         let passes = match field.known {
@@ -238,6 +243,7 @@ pub(crate) fn switching_head(answer: &AnswerHead, out: &mut Vec<u8>) {
             write_field(field.name, field.value, out);
         }
     }
+    out.extend_from_slice(cookie);
     out.extend_from_slice(b"Connection: upgrade\r\n\r\n");
 }
 

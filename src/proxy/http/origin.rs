@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::fields::{Fields, Known};
+use crate::proxy::access_log::Tls;
 use crate::proxy::settings::Http;
 
 /// The sender of the requests of one connection.
@@ -13,12 +14,14 @@ pub(crate) struct Origin {
     pub(crate) trusted: bool,
     /// Whether it was sent over TLS.
     pub(crate) over_tls: bool,
+    /// Of which version, as far as it was looked at.
+    pub(crate) tls: Option<Tls>,
 }
 
 impl Origin {
     pub(crate) fn of(client: SocketAddr, over_tls: bool, settings: &Http) -> Self {
         let client = SocketAddr::new(client.ip().to_canonical(), client.port());
-        Self { client, trusted: is_listed(client.ip(), settings), over_tls }
+        Self { client, trusted: is_listed(client.ip(), settings), over_tls, tls: None }
     }
 
     /// The scheme of its requests.

@@ -81,6 +81,8 @@ pub(crate) struct RequestHead {
     pub(crate) length: Length,
     /// HTTP/1.0, which knows neither chunks nor interim answers.
     pub(crate) is_http10: bool,
+    /// HTTP/2, where `persistent` says nothing: streams end, and the connection by itself.
+    pub(crate) is_http2: bool,
     /// Whether the client wants to go on with this connection.
     pub(crate) persistent: bool,
     /// The client offers to change the protocol, and may.

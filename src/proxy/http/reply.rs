@@ -2,9 +2,11 @@
 
 use std::io::Write;
 
+use super::pages::{self, ErrorPage, ErrorPages};
 use super::picture::{Method, Refusal, RequestHead};
 use super::routed::Edits;
 use crate::model::FixedAnswer;
+use crate::proxy::limits;
 
 /// An answer of this peer's own.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -21,6 +23,8 @@ impl Reply {
         Self { status: 200, reason: "this is as far as it was to go", retry_after_s: None };
     pub(crate) const NO_NODE: Self = Self { status: 503, reason: "no node is available", retry_after_s: Some(1) };
     pub(crate) const FULL: Self = Self { status: 503, reason: "all nodes are busy", retry_after_s: Some(1) };
+    pub(crate) const OVER_CAPACITY: Self =
+        Self { status: 503, reason: "every region has as many requests as it takes", retry_after_s: Some(1) };
     pub(crate) const NOT_REACHED: Self =
         Self { status: 502, reason: "the node could not be reached", retry_after_s: None };
     pub(crate) const BROKEN: Self = Self { status: 502, reason: "the node broke off", retry_after_s: None };
@@ -38,6 +42,15 @@ impl Reply {
         Self { status: 408, reason: "the request body did not arrive in time", retry_after_s: None };
     pub(crate) const BODY_MALFORMED: Self = Self { status: 400, reason: "malformed request body", retry_after_s: None };
 
+    /// To one too many.
+    pub(crate) const fn limited(limits::Refused { status, retry_after_s }: limits::Refused) -> Self {
+        Self { status, reason: "too many requests", retry_after_s: Some(retry_after_s) }
+    }
+    pub(crate) const NO_FILE: Self = Self { status: 404, reason: "there is no such file", retry_after_s: None };
+    pub(crate) const FILE_BROKEN: Self = Self { status: 500, reason: "the file cannot be read", retry_after_s: None };
+    pub(crate) const NOT_OF_FILES: Self =
+        Self { status: 405, reason: "a file can be had, and nothing else be done with it", retry_after_s: None };
+
     /// Of a status and nothing more, as a route wants it.
     pub(crate) const fn refused(status: u16) -> Self {
         Self { status, reason: "refused", retry_after_s: None }
@@ -52,9 +65,34 @@ pub(crate) enum Own<'a> {
     Redirect(u16, &'a [u8]),
     /// What a route says.
     Fixed(&'a FixedAnswer),
+    /// A page of the listener's in the place of the peer's own words.
+    Page(Reply, &'a ErrorPage),
 }
 
 impl Own<'_> {
+    pub(crate) fn status(&self) -> u16 {
+        match self {
+            Self::Reply(reply) | Self::Page(reply, _) => reply.status,
+            Self::Redirect(status, _) => *status,
+            Self::Fixed(answer) => answer.status,
+        }
+    }
+
+    /// The same with the page of its status, where there is one.
+    pub(crate) fn with_page<'p>(&self, pages: &'p ErrorPages) -> Option<Own<'p>> {
+        let Self::Reply(reply) = self else { return None };
+        pages.of(reply.status).map(|page| Own::Page(*reply, page))
+    }
+
+    /// Why the peer answers, for the access log.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Reply(reply) | Self::Page(reply, _) => reply.reason,
+            Self::Redirect(..) => "a route redirects",
+            Self::Fixed(_) => "a route answers",
+        }
+    }
+
     /// Writes the whole answer.
     pub(crate) fn write(
         &self,
@@ -63,14 +101,19 @@ impl Own<'_> {
         (date, edits): (&str, Option<&Edits<'_>>),
         out: &mut Vec<u8>,
     ) {
-        let said: String;
-        let (status, content_type, body) = match self {
-            Self::Reply(reply) => {
-                said = format!("{} {}: {}\n", reply.status, reason_phrase(reply.status), reply.reason);
-                (reply.status, FixedAnswer::CONTENT_TYPE_DEFAULT, said.as_str())
+        let said: Vec<u8>;
+        let (status, content_type, body): (u16, &str, &[u8]) = match self {
+            Self::Reply(reply) | Self::Page(reply, _) if pages::wants_json(&request.fields) => {
+                said = pages::problem(reply, reason_phrase(reply.status));
+                (reply.status, "application/problem+json", &said)
             }
-            Self::Redirect(status, _) => (*status, "", ""),
-            Self::Fixed(answer) => (answer.status, &*answer.content_type, &*answer.body),
+            Self::Page(reply, page) => (reply.status, &page.content_type, &page.body),
+            Self::Reply(reply) => {
+                said = format!("{} {}: {}\n", reply.status, reason_phrase(reply.status), reply.reason).into_bytes();
+                (reply.status, FixedAnswer::CONTENT_TYPE_DEFAULT, &said)
+            }
+            Self::Redirect(status, _) => (*status, "", &[]),
+            Self::Fixed(answer) => (answer.status, &answer.content_type, answer.body.as_bytes()),
         };
         let drops = |name: &[u8]| edits.is_some_and(|edits| edits.drops(name));
         let mut head = || -> std::io::Result<()> {
@@ -82,11 +125,13 @@ impl Own<'_> {
                 write!(out, "Content-Length: {}\r\n", body.len())?;
             }
             match self {
-                Self::Reply(reply) => {
+                Self::Reply(reply) | Self::Page(reply, _) => {
                     if let Some(seconds) = reply.retry_after_s.filter(|_| !drops(b"retry-after")) {
                         write!(out, "Retry-After: {seconds}\r\n")?;
                     }
-                    if matches!(status, 200 | 405) {
+                    if *reply == Reply::NOT_OF_FILES {
+                        out.extend_from_slice(b"Allow: GET, HEAD\r\n");
+                    } else if matches!(status, 200 | 405) {
                         out.extend_from_slice(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
                     }
                 }
@@ -111,7 +156,7 @@ impl Own<'_> {
         let written = head();
         debug_assert!(written.is_ok(), "a Vec takes everything");
         if request.method != Method::Head {
-            out.extend_from_slice(body.as_bytes());
+            out.extend_from_slice(body);
         }
     }
 }

@@ -9,8 +9,10 @@ use jiff::Timestamp;
 use super::origin::Origin;
 use super::picture::RequestHead;
 use super::session::Session;
+use crate::geo::GeoCell;
 use crate::host::{self, Dice};
-use crate::model::{Action, FieldChanges, FieldValue, ListenerName, RegionName, Scheme};
+use crate::limit::Held;
+use crate::model::{Action, FieldChanges, FieldValue, ListenerName, RegionName, Scheme, SecurityHeaders};
 use crate::proxy::listen::Bound;
 use crate::proxy::settings::Http;
 use crate::route::{Decision, Facts, Head, path, render};
@@ -27,8 +29,12 @@ pub(crate) struct Routed {
     target: Option<Vec<u8>>,
     edits_request: bool,
     edits_answer: bool,
+    /// The fields by which the client is told where its session is.
+    pub(crate) cookie: Option<Vec<u8>>,
     /// Where the client is, once somebody asked.
     region: OnceCell<RegionName>,
+    /// Counts it in with limits, as long as it is under way.
+    pub(crate) held: Vec<Held>,
 }
 
 impl Default for Routed {
@@ -45,7 +51,9 @@ impl Routed {
             target: None,
             edits_request: false,
             edits_answer: false,
+            cookie: None,
             region: OnceCell::new(),
+            held: Vec::new(),
         }
     }
 
@@ -53,7 +61,8 @@ impl Routed {
     pub(crate) fn of(session: &Session<'_>, client: IpAddr) -> Self {
         let Session { worker, bound, settings, origin, request, .. } = session;
         worker.with_view(|view| {
-            Self::find(view, bound, (settings, *origin), request, client, &mut worker.dice.borrow_mut())
+            let of = (*settings, *origin, &worker.shared.geo);
+            Self::find(view, bound, of, request, client, &mut worker.dice.borrow_mut())
         })
     }
 
@@ -61,7 +70,7 @@ impl Routed {
     pub(crate) fn find(
         view: &View,
         bound: &Bound,
-        (settings, origin): (&Http, Origin),
+        (settings, origin, geo): (&Http, Origin, &GeoCell),
         request: &RequestHead,
         client: IpAddr,
         dice: &mut Dice,
@@ -69,24 +78,33 @@ impl Routed {
         if view.routes().is_empty() {
             return Self::of_no_route(client);
         }
-        let place = Place { regions: view.regions(), settings, is_trusted: origin.trusted };
+        let place = Place { regions: view.regions(), settings, is_trusted: origin.trusted, geo };
         let asked = Asked { place: Some(place), ..Asked::of(bound, request, client) };
         let decision = view.routes().find(&asked, dice);
         let any = |is: fn(&Action) -> bool| decision.routes().any(|route| is(&route.then));
         let (edits_request, edits_answer) =
             (any(|then| !then.request_fields.is_empty()), any(|then| !then.answer_fields.is_empty()));
         let target = any(|then| then.rewrite.is_some()).then(|| rewritten(&decision, &request.target)).flatten();
-        Self { decision, client, target, edits_request, edits_answer, region: asked.region }
+        Self {
+            decision,
+            client,
+            target,
+            edits_request,
+            edits_answer,
+            cookie: None,
+            region: asked.region,
+            held: Vec::new(),
+        }
     }
 
     /// Where the client of the request is.
     pub(crate) fn region(
         &self,
         view: &View,
-        (settings, origin): (&Http, Origin),
+        (settings, origin, geo): (&Http, Origin, &GeoCell),
         request: &RequestHead,
     ) -> &RegionName {
-        let place = Place { regions: view.regions(), settings, is_trusted: origin.trusted };
+        let place = Place { regions: view.regions(), settings, is_trusted: origin.trusted, geo };
         self.region.get_or_init(|| place.of_client(request, self.client))
     }
 
@@ -98,13 +116,52 @@ impl Routed {
     /// What becomes of the fields that a node gets; `None`: nothing.
     pub(crate) fn of_request<'a>(&'a self, bound: &'a Bound, request: &'a RequestHead) -> Option<Edits<'a>> {
         let asked = || Asked::of(bound, request, self.client);
-        self.edits_request.then(|| Edits { decision: &self.decision, of: |then| &then.request_fields, asked: asked() })
+        self.edits_request.then(|| Edits {
+            decision: &self.decision,
+            of: |then| &then.request_fields,
+            asked: asked(),
+            cookie: &[],
+            more: NO_MORE,
+        })
+    }
+
+    /// The security headers that an answer gets.
+    pub(crate) fn security_headers(&self, settings: &Http) -> SecurityHeaders {
+        let said = self.decision.routes().filter_map(|route| route.then.security_headers).last();
+        said.unwrap_or(settings.security_headers)
+    }
+
+    /// [`Self::of_answer`] for an answer of this peer's own, which has none of the security headers yet.
+    pub(crate) fn of_own_answer<'a>(
+        &'a self,
+        bound: &'a Bound,
+        request: &'a RequestHead,
+        (settings, origin): (&Http, Origin),
+    ) -> Option<Edits<'a>> {
+        let more = self.security_headers(settings);
+        if more == SecurityHeaders::Off {
+            return self.of_answer(bound, request);
+        }
+        let asked = Asked::of(bound, request, self.client);
+        Some(Edits {
+            decision: &self.decision,
+            of: |then| &then.answer_fields,
+            asked,
+            cookie: self.cookie.as_deref().unwrap_or_default(),
+            more: (more, origin.over_tls),
+        })
     }
 
     /// What becomes of the fields that the client gets; `None`: nothing.
     pub(crate) fn of_answer<'a>(&'a self, bound: &'a Bound, request: &'a RequestHead) -> Option<Edits<'a>> {
         let asked = || Asked::of(bound, request, self.client);
-        self.edits_answer.then(|| Edits { decision: &self.decision, of: |then| &then.answer_fields, asked: asked() })
+        (self.edits_answer || self.cookie.is_some()).then(|| Edits {
+            decision: &self.decision,
+            of: |then| &then.answer_fields,
+            asked: asked(),
+            cookie: self.cookie.as_deref().unwrap_or_default(),
+            more: NO_MORE,
+        })
     }
 }
 
@@ -150,19 +207,29 @@ struct Place<'a> {
     regions: &'a Regions,
     settings: &'a Http,
     is_trusted: bool,
+    geo: &'a GeoCell,
 }
 
 impl Place<'_> {
-    /// Where a client is: where the catalog says its address is, or a listed proxy says it is, or else where this peer is.
+    /// Where a client is: where the catalog or the GeoIP file says its address is, or a listed proxy says it is, or else where this
+    /// peer is.
     fn of_client(&self, request: &RequestHead, client: IpAddr) -> RegionName {
         let told = || {
             let name = self.settings.region_header.as_ref().filter(|_| self.is_trusted)?;
             let value = request.fields.value_of(name.as_str().as_bytes())?;
             std::str::from_utf8(value).ok()?.trim().to_ascii_lowercase().parse().ok()
         };
-        let listed = self.regions.of_client(client).cloned();
+        let listed = of_address(self.regions, self.geo, client).cloned();
         listed.or_else(told).unwrap_or_else(|| self.regions.own().clone())
     }
+}
+
+/// Where an address is, as the catalog says or, by the country, the GeoIP file of this peer.
+pub(crate) fn of_address<'r>(regions: &'r Regions, geo: &GeoCell, client: IpAddr) -> Option<&'r RegionName> {
+    regions.of_client(client).or_else(|| {
+        let place = if regions.ask_whereabouts() { geo.whereabouts(client) } else { None };
+        regions.of_whereabouts(place?)
+    })
 }
 
 impl<'a> Asked<'a> {
@@ -216,7 +283,13 @@ pub(crate) struct Edits<'a> {
     decision: &'a Decision,
     of: fn(&Action) -> &FieldChanges,
     asked: Asked<'a>,
+    /// Whole fields that come beside these, whatever routes say.
+    cookie: &'a [u8],
+    /// Security headers that come too, unless a route says something of them; and whether the client came over TLS.
+    more: (SecurityHeaders, bool),
 }
+
+const NO_MORE: (SecurityHeaders, bool) = (SecurityHeaders::Off, false);
 
 impl Edits<'_> {
     /// Whether a field of this name goes.
@@ -226,6 +299,14 @@ impl Edits<'_> {
 
     /// Writes the fields that come.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.cookie);
+        let (more, over_tls) = self.more;
+        for (name, value) in more.fields(over_tls).filter(|(name, _)| !self.drops(name.as_bytes())) {
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(value.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
         for route in self.decision.routes() {
             let changes = (self.of)(&route.then);
             let stays = |field: &&FieldValue| {

@@ -211,7 +211,9 @@ impl Sending<'_, '_> {
                 self.upload = Upload::Broken;
                 self.conversation.upload_broken = true;
             }
-            Poll::Ready(Err(PumpError::Read(_) | PumpError::Body(BodyFault::Cut))) => return Some(Sent::ClientGone),
+            Poll::Ready(Err(PumpError::Read(_) | PumpError::Pack(_) | PumpError::Body(BodyFault::Cut))) => {
+                return Some(Sent::ClientGone);
+            }
             Poll::Ready(Err(PumpError::Body(fault))) => {
                 tracing::debug!(client = %self.session.origin.client, %fault, "a request body was refused");
                 bump(&self.session.bound.counts.requests_refused);
@@ -313,6 +315,9 @@ impl Sending<'_, '_> {
     }
 
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Option<Sent> {
+        if self.session.client.io.poll_given_up(cx).is_ready() {
+            return Some(Sent::ClientGone);
+        }
         // While the upload runs, the client's bytes are the node's to wait for: see `client_left`.
         if matches!(self.upload, Upload::Running) || self.client_ended {
             return None;

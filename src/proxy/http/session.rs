@@ -1,22 +1,29 @@
 //! One client connection: heads are read one after the other, each begins an exchange, and in the end the connection is
 //! closed so that the client still gets what was said last.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use super::exchange::{self, Next};
+use super::exchange::Next;
 use super::h1::body::{Decoder, Encoder, Step};
 use super::h1::head::{self, HeadScan, Scanned};
+use super::h2;
 use super::origin::Origin;
 use super::picture::{AnswerHead, Method, Refusal, RequestHead};
 use super::reply::{Own, Reply};
 use super::routed::Routed;
+use super::told::{self, Telling};
 use crate::host;
+use crate::proxy::access_log::{End, Note};
 use crate::proxy::alarm::Alarm;
 use crate::proxy::buffer::Size;
 use crate::proxy::counts::bump;
@@ -27,6 +34,7 @@ use crate::proxy::relay::{Limits, RelayEnd, relay};
 use crate::proxy::settings::Http;
 use crate::proxy::stream::{Abort, Leg, Stream};
 use crate::proxy::worker::Worker;
+use crate::view::Taken;
 
 /// How long a client that was told the end may keep silent without ending its side before its connection is closed.
 const LINGER_SILENCE_MAX: Duration = Duration::from_secs(5);
@@ -57,32 +65,33 @@ pub(crate) struct Session<'a> {
     pub(crate) download: Pump,
     /// When the head of the request was whole.
     pub(crate) began: Instant,
+    /// What the access log is to say of the exchange; `None`: nothing is logged.
+    pub(crate) note: Option<Box<Note>>,
 }
 
 enum HeadRead {
     Request,
+    /// The client speaks HTTP/2, without having asked.
+    Http2,
     Refused(Refusal),
     Timeout,
     End,
 }
 
 /// Serves one client connection from its first byte to its last.
-pub(crate) async fn serve(worker: &Worker, bound: &Bound, settings: &Http, stream: Stream, client: SocketAddr) {
-    let now = host::now();
-    let mut session = Session {
-        worker,
-        bound,
-        settings,
-        origin: Origin::of(client, matches!(stream, Stream::Tls(_)), settings),
-        client: Leg::new(stream),
-        alarm: Alarm::at(now + settings.head_timeout),
-        request: RequestHead::default(),
-        answer: AnswerHead::default(),
-        routed: Routed::default(),
-        upload: Pump::new(Decoder::Ended, Encoder::Plain),
-        download: Pump::new(Decoder::Ended, Encoder::Plain),
-        began: now,
-    };
+pub(crate) async fn serve(
+    worker: &Rc<Worker>,
+    bound: &Arc<Bound>,
+    settings: &Http,
+    stream: Stream,
+    client: SocketAddr,
+) {
+    let mut origin = Origin::of(client, matches!(stream, Stream::Tls(_)), settings);
+    origin.tls = told::tls_of(&stream);
+    if matches!(&stream, Stream::Tls(tls) if tls.has_agreed_on(b"h2")) {
+        return Box::pin(h2::serve(worker, bound, settings, (Leg::new(stream), origin))).await;
+    }
+    let mut session = Session::new(worker, bound, (settings, origin), Leg::new(stream));
     let mut is_first = true;
     loop {
         match session.read_head(is_first).await {
@@ -92,51 +101,90 @@ pub(crate) async fn serve(worker: &Worker, bound: &Bound, settings: &Http, strea
                 session.request.method = Method::Get;
                 session.routed = Routed::default();
                 session.reply(refusal.into(), false).await;
+                told::unread(&mut session);
                 return session.close().await;
             }
             HeadRead::Timeout => {
                 session.request.method = Method::Get;
                 session.routed = Routed::default();
                 session.reply(Reply::HEAD_TIMEOUT, false).await;
+                told::unread(&mut session);
                 return session.close().await;
+            }
+            HeadRead::Http2 => {
+                let Session { client, origin, .. } = session;
+                return Box::pin(h2::serve(worker, bound, settings, (client, origin))).await;
             }
             HeadRead::End => return session.client.io.say_end(),
         }
         is_first = false;
-        match exchange::run(&mut session).await {
+        match told::run(&mut session).await {
             Next::Request => session.rest(),
             Next::Close => return session.close().await,
             Next::Abort => return session.client.io.abort_on_close(),
-            Next::Tunnel(node, taken) => {
-                bump(&bound.counts.upgrades_total);
-                let Session { mut client, mut alarm, .. } = session;
-                let mut node = *node;
-                let live = &taken.node().live.counts;
-                let add = |counter: &std::sync::atomic::AtomicU64, bytes| {
-                    counter.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
-                };
-                let count_up = |bytes| {
-                    add(&bound.counts.bytes_received, bytes);
-                    add(&live.bytes_sent, bytes);
-                };
-                let count_down = |bytes| {
-                    add(&bound.counts.bytes_sent, bytes);
-                    add(&live.bytes_received, bytes);
-                };
-                let is_over = || worker.is_over(&taken.node().live);
-                let limits = Limits { idle: settings.tunnel_idle_timeout, is_over: &is_over };
-                match relay(&mut client, &mut node, &mut alarm, limits, &worker.stock, &count_up, &count_down).await {
-                    RelayEnd::Idle => bump(&bound.failures.timeouts_tunnel_idle),
-                    RelayEnd::Drained => count_cut(bound, &taken.node().live),
-                    RelayEnd::Closed | RelayEnd::Broken => {}
-                }
-                return;
-            }
+            Next::Tunnel(node, taken) => return tunnel(session, *node, taken).await,
         }
     }
 }
 
-impl Session<'_> {
+/// Relays what is spoken instead of HTTP, until it ends.
+pub(super) async fn tunnel(mut session: Session<'_>, mut node: Leg<Stream>, taken: Taken) {
+    let Session { worker, bound, settings, .. } = session;
+    bump(&bound.counts.upgrades_total);
+    let live = &taken.node().live.counts;
+    let (bytes_up, bytes_down) = (Cell::new(0), Cell::new(0));
+    let count_up = |bytes| {
+        bytes_up.set(bytes_up.get() + bytes);
+        bound.counts.bytes_received.fetch_add(bytes, Relaxed);
+        live.bytes_sent.fetch_add(bytes, Relaxed);
+    };
+    let count_down = |bytes| {
+        bytes_down.set(bytes_down.get() + bytes);
+        bound.counts.bytes_sent.fetch_add(bytes, Relaxed);
+        live.bytes_received.fetch_add(bytes, Relaxed);
+    };
+    let is_over = || worker.is_over(&taken.node().live);
+    let limits = Limits { idle: settings.tunnel_idle_timeout, is_over: &is_over };
+    let telling = Telling::begin(&mut session);
+    let Session { client, alarm, .. } = &mut *telling.0;
+    let ended = relay(client, &mut node, alarm, limits, &worker.stock, &count_up, &count_down).await;
+    match ended {
+        RelayEnd::Idle => bump(&bound.failures.timeouts_tunnel_idle),
+        RelayEnd::Drained => count_cut(bound, &taken.node().live),
+        RelayEnd::Closed | RelayEnd::Broken => {}
+    }
+    telling.0.note(|note| {
+        (note.bytes_in, note.bytes_out, note.end) = (bytes_up.get(), bytes_down.get(), ended.into());
+    });
+    told::exchange_ended(telling.0);
+}
+
+impl<'a> Session<'a> {
+    /// For a client of which no request was read yet.
+    pub(super) fn new(
+        worker: &'a Worker,
+        bound: &'a Bound,
+        (settings, origin): (&'a Http, Origin),
+        client: Leg<Stream>,
+    ) -> Self {
+        let now = host::now();
+        Self {
+            worker,
+            bound,
+            settings,
+            origin,
+            client,
+            alarm: Alarm::at(now + settings.head_timeout),
+            request: RequestHead::default(),
+            answer: AnswerHead::default(),
+            routed: Routed::default(),
+            upload: Pump::new(Decoder::Ended, Encoder::Plain),
+            download: Pump::new(Decoder::Ended, Encoder::Plain),
+            began: now,
+            note: bound.log.as_ref().map(|_| Box::default()),
+        }
+    }
+
     /// Reads the next head. Between requests the connection is idle and ends soon once the peer drains.
     async fn read_head(&mut self, is_first: bool) -> HeadRead {
         let mut scan = HeadScan::default();
@@ -162,6 +210,15 @@ impl Session<'_> {
                         Scanned::More => {}
                         Scanned::Whole(length) => {
                             let parsed = head::request(&input.filled()[..length], &mut self.request);
+                            // Prior knowledge (RFC 9113 section 3.3): over TLS the client would have asked for it.
+                            if parsed.is_err()
+                                && is_first
+                                && self.settings.http2
+                                && !self.origin.over_tls
+                                && input.filled()[..length] == *h2::PREFACE_HEAD
+                            {
+                                return Poll::Ready(HeadRead::Http2);
+                            }
                             input.consume(length);
                             return Poll::Ready(parsed.map_or_else(HeadRead::Refused, |()| HeadRead::Request));
                         }
@@ -223,6 +280,13 @@ impl Session<'_> {
         self.download.rest();
     }
 
+    /// Notes something for the access log, where there is one.
+    pub(crate) fn note(&mut self, tell: impl FnOnce(&mut Note)) {
+        if let Some(note) = &mut self.note {
+            tell(note);
+        }
+    }
+
     /// Answers for this peer itself. False where the client is gone.
     pub(crate) async fn reply(&mut self, reply: Reply, persistent: bool) -> bool {
         self.answer_own(&Own::Reply(reply), persistent).await
@@ -232,11 +296,20 @@ impl Session<'_> {
     pub(crate) async fn answer_own(&mut self, own: &Own<'_>, persistent: bool) -> bool {
         bump(&self.bound.counts.answers_own);
         let mut out = Vec::with_capacity(512);
-        let Self { request, routed, bound, .. } = &*self;
-        let edits = routed.of_answer(bound, request);
+        let Self { request, routed, bound, settings, origin, .. } = &*self;
+        let page = own.with_page(&settings.error_pages);
+        let own = page.as_ref().unwrap_or(own);
+        let edits = routed.of_own_answer(bound, request, (settings, *origin));
         let written = |date: &str| own.write(request, persistent, (date, edits.as_ref()), &mut out);
         self.worker.with_date(host::now(), written);
-        self.write_out(&out).await
+        let is_told = self.write_out(&out).await;
+        self.note(|note| {
+            note.own(own.status(), own.reason(), told::body_bytes(&out));
+            if !is_told {
+                note.end = End::ClientGone;
+            }
+        });
+        is_told
     }
 
     /// Writes a head of this peer's own. False where the client is gone.

@@ -85,7 +85,7 @@ fn verdict(view: &View, node: &str) -> Option<Verdict> {
 
 fn take(view: &View, client: u32) -> Result<Taken, Unavailable> {
     let pool = view.pool(&"web".parse().unwrap()).unwrap();
-    let ask = Ask { client: IpAddr::V4(Ipv4Addr::from_bits(client)), hash: None };
+    let ask = Ask::of(IpAddr::V4(Ipv4Addr::from_bits(client)), host::now());
     pool.take(&ask, &Tried::default(), &mut Dice::from_seed(1))
 }
 

@@ -127,7 +127,7 @@ impl Stage {
         let mut dice = Dice::from_seed(1);
         let mut ids = std::collections::BTreeSet::new();
         for number in 0..100 {
-            let ask = Ask { client: IpAddr::V4(Ipv4Addr::from_bits(number)), hash: None };
+            let ask = Ask::of(IpAddr::V4(Ipv4Addr::from_bits(number)), host::now());
             let taken = self.view.pools[0].take(&ask, &Tried::default(), &mut dice).unwrap();
             ids.insert(taken.node().node.id.to_string());
         }
@@ -177,7 +177,7 @@ fn a_node_that_only_this_peer_cannot_reach_comes_after_backup_nodes_and_not_at_a
         let mut stage = Stage::of(settings, vec![peer("b"), peer("c")], &["DUD", "UUD", "UUD"]);
         assert_eq!((stage.verdicts(), stage.picked()), ("UUD".to_owned(), vec!["n1".to_owned()]));
         stage.votes(&["DDD", "UDD", "UDD"]);
-        let ask = Ask { client: IpAddr::V4(Ipv4Addr::LOCALHOST), hash: None };
+        let ask = Ask::of(IpAddr::V4(Ipv4Addr::LOCALHOST), host::now());
         let taken = stage.view.pools[0].take(&ask, &Tried::default(), &mut Dice::from_seed(1));
         let expected = if panic == Panic::Open { Ok(id(0)) } else { Err(Unavailable::NoNode) };
         assert_eq!(taken.map(|taken| taken.node().node.id.clone()), expected);
@@ -428,7 +428,7 @@ fn a_hashed_to_node_that_is_crowded_from_elsewhere_is_passed_over_and_places_sta
         node.max_connections = NonZeroU32::MIN;
     }
     let mut stage = Stage::of(hashed, vec![peer("b")], &["UUUU", "UUUU"]);
-    let ask = Ask { client: IpAddr::V4(Ipv4Addr::LOCALHOST), hash: Some(7) };
+    let ask = Ask { hash: Some(7), ..Ask::of(IpAddr::V4(Ipv4Addr::LOCALHOST), host::now()) };
     let home = |stage: &Stage| {
         let taken = stage.view.pools[0].take(&ask, &Tried::default(), &mut Dice::from_seed(1)).unwrap();
         taken.node().node.id.clone()

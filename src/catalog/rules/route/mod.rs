@@ -1,10 +1,13 @@
 //! `[[route]]`.
 
+mod limits;
 mod then;
 mod when;
 
 use crate::document::{Origin, Section, YesNo, name, whole};
 use crate::model::{NodeId, PoolName, Route, RouteName};
+
+pub(crate) use then::{CONTENT_TYPE, SECURITY_HEADERS};
 
 use then::ActionRead;
 

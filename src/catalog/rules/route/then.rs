@@ -1,19 +1,24 @@
 //! `then`: what becomes of a request.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::super::check::STATUSES;
+use super::limits;
 use super::when::FIELD_NAME;
 use crate::document::{
-    Content, Fault, Form, ListOf, OneOrMore, Origin, Section, Words, Wrong, YesNo, name, parsed, quoted, whole,
+    Choice, Content, Fault, Form, ListOf, OneOrMore, Origin, Section, Span, Words, Wrong, YesNo, name, parsed, quoted,
+    whole,
 };
 use crate::model::limits::{
     FIELD_CHANGES_MAX, FIXED_ANSWER_BYTES_MAX, REGIONS_MAX, ROUTE_VALUES_MAX, TARGET_BYTES_MAX,
 };
 use crate::model::{
-    Action, End, Fallback, FieldChanges, FieldName, FieldValue, FixedAnswer, Forward, NodeId, PoolName, Redirect,
-    RegionChoice, RegionName, Rewrite, StatusRange, Target, Template,
+    Action, End, Fallback, FieldChanges, FieldName, FieldValue, Files, FixedAnswer, Forward, NodeId, PoolName,
+    Redirect, RegionChoice, RegionName, Rewrite, SecurityHeaders, StatusRange, Target, Template,
 };
+
+const YEARS_10: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
 
 /// Fields that say where a message ends, whom it is for and what becomes of its connection: the proxy alone writes them.
 const OF_THE_PROXY: [&str; 17] = [
@@ -43,6 +48,12 @@ const TEMPLATE: Words<Template> = Words::of(
     |template| format!("{:?}", template.to_string()),
 );
 
+pub(crate) const SECURITY_HEADERS: Choice<SecurityHeaders> = Choice::of(&[
+    ("off", SecurityHeaders::Off),
+    ("basic", SecurityHeaders::Basic),
+    ("strict", SecurityHeaders::Strict),
+]);
+
 const BODY: Words<Arc<str>> = Words::of(
     "a text of at most 64 KiB",
     |text| {
@@ -54,7 +65,7 @@ const BODY: Words<Arc<str>> = Words::of(
     |text| format!("{text:?}"),
 );
 
-const CONTENT_TYPE: Words<Arc<str>> = Words::of(
+pub(crate) const CONTENT_TYPE: Words<Arc<str>> = Words::of(
     "a media type, \"text/plain; charset=utf-8\"",
     |text| {
         let is_one =
@@ -142,7 +153,7 @@ pub(super) struct ActionRead {
 }
 
 /// The keys that end the way of a request: one route has one of them at most.
-const ENDS: [&str; 5] = ["pool", "node", "redirect", "answer", "refuse"];
+const ENDS: [&str; 6] = ["pool", "node", "redirect", "answer", "refuse", "files"];
 
 pub(super) fn action(s: &mut Section<'_, '_, '_>) -> ActionRead {
     let pool: Option<PoolName> = s.optional("pool", &name(), "none", "The pool that it is sent to.");
@@ -172,6 +183,7 @@ pub(super) fn action(s: &mut Section<'_, '_, '_>) -> ActionRead {
     let redirect = s.optional_table("redirect", "Where the client is told to go.", redirect);
     let answer = s.optional_table("answer", "What the peer answers itself.", answer);
     let refuse = s.optional("refuse", &whole::<u16>(400, 599), "none", "The status with which the peer refuses it.");
+    let files = s.optional_table("files", "The folder whose files the peer answers with.", files);
     let request_fields =
         s.optional_table("request_headers", "What becomes of the fields that a node gets.", field_changes);
     let answer_fields = s.optional_table(
@@ -180,8 +192,32 @@ pub(super) fn action(s: &mut Section<'_, '_, '_>) -> ActionRead {
         field_changes,
     );
     let rewrite = s.optional_table("rewrite", "What becomes of the path that a node gets.", rewrite).flatten();
+    let rate_limit = s.optional_table("rate_limit", "How many may come in a time.", limits::rate);
+    let connection_limit = s.optional_table(
+        "connection_limit",
+        "How many requests, upgraded connections and connections that are not HTTP there may be at the same time.",
+        limits::connections,
+    );
 
-    s.later(&["rate_limit"]);
+    let access_log = s.optional(
+        "access_log",
+        &YesNo,
+        "as routes before it say, or `true`",
+        "Whether it is logged where the listener has an access log.",
+    );
+    let compression = s.optional(
+        "compression",
+        &YesNo,
+        "as routes before it say, or `true`",
+        "Whether its answer is compressed where the listener compresses. Say `false` where an answer has a secret beside something \
+         that others can have it repeat (BREACH).",
+    );
+    let security_headers = s.optional(
+        "security_headers",
+        &SECURITY_HEADERS,
+        "as routes before it or the listener say",
+        "Fields that tell browsers to be careful, as `security_headers` of a listener.",
+    );
 
     let mut read = ActionRead::default();
     for (key, pool) in [("then.pool", &pool), ("then.fallback.pool", &fallback.as_ref().map(|of| of.pool.clone()))] {
@@ -193,12 +229,12 @@ pub(super) fn action(s: &mut Section<'_, '_, '_>) -> ActionRead {
     if let [_, second, ..] = ends[..] {
         let fault =
             Fault::new(s.origin_of(second), s.path_of(second), format!("beside {} it is one end too many", ends[0]));
-        s.reader().fault(fault.hint("a route has one of pool, node, redirect, answer and refuse"));
+        s.reader().fault(fault.hint("a route has one of pool, node, redirect, answer, refuse and files"));
         return read;
     }
     if s.is_empty() && !s.is_describing() {
         let fault = Fault::new(s.origin(), s.name().to_owned(), "it says nothing")
-            .hint("say pool, node, redirect, answer or refuse, or what else is to happen to the request");
+            .hint("say pool, node, redirect, answer, refuse or files, or what else is to happen to the request");
         s.reader().fault(fault);
         return read;
     }
@@ -207,7 +243,7 @@ pub(super) fn action(s: &mut Section<'_, '_, '_>) -> ActionRead {
         (None, Some(node)) => Some(Target::Node { node, strict }),
         (None, None) => None,
     };
-    let end = match (target, redirect, answer, refuse) {
+    let end = match (target, redirect, answer, refuse.map(End::Refuse), files) {
         (Some(to), ..) => {
             Some(End::Forward(Forward { to, regions: prefer.map(|prefer| RegionChoice { prefer, strict }), fallback }))
         }
@@ -215,20 +251,33 @@ pub(super) fn action(s: &mut Section<'_, '_, '_>) -> ActionRead {
             Some(redirect) => Some(End::Redirect(redirect)),
             None => return read,
         },
-        (None, None, Some(answer), _) => match answer {
+        (None, None, Some(answer), ..) => match answer {
             Some(answer) => Some(End::Answer(answer)),
             None => return read,
         },
-        (None, None, None, Some(status)) => Some(End::Refuse(status)),
+        (None, None, None, Some(refuse), _) => Some(refuse),
+        (None, None, None, None, Some(files)) => match files {
+            Some(files) => Some(End::Files(files)),
+            None => return read,
+        },
         // One that was refused is reported; without it the route would be another one.
-        (None, None, None, None) if !ends.is_empty() => return read,
-        (None, None, None, None) => None,
+        (None, None, None, None, None) if !ends.is_empty() => return read,
+        (None, None, None, None, None) => None,
     };
+    // One that was refused is reported; without it the route would let through what it must not.
+    if matches!(rate_limit, Some(None)) || matches!(connection_limit, Some(None)) {
+        return read;
+    }
     read.action = Some(Action {
         end,
         request_fields: request_fields.unwrap_or_default(),
         answer_fields: answer_fields.unwrap_or_default(),
         rewrite,
+        rate_limit: rate_limit.flatten(),
+        connection_limit: connection_limit.flatten(),
+        access_log,
+        compression,
+        security_headers,
     });
     read
 }
@@ -282,6 +331,31 @@ fn answer(s: &mut Section<'_, '_, '_>) -> Option<FixedAnswer> {
         return None;
     }
     Some(FixedAnswer { status, body, content_type })
+}
+
+fn files(s: &mut Section<'_, '_, '_>) -> Option<Files> {
+    let folder = s.required(
+        "folder",
+        &name(),
+        "Its name, as `[[files]]` in the settings of each peer has it; a peer that does not have it answers 404. The path is that of \
+         the request, or what `rewrite` makes of it; of a folder it is `index.html`.",
+    );
+    let cache = s.optional(
+        "cache",
+        &Span(Duration::ZERO, YEARS_10),
+        "nothing is said",
+        "How long clients keep a file without asking again (`Cache-Control: public, max-age`).",
+    );
+    let immutable = s.only(s.is_describing() || cache.is_some(), "a cache", |s| {
+        s.key("immutable", &YesNo, false, "Whether a file of this name never changes, as one with a hash in its name.")
+    });
+    let fallback = s.optional(
+        "fallback",
+        &PATH_PREFIX,
+        "404",
+        "The file that stands in for one that is not there, `/index.html` of an application with pages of its own making.",
+    );
+    Some(Files { folder: folder?, cache, immutable, fallback })
 }
 
 fn field_changes(s: &mut Section<'_, '_, '_>) -> FieldChanges {

@@ -167,7 +167,7 @@ fn take_fields(parsed: &[Header<'_>], fields: &mut Fields) -> Result<(), &'stati
 
 /// Takes the target apart (RFC 9112 section 3.2) and settles what host the request is for.
 fn take_target(target: &[u8], head: &mut RequestHead) -> Result<(), Refusal> {
-    if target.iter().any(|&byte| !(0x21..=0x7e).contains(&byte) || byte == b'#') {
+    if !is_target(target) {
         return Err(Refusal::bad("malformed request target"));
     }
     match head.method {
@@ -223,13 +223,18 @@ fn take_target(target: &[u8], head: &mut RequestHead) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Whether a target is made of what one may have in it.
+pub(crate) fn is_target(target: &[u8]) -> bool {
+    !target.is_empty() && target.iter().all(|&byte| (0x21..=0x7e).contains(&byte) && byte != b'#')
+}
+
 fn strip_scheme<'a>(target: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {
     let (start, rest) = target.split_at_checked(scheme.len())?;
     start.eq_ignore_ascii_case(scheme).then_some(rest)
 }
 
 /// `uri-host [ ":" port ]` (RFC 9110 section 7.2), without user information, not empty.
-fn is_authority(bytes: &[u8]) -> bool {
+pub(crate) fn is_authority(bytes: &[u8]) -> bool {
     let (is_host, port) = if let Some(rest) = bytes.strip_prefix(b"[") {
         let Some(end) = memchr::memchr(b']', rest) else { return false };
         let is_ip = std::str::from_utf8(&rest[..end]).is_ok_and(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok());
@@ -267,7 +272,7 @@ fn take_connection(head: &mut RequestHead) -> Result<(), Refusal> {
 }
 
 /// `Max-Forwards` (RFC 9110 section 7.6.2), which means something with OPTIONS and TRACE alone.
-fn take_max_forwards(head: &mut RequestHead) -> Result<(), Refusal> {
+pub(crate) fn take_max_forwards(head: &mut RequestHead) -> Result<(), Refusal> {
     head.max_forwards = None;
     if head.method != Method::Options {
         return Ok(());
@@ -285,7 +290,8 @@ fn take_max_forwards(head: &mut RequestHead) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn take_expectation(head: &mut RequestHead) -> Result<(), Refusal> {
+/// `Expect` (RFC 9110 section 10.1.1).
+pub(crate) fn take_expectation(head: &mut RequestHead) -> Result<(), Refusal> {
     head.expects_continue = false;
     for expectation in list(head.fields.values(Known::Expect)) {
         if !expectation.eq_ignore_ascii_case(b"100-continue") {
