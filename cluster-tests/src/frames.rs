@@ -129,7 +129,7 @@ impl Frames {
     }
 
     /// The next frame; `None` at the end of the connection, however it ends.
-    pub fn next(&mut self) -> Option<Frame> {
+    fn receive(&mut self) -> Option<Frame> {
         let header = match self.0.bytes(9) {
             Ok(header) => header,
             Err(Broken::Silent) => panic!("no frame came"),
@@ -143,6 +143,6 @@ impl Frames {
 
     /// The next frame that this is looked for in; `None` where the connection ends before.
     pub fn find(&mut self, mut is: impl FnMut(&Frame) -> bool) -> Option<Frame> {
-        std::iter::from_fn(|| self.next()).find(|frame| is(frame))
+        std::iter::from_fn(|| self.receive()).find(|frame| is(frame))
     }
 }

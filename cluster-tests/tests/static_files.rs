@@ -27,18 +27,18 @@ fn serving(node: &TestNode, site: &Path) -> Peer {
 
 fn site(folder: &Path) -> std::path::PathBuf {
     let site = folder.join("site");
-    fs::create_dir_all(site.join("sub")).unwrap();
-    fs::create_dir_all(site.join(".git")).unwrap();
-    fs::write(site.join("index.html"), "<p>index").unwrap();
-    fs::write(site.join("sub/index.html"), "<p>sub").unwrap();
-    fs::write(site.join("app.js"), "let a = 1;\n").unwrap();
-    fs::write(site.join("large.bin"), Pattern::shared().body(3_000_000)).unwrap();
-    fs::write(site.join(".env"), "secret").unwrap();
-    fs::write(site.join(".git/config"), "secret").unwrap();
-    fs::write(site.join("with space.txt"), "space").unwrap();
-    fs::write(folder.join("outside.txt"), "secret").unwrap();
-    symlink(folder.join("outside.txt"), site.join("link.txt")).unwrap();
-    symlink("app.js", site.join("inner.js")).unwrap();
+    fs::create_dir_all(site.join("sub")).expect("the site is made");
+    fs::create_dir_all(site.join(".git")).expect("the site is made");
+    fs::write(site.join("index.html"), "<p>index").expect("the site is made");
+    fs::write(site.join("sub/index.html"), "<p>sub").expect("the site is made");
+    fs::write(site.join("app.js"), "let a = 1;\n").expect("the site is made");
+    fs::write(site.join("large.bin"), Pattern::shared().body(3_000_000)).expect("the site is made");
+    fs::write(site.join(".env"), "secret").expect("the site is made");
+    fs::write(site.join(".git/config"), "secret").expect("the site is made");
+    fs::write(site.join("with space.txt"), "space").expect("the site is made");
+    fs::write(folder.join("outside.txt"), "secret").expect("the site is made");
+    symlink(folder.join("outside.txt"), site.join("link.txt")).expect("the site is made");
+    symlink("app.js", site.join("inner.js")).expect("the site is made");
     site
 }
 

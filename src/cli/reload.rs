@@ -87,7 +87,7 @@ impl Reload {
             self.settings.peer.geo.clone_from(&read.peer.geo);
             match read.peer.geo.as_ref().map(|geo| geo.about()) {
                 Some((kind, made_s)) => {
-                    tracing::info!(kind, made_s, "the settings were read again; the GeoIP file is taken")
+                    tracing::info!(kind, made_s, "the settings were read again; the GeoIP file is taken");
                 }
                 None => tracing::info!("the settings were read again; there is no GeoIP file any more"),
             }

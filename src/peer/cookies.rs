@@ -25,7 +25,7 @@ pub(super) fn own(folder: &DataFolder) -> Option<KeyRing> {
         Ok(Some(ring)) => return Some(ring),
         Ok(None) => {}
         Err(error) => {
-            tracing::warn!(%error, "a new key signs the cookies of sticky sessions; those of before are not believed")
+            tracing::warn!(%error, "a new key signs the cookies of sticky sessions; those of before are not believed");
         }
     }
     let key = ClusterKey::generate()?;

@@ -45,12 +45,7 @@ fn client_id(reader: &mut Reader<'_>) -> Result<Range<usize>, Short> {
     let end = reader.at + length;
     let name = reader.field()?;
     let level = reader.byte()? & !BRIDGE;
-    let is_known = match (&reader.bytes[name], level) {
-        (b"MQIsdp", 3) => true,
-        (b"MQTT", 4 | 5) => true,
-        _ => false,
-    };
-    if !is_known {
+    if !matches!((&reader.bytes[name], level), (b"MQIsdp", 3) | (b"MQTT", 4 | 5)) {
         return Err(Short::Other);
     }
     // Flags, and the seconds of keep-alive.

@@ -91,6 +91,7 @@ impl Tls {
 
 /// What a listener speaks.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there is one a listener, and each request reads it")]
 pub enum Protocol {
     /// HTTP/1.1, and HTTP/2 where its settings have it.
     Http(Http),

@@ -141,7 +141,7 @@ fn run(mut lines: mpsc::Receiver<Message>, mut sink: Sink, state: &State, to: &D
             match sink.reopen() {
                 Ok(()) => tracing::info!(%to, "the access log is opened anew"),
                 Err(error) => {
-                    tracing::error!(%to, %error, "the access log cannot be opened anew; the old file is written on")
+                    tracing::error!(%to, %error, "the access log cannot be opened anew; the old file is written on");
                 }
             }
         }

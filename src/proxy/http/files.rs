@@ -192,10 +192,10 @@ fn take_head(session: &mut Session<'_>, files: &Files, head: &http::response::Pa
             _ => answer.fields.push(canonical(name.as_str()).as_bytes(), value.as_bytes()),
         }
     }
-    if matches!(answer.status, 200 | 206 | 304) {
-        if let Some(value) = cache_control(files, is_fallback) {
-            answer.fields.push(b"Cache-Control", value.as_bytes());
-        }
+    if matches!(answer.status, 200 | 206 | 304)
+        && let Some(value) = cache_control(files, is_fallback)
+    {
+        answer.fields.push(b"Cache-Control", value.as_bytes());
     }
     let has_body = session.request.method != Method::Head && !matches!(answer.status, 204 | 304);
     if length.is_none() && has_body {

@@ -88,6 +88,7 @@ pub(crate) async fn serve(
     let _ = timeout(WIND_UP_TIMEOUT, wound_up).await;
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "heads are bounded by far less than 4 GiB")]
 fn builder() -> Builder {
     let mut builder = Builder::new();
     builder

@@ -126,7 +126,11 @@ mod tests {
         ] {
             let mut count = greeted();
             let taken = (0..H2_IDLE_FRAMES_MAX + 1).filter(|_| count.take(&frame(kind, 8), || now)).count();
-            assert_eq!(taken as u32, if is_idle { H2_IDLE_FRAMES_MAX } else { H2_IDLE_FRAMES_MAX + 1 }, "{kind}");
+            assert_eq!(
+                u32::try_from(taken).unwrap(),
+                if is_idle { H2_IDLE_FRAMES_MAX } else { H2_IDLE_FRAMES_MAX + 1 },
+                "{kind}"
+            );
         }
     }
 
