@@ -14,10 +14,10 @@ use super::peer as sections;
 use super::settings::Settings;
 use super::sources::{Machine, Sources};
 use super::tls;
-use crate::catalog::rules::{self, Over, PoolNames, PoolRead, Written};
+use crate::catalog::rules::{self, Over, PoolNames, PoolRead, RouteRead, Written};
 use crate::document::{Description, Fault, Origin, Reader, Section, Table, quoted};
-use crate::model::PoolName;
 use crate::model::limits::LISTENERS_MAX;
+use crate::model::{NodeId, PoolName};
 use crate::tls::Profile;
 use crate::{api, peer, proxy};
 
@@ -103,7 +103,7 @@ fn whole(s: &mut Section<'_, '_, '_>, root: &Table, machine: &Machine, over: &Ov
 
     refuse_unknown_profiles(s, &written, &profiles, is_alone);
     warn_of_unused_pools(s, &listeners, &written, over);
-    warn_of_requests_of_relays(s, &listeners, &written.pools);
+    warn_of_requests_of_relays(s, &listeners, &written);
 
     let mut built: Vec<proxy::Listener> = listeners.iter().filter_map(|read| read.listener.clone()).collect();
     if over.beside.is_some() && listeners.is_empty() {
@@ -158,27 +158,40 @@ fn refuse_unknown_profiles(s: &mut Section<'_, '_, '_>, written: &Written, profi
     }
 }
 
-/// Pools that no listener leads to. Where a listener's pool is wrong, one of these may be the one that is meant.
+/// Pools that neither a listener nor a route leads to. Where a listener's pool is wrong, one of these may be the one that is meant.
 fn warn_of_unused_pools(s: &mut Section<'_, '_, '_>, listeners: &[listener::Read], written: &Written, over: &Over) {
     let beside = over.beside.iter().map(|(pool, _)| &pool.name);
     let named = written.pools.iter().filter_map(|pool| pool.name.as_ref()).map(|(name, _)| name).chain(beside);
     let named: HashSet<&PoolName> = named.collect();
-    let led: HashSet<&PoolName> =
-        listeners.iter().filter_map(|read| read.pool.as_ref()).map(|(name, _)| name).collect();
+    let by_listeners = listeners.iter().filter_map(|read| read.pool.as_ref()).map(|(name, _)| name);
+    let by_routes = written.routes.iter().flat_map(pools_of_route);
+    let led: HashSet<&PoolName> = by_listeners.chain(by_routes).collect();
     if s.reader().is_damaged() || listeners.iter().any(|read| read.pool.is_none()) || !led.is_subset(&named) {
         return;
     }
-    let read = written.pools.iter().filter_map(|pool| pool.name.as_ref());
-    for (name, origin) in read.filter(|(name, _)| !led.contains(name)) {
+    // A route may lead to a node by its name.
+    let is_led_by_node = |pool: &PoolRead| {
+        let named =
+            |id: &NodeId| written.routes.iter().any(|route| route.node.as_ref().is_some_and(|(node, _)| node == id));
+        pool.pool.as_ref().is_some_and(|pool| pool.nodes.iter().any(|node| named(&node.id)))
+    };
+    for pool in written.pools.iter().filter(|pool| !is_led_by_node(pool)) {
+        let Some((name, origin)) = pool.name.as_ref().filter(|(name, _)| !led.contains(name)) else { continue };
         let (origin, place) = (origin.clone(), format!("pool \"{name}\""));
-        s.reader().warn(origin, place, "no listener leads to it; its nodes are only checked");
+        s.reader().warn(origin, place, "neither a listener nor a route leads to it; its nodes are only checked");
     }
 }
 
-/// Settings of requests of a pool that only relays lead to.
-fn warn_of_requests_of_relays(s: &mut Section<'_, '_, '_>, listeners: &[listener::Read], pools: &[PoolRead]) {
+fn pools_of_route(route: &RouteRead) -> impl Iterator<Item = &PoolName> {
+    route.pools.iter().map(|(_, pool, _)| pool)
+}
+
+/// Settings of requests of a pool that only relays lead to, and no route, which may be one of requests.
+fn warn_of_requests_of_relays(s: &mut Section<'_, '_, '_>, listeners: &[listener::Read], written: &Written) {
     let named = |pool: &PoolRead| pool.name.as_ref().map(|(name, _)| name.clone());
-    for pool in pools.iter().filter(|pool| !pool.of_requests.is_empty()) {
+    let by_route =
+        |pool: &PoolRead| written.routes.iter().flat_map(pools_of_route).any(|led| Some(led) == named(pool).as_ref());
+    for pool in written.pools.iter().filter(|pool| !pool.of_requests.is_empty() && !by_route(pool)) {
         // A listener that was wrong is none of the relays.
         let mut leading =
             listeners.iter().filter(|read| read.pool.as_ref().map(|(name, _)| name) == named(pool).as_ref());

@@ -53,7 +53,8 @@ fn outside(allowed: &str) -> Vec<String> {
 fn refused(titles: &HashMap<String, String>, row: &Row, value: &str) {
     let header = headers(titles, &row.section);
     // What the key needs beside it is said, where that is one setting of the same section.
-    let beside = row.only.filter(|only| only.contains(" = ")).map_or(String::new(), |only| format!("{only}\n"));
+    let first = row.only.map(|only| only.split(" or ").next().unwrap_or_default());
+    let beside = first.filter(|only| only.contains(" = ")).map_or(String::new(), |only| format!("{only}\n"));
     let text = format!("{header}{beside}{} = {value}\n", row.key);
     let Err(refused) = of_text(&text) else { panic!("it is taken:\n{text}") };
     let of_key = refused.faults.faults.iter().find(|fault| {

@@ -174,7 +174,7 @@ evenkeel.toml line 16: pool "b" retries
     found:   pool.x = 1
     wrong:   there is no such key
     allowed: address, backup, id, max_connections, region, weight
-    hint:    pool is a key of [[listener]] and of [route.then] and of [route.then.fallback]
+    hint:    pool is a key of [[listener]] and of [route.then] and of [route.then.fallback] and of 2 more
 
 1 fault"#,
         ),
@@ -346,7 +346,7 @@ fn warnings_are_told_beside_faults_and_none_that_only_follows_from_one() {
         warned,
         [
             "evenkeel.toml line 13: pool \"b\": it has no node; whoever asks for it gets 503, or a closed connection",
-            "evenkeel.toml line 14: pool \"b\": no listener leads to it; its nodes are only checked",
+            "evenkeel.toml line 14: pool \"b\": neither a listener nor a route leads to it; its nodes are only checked",
         ]
     );
     let told = refused.to_string();
@@ -438,7 +438,7 @@ fn what_is_allowed_and_probably_not_meant_is_said() {
             "evenkeel.toml line 3: pool \"a\" hash: it has no effect while the strategy is random; consistent_hash looks at it",
             "evenkeel.toml line 4: pool \"a\" exact: it has no effect while the strategy is random; health_score looks at it",
             "evenkeel.toml line 1: pool \"a\": it has no node; whoever asks for it gets 503, or a closed connection",
-            "evenkeel.toml line 2: pool \"a\": no listener leads to it; its nodes are only checked",
+            "evenkeel.toml line 2: pool \"a\": neither a listener nor a route leads to it; its nodes are only checked",
             "there is no listener; this peer takes no traffic",
         ]
     );

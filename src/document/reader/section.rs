@@ -7,6 +7,9 @@ use super::super::said::Setting;
 use super::super::tree::{Content, Table, Value, shorten};
 use super::{Reader, Row, SectionRow};
 
+/// Sections that a hint names as having a key.
+const PLACES_TOLD_MAX: usize = 3;
+
 /// What a section is to the environment and to the list of settings.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Shape {
@@ -624,7 +627,10 @@ impl<'t, 'a> Section<'_, 't, 'a> {
             // The same word elsewhere is a better guess than another word here.
             let elsewhere = self.reader.sections_with(&entry.key);
             if !elsewhere.is_empty() {
-                fault = fault.hint(format!("{} is a key of {}", entry.key, elsewhere.join(" and of ")));
+                let told = elsewhere.len().min(PLACES_TOLD_MAX);
+                let more = elsewhere.len() - told;
+                let more = if more > 0 { format!(" and of {more} more") } else { String::new() };
+                fault = fault.hint(format!("{} is a key of {}{more}", entry.key, elsewhere[..told].join(" and of ")));
             } else if let Some(meant) = nearest(&entry.key, known) {
                 fault = fault.hint(format!("did you mean {meant}?"));
             } else if let Some(meant) = nearest(&entry.key, self.later.iter().copied()) {
