@@ -13,7 +13,7 @@ use super::error::ApiError;
 use super::list::Params;
 use crate::balance::score::Band;
 use crate::host::Dice;
-use crate::model::{ListenerName, NodeId, PeerId, RegionName};
+use crate::model::{ListenerName, NodeId, PeerId, PoolName, RegionName};
 use crate::peer::Handles;
 use crate::proxy::explain::{Answer, Ended, NoAnswer, Question};
 use crate::proxy::limits::{Limit, Standing};
@@ -121,6 +121,12 @@ struct Shown<'a> {
 struct RouteShown<'a> {
     name: &'a str,
     priority: u16,
+    /// Who is asked before the request goes on; nobody was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<Value>,
+    /// The pool that gets a copy of it; it did not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mirror: Option<&'a PoolName>,
 }
 
 #[derive(Serialize)]
@@ -147,7 +153,12 @@ impl<'a> Shown<'a> {
             _ => (None, None),
         };
         let chances = pool.map(|pool| answer.view.chances(pool)).unwrap_or_default();
-        let route = |route: &'a crate::model::Route| RouteShown { name: route.name.as_str(), priority: route.priority };
+        let route = |route: &'a crate::model::Route| RouteShown {
+            name: route.name.as_str(),
+            priority: route.priority,
+            check: route.then.check.as_ref().map(|check| json!({ "pool": check.pool, "path": check.path })),
+            mirror: route.then.mirror.as_ref().map(|mirror| &mirror.pool),
+        };
         Self {
             peer,
             listener: &answer.listener,

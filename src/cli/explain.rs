@@ -37,6 +37,7 @@ fn text(answer: &Value, colour: bool) -> String {
     let routes: Vec<String> = rows(&answer["routes"]).iter().map(|route| word(&route["name"])).collect();
     lines.push(if routes.is_empty() { "no route fits".to_owned() } else { format!("routes: {}", routes.join(", ")) });
     lines.extend(rows(&answer["limits"]).iter().map(limit));
+    lines.extend(rows(&answer["routes"]).iter().flat_map(beside));
     lines.push(end(answer));
     let mut table = Table::new(
         &["NODE", "REGION", "TURN", ">SCORE", ">WEIGHT", ">LATENCY", ">IN FLIGHT", "HELD AGAINST IT"],
@@ -62,6 +63,20 @@ fn text(answer: &Value, colour: bool) -> String {
         lines.push(table.lines());
     }
     lines.join("\n")
+}
+
+/// Who else gets something of it by a route, in words.
+fn beside(route: &Value) -> Vec<String> {
+    let name = word(&route["name"]);
+    let check = &route["check"];
+    let asked = check.is_object().then(|| {
+        let (pool, path) = (word(&check["pool"]), word(&check["path"]));
+        format!("route {name} asks pool {pool} at {path} before it goes on; nobody was asked now")
+    });
+    let copied = route["mirror"]
+        .as_str()
+        .map(|pool| format!("route {name} has pool {pool} get a copy of it; none was sent now"));
+    asked.into_iter().chain(copied).collect()
 }
 
 /// How the client stands with a limit, in words.
@@ -127,7 +142,7 @@ mod tests {
     fn what_becomes_of_a_request_is_told_in_words() {
         let answer = json!({
             "peer": "ams-1", "listener": "web", "client": "203.0.113.7", "client_region": "eu",
-            "routes": [{"name": "api", "priority": 10}], "ended_by": "api",
+            "routes": [{"name": "api", "priority": 10, "check": {"pool": "auth", "path": "/ok"}, "mirror": "shadow"}], "ended_by": "api",
             "end": {"action": "forward", "pool": "web", "node": "web-1", "regions": ["eu", "us"], "fallback": "spare"},
             "limits": [
                 {"limit": "rate", "route": "api", "per": "client_ip", "rate": "10/s", "burst": 20, "left": 0, "wait_ms": 5.0,
@@ -146,6 +161,8 @@ mod tests {
         for part in [
             "limit of route api, per client_ip: 10/s with a burst of 20, 0 left; it refuses with 429 now",
             "limit of route api, per route: 9 at the same time, 2 in flight\n",
+            "route api asks pool auth at /ok before it goes on; nobody was asked now\n",
+            "route api has pool shadow get a copy of it; none was sent now\n",
             "at ams-1, listener web, for 203.0.113.7 in region eu",
             "route api sends it to pool web, looking in eu, then us: this time node web-1; if that fails, to pool spare",
             "web-1 *",

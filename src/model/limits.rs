@@ -116,6 +116,12 @@ pub const INTERIM_ANSWERS_MAX: usize = 16;
 pub const RELAY_BUFFER_BYTES: usize = 64 * 1024;
 /// Bytes that the relay moves at once where both sides keep up with it.
 pub const BULK_BUFFER_BYTES: usize = 256 * 1024;
+/// Bytes that a node may answer to a check of a request.
+pub const EXTERNAL_CHECK_ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Fields that the answer to a check may add to a request.
+pub const EXTERNAL_CHECK_FIELDS_MAX: usize = 32;
+/// Copies of requests that one worker has under way; of one more there is none, and that is counted.
+pub const MIRRORS_MAX: usize = 256;
 /// Bytes of a request body kept so that an idempotent request can be sent again.
 pub const REPLAY_BYTES_MAX: usize = 64 * 1024;
 /// Peers of a cluster.

@@ -45,10 +45,10 @@ pub use pool::{Admin, DrainLeft, HostSent, Node, Observe, Panic, Pool, Weight};
 pub use preset::{Preset, PresetError};
 pub use region::{Capacity, Region, RegionStrategy, RegionWeight};
 pub use route::{
-    Action, Conditions, ConnectionLimit, Day, End, Fallback, FieldChanges, FieldName, FieldValue, Files, FixedAnswer,
-    Forward, HostPattern, Ipv6Prefix, LIMITED_STATUS_DEFAULT, LimitError, Method, MinuteOfDay, Named, PathPattern,
-    PatternError, Per, Percent, Period, Piece, Rate, RateLimit, Redirect, RegionChoice, Rewrite, Route, Scheme, Share,
-    ShareOf, Target, Template, TemplateError, TextPattern, TimeError, TimeWindow, Variable, Zone,
+    Action, Conditions, ConnectionLimit, Day, End, ExternalCheck, Fallback, FieldChanges, FieldName, FieldValue, Files,
+    FixedAnswer, Forward, HostPattern, Ipv6Prefix, LIMITED_STATUS_DEFAULT, LimitError, Method, MinuteOfDay, Mirror,
+    Named, PathPattern, PatternError, Per, Percent, Period, Piece, Rate, RateLimit, Redirect, RegionChoice, Rewrite,
+    Route, Scheme, Share, ShareOf, Target, Template, TemplateError, TextPattern, TimeError, TimeWindow, Variable, Zone,
 };
 pub use security_headers::SecurityHeaders;
 pub use server::{Server, ServerAddress};

@@ -11,6 +11,7 @@ use rustls::{ClientConfig, ClientConnection, Connection};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::counts::bump;
 use super::idle::NodeConnection;
 use super::listen;
 use super::stream::Stream;
@@ -63,6 +64,29 @@ impl WithTls {
         let found = worker.shared.tls.load().of(&transport, inside, &node.address.host)?;
         Ok(found.map(|(config, name)| Self { config, name }))
     }
+}
+
+/// A connection for a request to a node: one that is idle, unless it is to be a fresh one, or a new one; and whether it was idle.
+/// `is_replayable`: the request may be sent once more where the node closes the connection just now.
+pub(crate) async fn open(
+    worker: &Worker,
+    taken: &Taken,
+    is_replayable: bool,
+    fresh_only: bool,
+) -> Result<(NodeConnection, bool), ConnectError> {
+    let node = taken.node();
+    let tls = WithTls::of(worker, taken, Inside::Http)?;
+    if !fresh_only {
+        let config = tls.as_ref().map(|tls| &tls.config);
+        let settings = &worker.shared.settings.idle;
+        let idle = worker.idle.borrow_mut().take(node, config, host::now(), is_replayable, settings);
+        if let Some(connection) = idle {
+            return Ok((connection, true));
+        }
+    }
+    bump(&node.live.counts.connections);
+    let connection = connect(node, taken.pool().pool.connect_timeout, tls.as_ref(), &worker.scratch).await?;
+    Ok((connection, false))
 }
 
 /// Opens a connection to the first address of `node` that takes one.

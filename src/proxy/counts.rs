@@ -51,6 +51,8 @@ counts! {
         bytes_sent,
         /// Upgraded connections (WebSockets) begun.
         upgrades_total,
+        /// Copies of requests that were sent to other pools.
+        mirrors_total,
     }
 }
 
@@ -93,6 +95,12 @@ counts! {
         no_node,
         /// Requests that no region took because each had what it can take.
         over_capacity,
+        /// Requests of which nobody could say whether they may go on.
+        checks_failed,
+        /// Requests that were not copied: no node could be used at once, or too many copies were under way.
+        mirrors_dropped,
+        /// Copies of requests that no node answered.
+        mirrors_failed,
         /// Nodes' answers that were malformed or not allowed.
         answers_malformed,
         /// Nodes' answers that ended before their end.

@@ -108,6 +108,8 @@ pub(crate) struct Worker {
     wakers: RefCell<BTreeMap<u64, Waker>>,
     next_session: Cell<u64>,
     sessions: Cell<usize>,
+    /// Copies of requests under way.
+    pub(super) mirrors: Cell<usize>,
     session_ended: Notify,
     date: RefCell<DateCache>,
 }
@@ -139,6 +141,7 @@ impl Worker {
             wakers: RefCell::default(),
             next_session: Cell::new(0),
             sessions: Cell::new(0),
+            mirrors: Cell::new(0),
             session_ended: Notify::new(),
             date: RefCell::new(DateCache { text: String::new(), valid_until: now }),
             shared,

@@ -190,6 +190,8 @@ metrics! {
         "Bytes of bodies and relays to clients.";
     LISTENER_UPGRADES = Counter "evenkeel_listener_upgrades_total" ["listener"]
         "Upgraded connections (WebSockets) begun.";
+    LISTENER_MIRRORS = Counter "evenkeel_listener_mirrors_total" ["listener"]
+        "Copies of requests that were sent to other pools.";
     LISTENER_HTTP2_CONNECTIONS = Counter "evenkeel_listener_http2_connections_total" ["listener"]
         "Connections of clients that speak HTTP/2.";
     LISTENER_HANDSHAKES = Counter "evenkeel_listener_tls_handshakes_total" ["listener"]
@@ -226,6 +228,7 @@ pub const OF_LISTENER: &[(&str, Metric)] = &[
     ("bytes_received", LISTENER_BYTES_RECEIVED),
     ("bytes_sent", LISTENER_BYTES_SENT),
     ("upgrades_total", LISTENER_UPGRADES),
+    ("mirrors_total", LISTENER_MIRRORS),
 ];
 
 #[cfg(test)]

@@ -30,10 +30,9 @@ use crate::model::{Catalog, CatalogParts, Pool, RegionStrategy, Route, Strategy}
 pub(crate) use check::{INTERVAL, STATUSES};
 pub(crate) use names::PoolNames;
 pub(crate) use pool::{PoolRead, REGION_STRATEGY, STRATEGY};
-pub(crate) use route::{CONTENT_TYPE, SECURITY_HEADERS};
+pub(crate) use route::{CONTENT_TYPE, RouteRead, SECURITY_HEADERS};
 
 use region::RegionRead;
-use route::RouteRead;
 use server::ServerRead;
 
 /// The keys that a catalog has, which are the sections of the settings file that are the catalog.
@@ -110,7 +109,7 @@ pub(crate) struct Written {
     pub pools: Vec<PoolRead>,
     regions: Vec<RegionRead>,
     servers: Vec<ServerRead>,
-    routes: Vec<RouteRead>,
+    pub routes: Vec<RouteRead>,
 }
 
 /// Reads every part.

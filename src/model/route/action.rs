@@ -8,6 +8,7 @@ use super::super::id::{FolderName, NodeId, PoolName, RegionName};
 use super::super::security_headers::SecurityHeaders;
 use super::limit::{ConnectionLimit, RateLimit};
 use super::pattern::FieldName;
+use super::subrequest::{ExternalCheck, Mirror};
 use super::template::Template;
 
 /// What becomes of a request. A route without an end adds what else it says, and routes behind it are looked at too.
@@ -25,6 +26,10 @@ pub struct Action {
     pub rate_limit: Option<RateLimit>,
     /// How many there may be at the same time.
     pub connection_limit: Option<ConnectionLimit>,
+    /// Who is asked before it goes on.
+    pub check: Option<ExternalCheck>,
+    /// Who gets a copy of it.
+    pub mirror: Option<Mirror>,
     /// Whether the access log of the listener has it; `None`: another route says, or yes.
     pub access_log: Option<bool>,
     /// Whether answers are compressed where the listener does so; `None`: another route says, or yes.
@@ -40,7 +45,7 @@ impl Action {
         Self { end: Some(End::Forward(forward)), ..Self::default() }
     }
 
-    /// The pools that it names.
+    /// The pools that it names: where its way goes, and who else gets something of it.
     pub fn pools(&self) -> impl Iterator<Item = &PoolName> {
         let forward = match &self.end {
             Some(End::Forward(forward)) => Some(forward),
@@ -51,7 +56,9 @@ impl Action {
             Target::Node { .. } => None,
         });
         let fallback = forward.and_then(|forward| forward.fallback.as_ref()).map(|fallback| &fallback.pool);
-        pool.into_iter().chain(fallback)
+        let check = self.check.as_ref().map(|check| &check.pool);
+        let mirror = self.mirror.as_ref().map(|mirror| &mirror.pool);
+        pool.into_iter().chain(fallback).chain(check).chain(mirror)
     }
 
     /// The node that it names.

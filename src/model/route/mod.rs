@@ -4,6 +4,7 @@ mod action;
 mod condition;
 mod limit;
 mod pattern;
+mod subrequest;
 mod template;
 mod time;
 
@@ -14,6 +15,7 @@ pub use action::{
 pub use condition::{Conditions, Named, Percent, Scheme, Share, ShareOf};
 pub use limit::{ConnectionLimit, Ipv6Prefix, LIMITED_STATUS_DEFAULT, LimitError, Per, Period, Rate, RateLimit};
 pub use pattern::{FieldName, HostPattern, Method, PathPattern, PatternError, TextPattern};
+pub use subrequest::{ExternalCheck, Mirror};
 pub use template::{Piece, Template, TemplateError, Variable};
 pub use time::{Day, MinuteOfDay, TimeError, TimeWindow, Zone};
 

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use rustls::ClientConfig;
 
 use super::answer;
+use super::checked::{self, Stopped};
 use super::files;
 use super::h1::body::Decoder;
 use super::limited;
+use super::mirror;
 use super::pages;
 use super::picture::Length;
 use super::reply::{Own, Reply};
@@ -22,9 +24,8 @@ use crate::balance::RetryPermit;
 use crate::host;
 use crate::model::{PoolName, RegionName};
 use crate::proxy::access_log::End;
-use crate::proxy::connect::{ConnectError, WithTls, connect};
+use crate::proxy::connect::{ConnectError, open};
 use crate::proxy::counts::bump;
-use crate::proxy::idle::NodeConnection;
 use crate::proxy::pick::{NoNode, pick, pick_now};
 use crate::proxy::presence::while_client_stays;
 use crate::proxy::sticky::{self, Held};
@@ -32,7 +33,6 @@ use crate::proxy::stream::{Leg, Stream};
 use crate::proxy::tcp::note_connect_failure;
 use crate::proxy::way::{Course, Way};
 use crate::route::render;
-use crate::tls::Inside;
 use crate::view::{Ask, Stick, Taken, Tried, Unavailable, Wanted};
 
 /// Pause before a request is sent again, unless the node was just not there: from, and up to.
@@ -94,8 +94,25 @@ async fn answered(session: &mut Session<'_>) -> Next {
     let end = entry.as_ref().and_then(|entry| entry.route.then.end.as_ref());
     let pool = session.worker.pool_of(bound);
     let course = session.worker.with_view(|view| Course::of(end, pool, view));
+    // On the heap, so that a request that nobody is asked about is not larger for it.
+    if session.routed.is_checked
+        && !matches!(course, Some(Course::Refuse(_)))
+        && let Err(stopped) = Box::pin(checked::ask(session)).await
+    {
+        return match stopped {
+            Stopped::Refused(refused) => refuse(session, &Own::Checked(&refused)).await,
+            Stopped::Failed => refuse(session, &Own::Reply(Reply::NOT_CHECKED)).await,
+            Stopped::ClientGone => gone(session),
+        };
+    }
     match course {
-        Some(Course::Forward(way)) => forward(session, &way).await,
+        Some(Course::Forward(way)) => {
+            let next = forward(session, &way).await;
+            if session.routed.is_mirrored && !matches!(next, Next::Tunnel(..)) {
+                mirror::send(session);
+            }
+            next
+        }
         Some(Course::Redirect(redirect)) => {
             let mut location = Vec::with_capacity(128);
             let name = entry.as_ref().map(|entry| &entry.route.name);
@@ -147,7 +164,7 @@ async fn forward(session: &mut Session<'_>, way: &Way<'_>) -> Next {
 }
 
 /// What of the request at hand matters to the choice of a node in this pool.
-struct Asking {
+pub(super) struct Asking {
     ask: Ask,
     /// Of the client, where that matters.
     region: Option<RegionName>,
@@ -156,7 +173,7 @@ struct Asking {
 }
 
 impl Asking {
-    fn of(session: &Session<'_>, pool: &PoolName) -> Self {
+    pub(super) fn of(session: &Session<'_>, pool: &PoolName) -> Self {
         let Session { worker, settings, origin, routed, request, .. } = session;
         let client = routed.client;
         let nothing = || Self { ask: Ask::of(client, session.began), region: None, held: None };
@@ -176,7 +193,7 @@ impl Asking {
         })
     }
 
-    fn wanted<'w>(&'w self, way: &'w Way<'_>) -> Wanted<'w> {
+    pub(super) fn wanted<'w>(&'w self, way: &'w Way<'_>) -> Wanted<'w> {
         way.wanted(self.ask, self.region.as_ref())
     }
 
@@ -226,7 +243,9 @@ async fn send_one_way(session: &mut Session<'_>, way: &Way<'_>, first: Option<Ta
     let mut fresh_only = false;
     loop {
         session.note(|note| note.tried(&taken, retries));
-        let (failure, reply) = match open(session, &taken, fresh_only).await {
+        let (failure, reply) = match open(session.worker, &taken, session.request.method.is_idempotent(), fresh_only)
+            .await
+        {
             Err(error) => {
                 note_connect_failure(session.worker, session.bound, &taken, &error);
                 let reply = match error {
@@ -346,9 +365,13 @@ async fn send_one_way(session: &mut Session<'_>, way: &Way<'_>, first: Option<Ta
 }
 
 fn client_gone(session: &mut Session<'_>) -> Ended {
+    Ended::Done(gone(session))
+}
+
+fn gone(session: &mut Session<'_>) -> Next {
     bump(&session.bound.failures.clients_gone);
     session.note(|note| note.end = End::ClientGone);
-    Ended::Done(Next::Abort)
+    Next::Abort
 }
 
 /// Who may answer better than the node that just did.
@@ -459,27 +482,4 @@ async fn pause(session: &Session<'_>) {
     let (low, high) = RETRY_PAUSE;
     let fraction = session.worker.dice.borrow_mut().fraction();
     tokio::time::sleep(low + (high - low).mul_f64(fraction)).await;
-}
-
-/// A connection to the node: one that is idle, or a new one.
-async fn open(session: &Session<'_>, taken: &Taken, fresh_only: bool) -> Result<(NodeConnection, bool), ConnectError> {
-    let (worker, node) = (session.worker, taken.node());
-    let tls = WithTls::of(worker, taken, Inside::Http)?;
-    if !fresh_only {
-        let is_replayable = session.request.method.is_idempotent();
-        let settings = &session.worker.shared.settings.idle;
-        let idle = session.worker.idle.borrow_mut().take(
-            node,
-            tls.as_ref().map(|tls| &tls.config),
-            host::now(),
-            is_replayable,
-            settings,
-        );
-        if let Some(connection) = idle {
-            return Ok((connection, true));
-        }
-    }
-    bump(&node.live.counts.connections);
-    let connection = connect(node, taken.pool().pool.connect_timeout, tls.as_ref(), &worker.scratch).await?;
-    Ok((connection, false))
 }

@@ -193,6 +193,15 @@ impl Fields {
         }
     }
 
+    /// The same with an underscore taken for a hyphen: nodes that make variables of names cannot tell them apart.
+    pub(crate) fn take_away_alike(&mut self, name: &[u8]) {
+        for place in &mut self.places {
+            let own = &self.bytes[place.name.clone()];
+            place.dropped |= own.len() == name.len()
+                && own.iter().zip(name).all(|(&own, &byte)| hyphened(own).eq_ignore_ascii_case(&hyphened(byte)));
+        }
+    }
+
     /// Every field.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = Field<'_>> {
         self.places.iter().map(|place| Field {

@@ -8,7 +8,9 @@ use super::h1::body::Encoder;
 use super::origin::Origin;
 use super::picture::{AnswerHead, Length, RequestHead};
 use super::routed::Edits;
+use crate::model::HostSent;
 use crate::proxy::settings::Http;
+use crate::view::Taken;
 
 /// The name of this proxy in `Via` and `Forwarded`.
 const PSEUDONYM: &str = "evenkeel";
@@ -16,6 +18,22 @@ const PSEUDONYM: &str = "evenkeel";
 /// How a request's body goes to a node.
 pub(crate) fn request_encoder(head: &RequestHead) -> Encoder {
     if head.length == Length::Chunked { Encoder::Chunked } else { Encoder::Plain }
+}
+
+/// Writes the head of a request as the node that was taken gets it.
+pub(crate) fn head_to_node(
+    head: &RequestHead,
+    from: (Origin, &Http),
+    taken: &Taken,
+    (target, edits): (&[u8], Option<&Edits<'_>>),
+    out: &mut Vec<u8>,
+) {
+    let node_authority = taken.node().node.address.authority();
+    let host = match taken.pool().pool.host_sent {
+        HostSent::Client => None,
+        HostSent::Node => Some(node_authority.as_str()),
+    };
+    request_head(head, from, host, &node_authority, (target, edits), out);
 }
 
 /// Writes the head of a request as a node gets it. `node_authority` is sent as `Host` where it is given, or where the

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use super::checked::Refused;
 use super::pages::{self, ErrorPage, ErrorPages};
 use super::picture::{Method, Refusal, RequestHead};
 use super::routed::Edits;
@@ -46,6 +47,8 @@ impl Reply {
     pub(crate) const fn limited(limits::Refused { status, retry_after_s }: limits::Refused) -> Self {
         Self { status, reason: "too many requests", retry_after_s: Some(retry_after_s) }
     }
+    pub(crate) const NOT_CHECKED: Self =
+        Self { status: 503, reason: "nobody could say whether the request may go on", retry_after_s: Some(1) };
     pub(crate) const NO_FILE: Self = Self { status: 404, reason: "there is no such file", retry_after_s: None };
     pub(crate) const FILE_BROKEN: Self = Self { status: 500, reason: "the file cannot be read", retry_after_s: None };
     pub(crate) const NOT_OF_FILES: Self =
@@ -65,6 +68,8 @@ pub(crate) enum Own<'a> {
     Redirect(u16, &'a [u8]),
     /// What a route says.
     Fixed(&'a FixedAnswer),
+    /// What a node said that was asked whether the request may go on.
+    Checked(&'a Refused),
     /// A page of the listener's in the place of the peer's own words.
     Page(Reply, &'a ErrorPage),
 }
@@ -75,6 +80,7 @@ impl Own<'_> {
             Self::Reply(reply) | Self::Page(reply, _) => reply.status,
             Self::Redirect(status, _) => *status,
             Self::Fixed(answer) => answer.status,
+            Self::Checked(refused) => refused.status,
         }
     }
 
@@ -90,6 +96,7 @@ impl Own<'_> {
             Self::Reply(reply) | Self::Page(reply, _) => reply.reason,
             Self::Redirect(..) => "a route redirects",
             Self::Fixed(_) => "a route answers",
+            Self::Checked(_) => "a check refuses it",
         }
     }
 
@@ -114,6 +121,7 @@ impl Own<'_> {
             }
             Self::Redirect(status, _) => (*status, "", &[]),
             Self::Fixed(answer) => (answer.status, &answer.content_type, answer.body.as_bytes()),
+            Self::Checked(refused) => (refused.status, "", &refused.body),
         };
         let drops = |name: &[u8]| edits.is_some_and(|edits| edits.drops(name));
         let mut head = || -> std::io::Result<()> {
@@ -141,6 +149,14 @@ impl Own<'_> {
                     out.extend_from_slice(b"\r\n");
                 }
                 Self::Fixed(_) => {}
+                Self::Checked(refused) => {
+                    for field in refused.fields.iter().filter(|field| !drops(field.name)) {
+                        out.extend_from_slice(field.name);
+                        out.extend_from_slice(b": ");
+                        out.extend_from_slice(field.value);
+                        out.extend_from_slice(b"\r\n");
+                    }
+                }
             }
             if let Some(edits) = edits {
                 edits.write(out);

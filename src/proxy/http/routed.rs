@@ -29,6 +29,10 @@ pub(crate) struct Routed {
     target: Option<Vec<u8>>,
     edits_request: bool,
     edits_answer: bool,
+    /// Whether somebody is to be asked about it.
+    pub(crate) is_checked: bool,
+    /// Whether somebody gets a copy of it.
+    pub(crate) is_mirrored: bool,
     /// The fields by which the client is told where its session is.
     pub(crate) cookie: Option<Vec<u8>>,
     /// Where the client is, once somebody asked.
@@ -51,6 +55,8 @@ impl Routed {
             target: None,
             edits_request: false,
             edits_answer: false,
+            is_checked: false,
+            is_mirrored: false,
             cookie: None,
             region: OnceCell::new(),
             held: Vec::new(),
@@ -84,6 +90,7 @@ impl Routed {
         let any = |is: fn(&Action) -> bool| decision.routes().any(|route| is(&route.then));
         let (edits_request, edits_answer) =
             (any(|then| !then.request_fields.is_empty()), any(|then| !then.answer_fields.is_empty()));
+        let (is_checked, is_mirrored) = (any(|then| then.check.is_some()), any(|then| then.mirror.is_some()));
         let target = any(|then| then.rewrite.is_some()).then(|| rewritten(&decision, &request.target)).flatten();
         Self {
             decision,
@@ -91,6 +98,8 @@ impl Routed {
             target,
             edits_request,
             edits_answer,
+            is_checked,
+            is_mirrored,
             cookie: None,
             region: asked.region,
             held: Vec::new(),

@@ -17,7 +17,6 @@ use super::reply::Reply;
 use super::retry::Failure;
 use super::session::Session;
 use crate::host;
-use crate::model::HostSent;
 use crate::model::limits::{INTERIM_ANSWERS_MAX, REPLAY_BYTES_MAX};
 use crate::proxy::counts::bump;
 use crate::proxy::drains::count_cut;
@@ -77,12 +76,6 @@ pub(crate) async fn send(session: &mut Session<'_>, conversation: &mut Conversat
 /// Fills the upload with the head for this node, and what of the body was kept.
 fn begin_upload(session: &mut Session<'_>, conversation: &Conversation, replay: Replay) {
     let Session { upload, request, origin, settings, routed, bound, .. } = session;
-    let node = &conversation.taken.node().node;
-    let node_authority = node.address.authority();
-    let host = match conversation.taken.pool().pool.host_sent {
-        HostSent::Client => None,
-        HostSent::Node => Some(node_authority.as_str()),
-    };
     let encoder = forward::request_encoder(request);
     let edits = routed.of_request(bound, request);
     let target = routed.target(request);
@@ -91,7 +84,7 @@ fn begin_upload(session: &mut Session<'_>, conversation: &Conversation, replay: 
         Replay::Kept(kept, decoder) => (Some(kept), decoder),
     };
     upload.restart(decoder, encoder, |out| {
-        forward::request_head(request, (*origin, settings), host, &node_authority, (target, edits.as_ref()), out);
+        forward::head_to_node(request, (*origin, settings), &conversation.taken, (target, edits.as_ref()), out);
         if let Some(kept) = kept.as_deref().filter(|kept| !kept.is_empty()) {
             encoder.before(kept.len(), out);
             out.extend_from_slice(kept);
@@ -100,7 +93,9 @@ fn begin_upload(session: &mut Session<'_>, conversation: &Conversation, replay: 
     });
     match kept {
         Some(kept) => upload.keep_body_after(kept),
-        None if request.length != Length::None && request.method.is_idempotent() => upload.keep_body(),
+        None if request.length != Length::None && (request.method.is_idempotent() || routed.is_mirrored) => {
+            upload.keep_body();
+        }
         None => {}
     }
 }

@@ -51,8 +51,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// One client connection and the memory that its exchanges use one after the other.
 pub(crate) struct Session<'a> {
-    pub(crate) worker: &'a Worker,
-    pub(crate) bound: &'a Bound,
+    pub(crate) worker: &'a Rc<Worker>,
+    pub(crate) bound: &'a Arc<Bound>,
     pub(crate) settings: &'a Http,
     pub(crate) origin: Origin,
     pub(crate) client: Leg<Stream>,
@@ -162,8 +162,8 @@ pub(super) async fn tunnel(mut session: Session<'_>, mut node: Leg<Stream>, take
 impl<'a> Session<'a> {
     /// For a client of which no request was read yet.
     pub(super) fn new(
-        worker: &'a Worker,
-        bound: &'a Bound,
+        worker: &'a Rc<Worker>,
+        bound: &'a Arc<Bound>,
         (settings, origin): (&'a Http, Origin),
         client: Leg<Stream>,
     ) -> Self {

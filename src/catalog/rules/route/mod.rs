@@ -1,6 +1,7 @@
 //! `[[route]]`.
 
 mod limits;
+mod subrequest;
 mod then;
 mod when;
 

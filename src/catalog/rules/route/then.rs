@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::check::STATUSES;
-use super::limits;
 use super::when::FIELD_NAME;
+use super::{limits, subrequest};
 use crate::document::{
     Choice, Content, Fault, Form, ListOf, OneOrMore, Origin, Section, Span, Words, Wrong, YesNo, name, parsed, quoted,
     whole,
@@ -75,8 +75,8 @@ pub(crate) const CONTENT_TYPE: Words<Arc<str>> = Words::of(
     quoted,
 );
 
-const PATH_PREFIX: Words<Arc<str>> = Words::of(
-    "the beginning of a path, \"/api/\"",
+pub(super) const PATH: Words<Arc<str>> = Words::of(
+    "a path as it is sent, \"/api/\"",
     |text| {
         if !text.starts_with('/') {
             Err(Wrong::new("it does not begin with /"))
@@ -127,7 +127,7 @@ impl Form for Fields {
 }
 
 /// A field that a route may change.
-fn changeable(text: &str) -> Result<FieldName, Wrong> {
+pub(super) fn changeable(text: &str) -> Result<FieldName, Wrong> {
     let name: FieldName = parsed(text)?;
     match name.as_str() {
         "host" => Err(Wrong::new("the proxy writes it").hint("`host` of the pool says whose name nodes get")),
@@ -198,7 +198,19 @@ pub(super) fn action(s: &mut Section<'_, '_, '_>) -> ActionRead {
         "How many requests, upgraded connections and connections that are not HTTP there may be at the same time.",
         limits::connections,
     );
-
+    let check = s.optional_table(
+        "check",
+        "Who is asked before it goes on. 2xx: it goes on; 3xx and 4xx: that answer is the client's; anything else, or none in time: \
+         503. The nodes get a GET with the fields of the request and without its body, what it is for in `X-Original-Method` and \
+         `X-Original-URI`. What `request_headers` and `rewrite` say does not concern them.",
+        subrequest::check,
+    );
+    let mirror = s.optional_table(
+        "mirror",
+        "Who gets a copy of it, as its node gets it, once that has answered. What they answer is dropped, and nobody waits for it. A \
+         request with a body of more than 64 KiB, and one that becomes something else (a WebSocket), is not copied.",
+        subrequest::mirror,
+    );
     let access_log = s.optional(
         "access_log",
         &YesNo,
@@ -220,9 +232,15 @@ pub(super) fn action(s: &mut Section<'_, '_, '_>) -> ActionRead {
     );
 
     let mut read = ActionRead::default();
-    for (key, pool) in [("then.pool", &pool), ("then.fallback.pool", &fallback.as_ref().map(|of| of.pool.clone()))] {
-        let origin = if key == "then.pool" { s.origin_of("pool") } else { s.origin_of("fallback") };
-        read.pools.extend(pool.clone().map(|pool| (key, pool, origin)));
+    let of_check = check.as_ref().and_then(|check| check.as_ref()).map(|check| check.pool.clone());
+    let of_mirror = mirror.as_ref().and_then(|mirror| mirror.as_ref()).map(|mirror| mirror.pool.clone());
+    for (key, path, pool) in [
+        ("pool", "then.pool", pool.clone()),
+        ("fallback", "then.fallback.pool", fallback.as_ref().map(|fallback| fallback.pool.clone())),
+        ("check", "then.check.pool", of_check),
+        ("mirror", "then.mirror.pool", of_mirror),
+    ] {
+        read.pools.extend(pool.map(|pool| (path, pool, s.origin_of(key))));
     }
     read.node = node.clone().map(|node| (node, s.origin_of("node")));
     let ends: Vec<&str> = ENDS.into_iter().filter(|key| s.is_set(key)).collect();
@@ -265,7 +283,7 @@ pub(super) fn action(s: &mut Section<'_, '_, '_>) -> ActionRead {
         (None, None, None, None, None) => None,
     };
     // One that was refused is reported; without it the route would let through what it must not.
-    if matches!(rate_limit, Some(None)) || matches!(connection_limit, Some(None)) {
+    if matches!(rate_limit, Some(None)) || matches!(connection_limit, Some(None)) || matches!(check, Some(None)) {
         return read;
     }
     read.action = Some(Action {
@@ -275,6 +293,8 @@ pub(super) fn action(s: &mut Section<'_, '_, '_>) -> ActionRead {
         rewrite,
         rate_limit: rate_limit.flatten(),
         connection_limit: connection_limit.flatten(),
+        check: check.flatten(),
+        mirror: mirror.flatten(),
         access_log,
         compression,
         security_headers,
@@ -351,7 +371,7 @@ fn files(s: &mut Section<'_, '_, '_>) -> Option<Files> {
     });
     let fallback = s.optional(
         "fallback",
-        &PATH_PREFIX,
+        &PATH,
         "404",
         "The file that stands in for one that is not there, `/index.html` of an application with pages of its own making.",
     );
@@ -367,7 +387,7 @@ fn field_changes(s: &mut Section<'_, '_, '_>) -> FieldChanges {
 }
 
 fn rewrite(s: &mut Section<'_, '_, '_>) -> Option<Rewrite> {
-    let prefix = s.required("prefix", &PATH_PREFIX, "The beginning that goes. A path that begins otherwise stays.");
-    let to = s.required("to", &PATH_PREFIX, "What takes its place.");
+    let prefix = s.required("prefix", &PATH, "The beginning that goes. A path that begins otherwise stays.");
+    let to = s.required("to", &PATH, "What takes its place.");
     Some(Rewrite { prefix: prefix?, to: to? })
 }

@@ -253,8 +253,8 @@ impl Serving<'_> {
 
 /// Carries out the exchange of one stream.
 async fn exchange(
-    worker: &Worker,
-    bound: &Bound,
+    worker: &Rc<Worker>,
+    bound: &Arc<Bound>,
     origin: Origin,
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
