@@ -32,6 +32,8 @@ pub const TEXT_PATTERN_BYTES_MAX: usize = 1_024;
 pub const FIELD_CHANGES_MAX: usize = 32;
 /// Bytes of a text in which words in braces stand for something.
 pub const TEMPLATE_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of a host name (RFC 1035 section 2.3.4).
+pub const HOST_BYTES_MAX: usize = 255;
 /// Bytes of an answer that a route gives itself.
 pub const FIXED_ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of the name of a cookie of sticky sessions.

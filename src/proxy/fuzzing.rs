@@ -15,7 +15,7 @@ pub(crate) fn head(bytes: &[u8]) {
     let Scanned::Whole(length) = whole else { return };
     assert!(length <= bytes.len());
     let mut request = RequestHead::default();
-    let _ = head::request(&bytes[..length], &mut request);
+    let _ = head::request(&bytes[..length], false, &mut request);
     let mut answer = AnswerHead::default();
     let _ = head::answer(&bytes[..length], &RequestHead::default(), &mut answer);
 }

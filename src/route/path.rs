@@ -31,6 +31,12 @@ fn is_plain(path: &[u8]) -> bool {
     true
 }
 
+/// Whether a path has dot segments, however they are written. What it means then depends on who reads it first.
+pub fn has_dots(path: &[u8]) -> bool {
+    let is_dots = |segment: &[u8]| matches!(segment, b"." | b"..");
+    !is_plain(path) && decode(path).split(|&byte| byte == b'/').any(is_dots)
+}
+
 /// Decodes what is percent-encoded; what only looks so stays as it is.
 pub(super) fn decode(text: &[u8]) -> Cow<'_, [u8]> {
     if memchr::memchr(b'%', text).is_none() {
@@ -133,6 +139,16 @@ mod tests {
             assert_eq!(plain(path.as_bytes()), path::from(form), "{path}");
         }
         assert!(matches!(plain(b"/a/b"), Cow::Borrowed(_)), "the common case copies nothing");
+    }
+
+    #[test]
+    fn dot_segments_are_seen_however_they_are_written() {
+        for path in ["/a/../b", "/..", "/.", "/a/%2e%2E/b", "/a%2f..%2fb", "/a/.%2e", "/x/..%2f..%2fb"] {
+            assert!(has_dots(path.as_bytes()), "{path}");
+        }
+        for path in ["/a/b", "//a", "/a%2fb", "/.well-known", "/...", "/a..", "/%61", "*"] {
+            assert!(!has_dots(path.as_bytes()), "{path}");
+        }
     }
 
     mod path {

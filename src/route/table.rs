@@ -11,6 +11,7 @@ use super::facts::Facts;
 use super::fit::{Settled, holds};
 use super::trie::{Paths, Trie};
 use crate::host::Dice;
+use crate::model::limits::HOST_BYTES_MAX;
 use crate::model::{Conditions, HostPattern, ListenerName, PathPattern, Route};
 
 /// Places that one route takes in the index. One whose listeners, hosts and paths make more is looked at for more requests than
@@ -18,8 +19,6 @@ use crate::model::{Conditions, HostPattern, ListenerName, PathPattern, Route};
 const PLACES_PER_ROUTE_MAX: usize = 256;
 /// Lists that one request meets where its routes are as usual.
 const LISTS_USUAL: usize = 12;
-/// Bytes of a host name (RFC 1035 section 2.3.4).
-const HOST_BYTES_MAX: usize = 255;
 
 /// All routes of a catalog. The default has none.
 #[derive(Debug, Default)]

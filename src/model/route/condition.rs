@@ -116,10 +116,12 @@ impl Percent {
     /// All of it.
     pub const ALL: Self = Self(10_000);
 
-    /// `None` where it is not within 0 to 100. What is finer than a hundredth is rounded.
+    /// `None` where it is not within 0 to 100, or is something and would be rounded to nothing. What is finer than a hundredth is
+    /// rounded.
     pub fn new(percent: f64) -> Option<Self> {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 10,000 by the range")]
-        (0.0..=100.0).contains(&percent).then(|| Self((percent * 100.0).round() as u16))
+        let rounded = (0.0..=100.0).contains(&percent).then(|| Self((percent * 100.0).round() as u16))?;
+        (rounded.0 > 0 || percent == 0.0).then_some(rounded)
     }
 
     /// As a number.

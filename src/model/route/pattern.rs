@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::super::address::{Host, NodeAddress};
-use super::super::limits::{PATTERN_STARS_MAX, TARGET_BYTES_MAX, TEXT_PATTERN_BYTES_MAX};
+use super::super::limits::{HOST_BYTES_MAX, PATTERN_STARS_MAX, TARGET_BYTES_MAX, TEXT_PATTERN_BYTES_MAX};
 
 /// Why a text is no pattern or no method.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -106,7 +106,6 @@ fn stars(text: &str, bytes_max: usize) -> Result<(), PatternError> {
 }
 
 fn host(text: &str) -> Result<Arc<str>, PatternError> {
-    const HOST_BYTES_MAX: usize = 255;
     stars(text, HOST_BYTES_MAX)?;
     if !text.is_empty() && text.bytes().all(|byte| byte == b'*') {
         return Err(PatternError::Everything);
@@ -132,11 +131,29 @@ fn path(text: &str) -> Result<Arc<str>, PatternError> {
     if let Some(wrong) = text.chars().find(|c| c.is_control() || matches!(c, '#' | '?')) {
         return Err(PatternError::Character(wrong));
     }
+    if let Some(decoded) = decoded(text) {
+        return Err(PatternError::NotPlain(decoded));
+    }
     if text.contains("//") || text.split('/').any(|segment| matches!(segment, "." | "..")) {
         let kept = text.split('/').filter(|segment| !matches!(*segment, "" | "." | ".."));
         return Err(PatternError::NotPlain(format!("/{}", kept.collect::<Vec<_>>().join("/"))));
     }
     Ok(Arc::from(text))
+}
+
+/// The text with what is percent-encoded in it decoded; `None`: nothing is.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('%') {
+        let code = rest.get(at + 1..at + 3).filter(|code| code.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let byte = code.and_then(|code| u8::from_str_radix(code, 16).ok());
+        bytes.extend_from_slice(&rest.as_bytes()[..at]);
+        bytes.push(byte.unwrap_or(b'%'));
+        rest = &rest[at + if byte.is_some() { 3 } else { 1 }..];
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    (bytes != text.as_bytes()).then(|| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn method(text: &str) -> Result<Arc<str>, PatternError> {
@@ -183,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_path_begins_with_a_slash_and_is_plain() {
-        for text in ["/", "/*", "/api/*", "/a b", "/v1*", "/*/a", "/für"] {
+        for text in ["/", "/*", "/api/*", "/a b", "/v1*", "/*/a", "/für", "/100%", "/%zz"] {
             assert_eq!(text.parse::<PathPattern>().unwrap().as_str(), text);
         }
         for (text, error) in [
@@ -192,6 +209,8 @@ mod tests {
             ("/a?b", PatternError::Character('?')),
             ("/a//b", PatternError::NotPlain("/a/b".into())),
             ("/a/../b", PatternError::NotPlain("/a/b".into())),
+            ("/caf%C3%A9/*", PatternError::NotPlain("/café/*".into())),
+            ("/%70rivate", PatternError::NotPlain("/private".into())),
             ("/*********", PatternError::Stars),
         ] {
             assert_eq!(text.parse::<PathPattern>(), Err(error), "{text}");

@@ -113,6 +113,12 @@ impl Known {
     }
 }
 
+/// Whether two names are one, in any case of letters and with an underscore taken for a hyphen.
+pub(crate) fn alike(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len()
+        && one.iter().zip(other).all(|(&one, &other)| hyphened(one).eq_ignore_ascii_case(&hyphened(other)))
+}
+
 fn hyphened(byte: u8) -> u8 {
     if byte == b'_' { b'-' } else { byte }
 }
@@ -196,9 +202,7 @@ impl Fields {
     /// The same with an underscore taken for a hyphen: nodes that make variables of names cannot tell them apart.
     pub(crate) fn take_away_alike(&mut self, name: &[u8]) {
         for place in &mut self.places {
-            let own = &self.bytes[place.name.clone()];
-            place.dropped |= own.len() == name.len()
-                && own.iter().zip(name).all(|(&own, &byte)| hyphened(own).eq_ignore_ascii_case(&hyphened(byte)));
+            place.dropped |= alike(&self.bytes[place.name.clone()], name);
         }
     }
 
@@ -220,6 +224,11 @@ impl Fields {
     /// The first value of the field of this name, in any case of letters.
     pub(crate) fn value_of(&self, name: &[u8]) -> Option<&[u8]> {
         self.iter().find(|field| !field.dropped && field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+    }
+
+    /// The same of what was received, also where it ends here.
+    pub(crate) fn received(&self, name: &[u8]) -> Option<&[u8]> {
+        self.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
     }
 
     /// Reads `Connection`, and drops the fields that it names unless they are ones that only this proxy may drop or set: a

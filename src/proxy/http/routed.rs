@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use jiff::Timestamp;
 
+use super::fields::alike;
 use super::origin::Origin;
 use super::picture::RequestHead;
 use super::session::Session;
@@ -91,7 +92,12 @@ impl Routed {
         let (edits_request, edits_answer) =
             (any(|then| !then.request_fields.is_empty()), any(|then| !then.answer_fields.is_empty()));
         let (is_checked, is_mirrored) = (any(|then| then.check.is_some()), any(|then| then.mirror.is_some()));
-        let target = any(|then| then.rewrite.is_some()).then(|| rewritten(&decision, &request.target)).flatten();
+        // What was judged is what is sent: a node may read a path that climbs in another way than routes do.
+        let resolved = path::has_dots(path::of(&request.target)).then(|| resolved(&request.target));
+        let target = match any(|then| then.rewrite.is_some()) {
+            true => rewritten(&decision, resolved.as_deref().unwrap_or(&request.target)).or(resolved),
+            false => resolved,
+        };
         Self {
             decision,
             client,
@@ -172,6 +178,15 @@ impl Routed {
             more: NO_MORE,
         })
     }
+}
+
+/// The target with its path in plain form.
+fn resolved(target: &[u8]) -> Vec<u8> {
+    let (path, query) = target.split_at(path::of(target).len());
+    let mut out = Vec::with_capacity(target.len());
+    path::encode(&path::plain(path), &mut out);
+    out.extend_from_slice(query);
+    out
 }
 
 /// The target with the beginnings of its path changed as routes say, one after the other; `None`: it stays.
@@ -333,6 +348,6 @@ impl Edits<'_> {
 }
 
 fn takes_away(changes: &FieldChanges, name: &[u8]) -> bool {
-    changes.remove.iter().any(|gone| gone.as_str().as_bytes().eq_ignore_ascii_case(name))
-        || changes.set.iter().any(|set| set.name.as_bytes().eq_ignore_ascii_case(name))
+    changes.remove.iter().any(|gone| alike(gone.as_str().as_bytes(), name))
+        || changes.set.iter().any(|set| alike(set.name.as_bytes(), name))
 }

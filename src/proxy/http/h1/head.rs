@@ -3,7 +3,7 @@
 use httparse::{Header, Status};
 
 use super::framing;
-use crate::model::limits::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX, TARGET_BYTES_MAX};
+use crate::model::limits::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX, HOST_BYTES_MAX, TARGET_BYTES_MAX};
 use crate::proxy::http::fields::{Fields, Known, is_token, is_token_byte, list};
 use crate::proxy::http::picture::{AnswerHead, Malformed, Method, Refusal, RequestHead};
 
@@ -84,8 +84,8 @@ pub(crate) fn too_long(input: &[u8]) -> Refusal {
     }
 }
 
-/// Reads a request's head, which is whole and has no bare line feed, into `head`.
-pub(crate) fn request(bytes: &[u8], head: &mut RequestHead) -> Result<(), Refusal> {
+/// Reads a request's head, which is whole and has no bare line feed, into `head`. `over_tls`: how it came.
+pub(crate) fn request(bytes: &[u8], over_tls: bool, head: &mut RequestHead) -> Result<(), Refusal> {
     let mut fields = [const { httparse::EMPTY_HEADER }; HEAD_FIELDS_MAX];
     let mut parsed = httparse::Request::new(&mut fields);
     match parsed.parse(bytes) {
@@ -95,7 +95,7 @@ pub(crate) fn request(bytes: &[u8], head: &mut RequestHead) -> Result<(), Refusa
         Err(error) => {
             let line_end = memchr::memchr(b'\r', bytes).unwrap_or(bytes.len());
             return match of_later_minor(bytes, line_end.saturating_sub("HTTP/1.1".len())) {
-                Some(bytes) => request(&bytes, head),
+                Some(bytes) => request(&bytes, over_tls, head),
                 None => Err(request_fault(bytes, error)),
             };
         }
@@ -115,7 +115,7 @@ pub(crate) fn request(bytes: &[u8], head: &mut RequestHead) -> Result<(), Refusa
     head.method = Method::of(method.as_bytes());
     head.is_http10 = minor == 0;
     take_fields(parsed.headers, &mut head.fields).map_err(Refusal::bad)?;
-    take_target(target.as_bytes(), head)?;
+    take_target(target.as_bytes(), over_tls, head)?;
     head.length = framing::of_request(head)?;
     take_connection(head)?;
     take_max_forwards(head)?;
@@ -166,7 +166,7 @@ fn take_fields(parsed: &[Header<'_>], fields: &mut Fields) -> Result<(), &'stati
 }
 
 /// Takes the target apart (RFC 9112 section 3.2) and settles what host the request is for.
-fn take_target(target: &[u8], head: &mut RequestHead) -> Result<(), Refusal> {
+fn take_target(target: &[u8], over_tls: bool, head: &mut RequestHead) -> Result<(), Refusal> {
     if !is_target(target) {
         return Err(Refusal::bad("malformed request target"));
     }
@@ -199,7 +199,7 @@ fn take_target(target: &[u8], head: &mut RequestHead) -> Result<(), Refusal> {
         }
         head.target.extend_from_slice(target);
         head.authority.extend_from_slice(host.unwrap_or_default());
-    } else if let Some(rest) = strip_scheme(target, b"http://") {
+    } else if let Some(rest) = strip_scheme(target, if over_tls { b"https://" } else { b"http://" }) {
         // The target wins over Host (RFC 9112 section 3.2.2), which goes to the node as the target says.
         let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
@@ -217,6 +217,8 @@ fn take_target(target: &[u8], head: &mut RequestHead) -> Result<(), Refusal> {
         head.target.extend_from_slice(path);
     } else if strip_scheme(target, b"https://").is_some() {
         return Err(Refusal::new(421, "https was asked for without TLS"));
+    } else if strip_scheme(target, b"http://").is_some() {
+        return Err(Refusal::new(421, "http was asked for over TLS"));
     } else {
         return Err(Refusal::bad("malformed request target"));
     }
@@ -242,8 +244,15 @@ pub(crate) fn is_authority(bytes: &[u8]) -> bool {
     } else {
         let end = memchr::memchr(b':', bytes).unwrap_or(bytes.len());
         let (host, port) = bytes.split_at(end);
-        let is_name =
-            !host.is_empty() && host.iter().all(|&b| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(&b));
+        // Longer ones, and ones with nothing between two dots, are no names (RFC 1035 section 2.3.4): routes know none of them, and a
+        // node may read one as a name that a route guards.
+        let mut before = b'.';
+        let is_of_name = |&byte: &u8| {
+            let is_gap = byte == b'.' && before == b'.';
+            before = byte;
+            !is_gap && (byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(&byte))
+        };
+        let is_name = (1..=HOST_BYTES_MAX).contains(&host.len()) && host.iter().all(is_of_name);
         (is_name, port)
     };
     let is_port = match port {
@@ -354,7 +363,7 @@ mod tests {
             Scanned::Whole(length) => {
                 assert_eq!(length, bytes.len(), "the sample is one head");
                 let mut head = RequestHead::default();
-                request(bytes, &mut head).map(|()| head).map_err(|refusal| refusal.status)
+                request(bytes, false, &mut head).map(|()| head).map_err(|refusal| refusal.status)
             }
             Scanned::BareLineFeed => Err(400),
             Scanned::TooLong => Err(too_long(bytes).status),
