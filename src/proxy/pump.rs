@@ -32,6 +32,8 @@ pub(crate) struct Pump {
     /// A copy of the body so far, so that it can be sent again; `None` once it is too long or not wanted.
     kept: Option<Vec<u8>>,
     state: State,
+    /// Whether a trailer section ends here.
+    drops_trailers: bool,
     /// Bytes of data that were taken from the source.
     bytes_moved: u64,
     /// Whether bytes of a body, or of its framing, were used up.
@@ -93,6 +95,7 @@ impl Pump {
             direct: 0,
             kept: None,
             state: State::Moving,
+            drops_trailers: false,
             bytes_moved: 0,
             has_read: false,
             bytes_written: 0,
@@ -108,6 +111,12 @@ impl Pump {
     pub(crate) fn pack(&mut self, codec: Codec) {
         self.codec = Some(Box::new(codec));
         self.bytes_packed = Some(0);
+    }
+
+    /// Has a trailer section end here: a field of it could take the place of one that was settled at the head (RFC 9110 section
+    /// 6.5.1 lets it be dropped).
+    pub(crate) fn drop_trailers(&mut self) {
+        self.drops_trailers = true;
     }
 
     /// A pump of everything up to the end.
@@ -224,6 +233,9 @@ impl Pump {
                     Step::End { skip } => {
                         from.input.consume(skip);
                         self.has_read |= skip > 0;
+                        if self.drops_trailers {
+                            trailers.clear();
+                        }
                         if !trailers.is_empty() {
                             // A body that is sent again has none.
                             self.kept = None;

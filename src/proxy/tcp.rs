@@ -323,27 +323,33 @@ impl Facts for Connection<'_> {
     }
 }
 
-/// Counts a connection that could not be opened, and holds it against the node.
+/// What a connection that could not be made says of the node and of this listener.
 pub(super) fn note_connect_failure(worker: &Worker, bound: &Bound, taken: &Taken, error: &ConnectError) {
-    let node = taken.node();
-    if matches!(error, ConnectError::Own(_)) {
-        bump(&bound.failures.connects_own_fault);
-        if let Some(times) = worker.connects_failed.count(host::now()) {
-            tracing::warn!(node = %node.node.id, %error, times,
-                "the node is not to blame; look at LimitNOFILE and at free ports");
-        }
-        return;
+    match error {
+        ConnectError::Own(_) | ConnectError::Unready(_) => bump(&bound.failures.connects_own_fault),
+        ConnectError::Timeout(_) => bump(&bound.failures.timeouts_connect),
+        ConnectError::Failed(_) | ConnectError::NoAddress | ConnectError::Tls(_) => {}
     }
-    if matches!(error, ConnectError::Unready(_)) {
+    blame(worker, taken, error);
+}
+
+/// What a connection that could not be made says of the node alone.
+pub(super) fn blame(worker: &Worker, taken: &Taken, error: &ConnectError) {
+    let node = taken.node();
+    match error {
+        ConnectError::Own(_) => {
+            if let Some(times) = worker.connects_failed.count(host::now()) {
+                tracing::warn!(node = %node.node.id, %error, times,
+                    "the node is not to blame; look at LimitNOFILE and at free ports");
+            }
+            return;
+        }
         // The log has it, and the health of the peer, for as long as it lasts.
-        bump(&bound.failures.connects_own_fault);
-        return;
+        ConnectError::Unready(_) => return,
+        ConnectError::Timeout(_) => bump(&node.live.counts.timeouts),
+        ConnectError::Failed(_) | ConnectError::NoAddress | ConnectError::Tls(_) => {}
     }
     bump(&node.live.counts.connect_failures);
-    if matches!(error, ConnectError::Timeout(_)) {
-        bump(&bound.failures.timeouts_connect);
-        bump(&node.live.counts.timeouts);
-    }
     tracing::debug!(node = %node.node.id, %error, "a connection to a node failed");
     worker.suspect(node);
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::exchange::Asking;
-use super::fields::{Fields, Known};
+use super::fields::{Fields, Known, alike};
 use super::forward;
 use super::picture::{Length, Method, RequestHead};
 use super::retry::{self, Again, Failure};
@@ -33,8 +33,15 @@ const OF_THE_RESOURCE: [&[u8]; 9] = [
 ];
 
 /// Fields by which a check's answer says what a client is to do.
-const FOR_THE_CLIENT: [&[u8]; 6] =
-    [b"cache-control", b"content-type", b"location", b"retry-after", b"set-cookie", b"www-authenticate"];
+const FOR_THE_CLIENT: [&[u8]; 7] = [
+    b"cache-control",
+    b"content-encoding",
+    b"content-type",
+    b"location",
+    b"retry-after",
+    b"set-cookie",
+    b"www-authenticate",
+];
 
 const METHOD: &[u8] = b"X-Original-Method";
 const URI: &[u8] = b"X-Original-URI";
@@ -118,7 +125,7 @@ async fn one(session: &mut Session<'_>, check: &ExternalCheck, until: Instant) -
             let Message { request, bytes } = &mut message;
             forward::head_to_node(request, (*origin, settings), &taken, (&request.target, None), bytes);
             let wanted = (Wanted::Bytes(EXTERNAL_CHECK_ANSWER_BYTES_MAX), until);
-            let failure = match subrequest::ask((worker, bound), &taken, &message, fresh_only, wanted).await {
+            let failure = match subrequest::ask(worker, &taken, &message, fresh_only, wanted).await {
                 Ok(answer) if answer.head.status < 500 => return Ok(answer),
                 Ok(_) => Failure::Unavailable,
                 Err(failure) => failure,
@@ -149,7 +156,7 @@ fn head_of(request: &RequestHead, path: &str) -> RequestHead {
         let stays = match field.known {
             Known::ContentLength | Known::Expect | Known::Te | Known::Upgrade => false,
             Known::Other => {
-                let is = |name: &[u8]| field.name.eq_ignore_ascii_case(name);
+                let is = |name: &[u8]| alike(field.name, name);
                 !OF_THE_RESOURCE.into_iter().any(is) && !is(METHOD) && !is(URI)
             }
             _ => true,

@@ -73,9 +73,9 @@ pub(crate) fn request_head(
             // Not even of a believed sender: it may pass on what it does not know.
             Known::Disguised => false,
             Known::XForwardedHost | Known::XForwardedProto | Known::XForwarded | Known::XRealIp => origin.trusted,
-            known => !known.is_hop_by_hop() && !field.dropped,
+            known => !known.is_hop_by_hop(),
         };
-        if passes && !edits.is_some_and(|edits| edits.drops(field.name)) {
+        if passes && !field.dropped && !edits.is_some_and(|edits| edits.drops(field.name)) {
             write_field(field.name, field.value, out);
         }
     }
@@ -248,8 +248,8 @@ pub(crate) fn interim_head(answer: &AnswerHead, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes the head of a 101 as the client gets it; `cookie`: whole fields that tell it where its session is.
-pub(crate) fn switching_head(answer: &AnswerHead, cookie: &[u8], out: &mut Vec<u8>) {
+/// Writes the head of a 101 as the client gets it.
+pub(crate) fn switching_head(answer: &AnswerHead, edits: Option<&Edits<'_>>, out: &mut Vec<u8>) {
     write_status_line(answer, out);
     for field in answer.fields.iter() {
         let passes = match field.known {
@@ -257,11 +257,13 @@ pub(crate) fn switching_head(answer: &AnswerHead, cookie: &[u8], out: &mut Vec<u
             Known::ContentLength => false,
             known => !known.is_hop_by_hop() && !field.dropped,
         };
-        if passes {
+        if passes && !edits.is_some_and(|edits| edits.drops(field.name)) {
             write_field(field.name, field.value, out);
         }
     }
-    out.extend_from_slice(cookie);
+    if let Some(edits) = edits {
+        edits.write(out);
+    }
     out.extend_from_slice(b"Connection: upgrade\r\n\r\n");
 }
 

@@ -88,7 +88,7 @@ fn begin(session: &Session<'_>, mirror: &Mirror, body: &[u8]) -> Option<()> {
         let worker = &under_way.0;
         let ask = async |fresh_only| {
             let until = host::now() + taken.pool().pool.response_timeout;
-            subrequest::ask((worker, &bound), &taken, &message, fresh_only, (Wanted::Nothing, until)).await
+            subrequest::ask(worker, &taken, &message, fresh_only, (Wanted::Nothing, until)).await
         };
         let Err(failure) = ask(false).await else { return };
         let again = retry::decide(failure, &message.request.method, true);

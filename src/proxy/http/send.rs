@@ -91,6 +91,9 @@ fn begin_upload(session: &mut Session<'_>, conversation: &Conversation, replay: 
             encoder.after(out);
         }
     });
+    if edits.is_some() || routed.is_checked {
+        upload.drop_trailers();
+    }
     match kept {
         Some(kept) => upload.keep_body_after(kept),
         None if request.length != Length::None && (request.method.is_idempotent() || routed.is_mirrored) => {

@@ -16,9 +16,8 @@ use crate::model::limits::INTERIM_ANSWERS_MAX;
 use crate::proxy::connect::open;
 use crate::proxy::counts::bump;
 use crate::proxy::idle::NodeConnection;
-use crate::proxy::listen::Bound;
 use crate::proxy::stream::{Leg, Stream};
-use crate::proxy::tcp::note_connect_failure;
+use crate::proxy::tcp::blame;
 use crate::proxy::worker::Worker;
 use crate::view::Taken;
 
@@ -46,9 +45,10 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
 }
 
-/// Sends a message to a node that was taken, on a connection that was idle unless it is to be fresh, and takes the answer.
+/// Sends a message to a node that was taken, on a connection that was idle unless it is to be fresh, and takes the answer. What goes
+/// wrong is counted of that node; what it means for the client's request whoever asks counts.
 pub(super) async fn ask(
-    (worker, bound): (&Worker, &Bound),
+    worker: &Worker,
     taken: &Taken,
     message: &Message,
     fresh_only: bool,
@@ -60,7 +60,7 @@ pub(super) async fn ask(
     let (connection, is_reused) = match opened {
         Ok(Ok(opened)) => opened,
         Ok(Err(error)) => {
-            note_connect_failure(worker, bound, taken, &error);
+            blame(worker, taken, &error);
             return Err(Failure::Connect);
         }
         Err(_) => return Err(Failure::Connect),
@@ -86,16 +86,13 @@ pub(super) async fn ask(
         Ok(Err(Failure::Broken)) if is_reused && !has_heard => return Err(Failure::StaleConnection),
         Ok(Err(failure)) => failure,
         Err(_) => {
-            bump(&bound.failures.timeouts_response);
             bump(&live.counts.timeouts);
             Failure::Timeout
         }
     };
     bump(&live.counts.exchange_failures);
-    match failure {
-        Failure::Malformed => bump(&bound.failures.answers_malformed),
-        Failure::Broken if !has_heard => worker.ask_for_probe(taken.node()),
-        _ => {}
+    if failure == Failure::Broken && !has_heard {
+        worker.ask_for_probe(taken.node());
     }
     Err(failure)
 }

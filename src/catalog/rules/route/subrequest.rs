@@ -4,14 +4,26 @@ use std::time::Duration;
 
 use super::then::{PATH, changeable};
 use super::when::FIELD_NAME;
-use crate::document::{ListOf, Section, Span, Words, name};
+use crate::document::{ListOf, Section, Span, Words, Wrong, name};
 use crate::model::limits::EXTERNAL_CHECK_FIELDS_MAX;
 use crate::model::{ExternalCheck, FieldName, Mirror};
 
 /// How long a check may take.
 const TIMEOUT: Span = Span(Duration::from_millis(10), Duration::from_secs(60));
 
-const COPIED: Words<FieldName> = Words { parse: changeable, ..FIELD_NAME };
+const COPIED: Words<FieldName> = Words { parse: copied, ..FIELD_NAME };
+
+/// A field that an answer may add to a request: one that nobody but the proxy writes would be dropped again.
+fn copied(text: &str) -> Result<FieldName, Wrong> {
+    let name = changeable(text)?;
+    let real = name.as_str().replace('_', "-");
+    if matches!(&*real, "proxy-authenticate" | "proxy-authorization" | "via" | "x-real-ip")
+        || changeable(&real).is_err()
+    {
+        return Err(Wrong::new("the proxy alone says what nodes read there"));
+    }
+    Ok(name)
+}
 
 pub(super) fn check(s: &mut Section<'_, '_, '_>) -> Option<ExternalCheck> {
     let pool = s.required("pool", &name(), "The pool whose nodes are asked.");
@@ -85,6 +97,8 @@ mod tests {
             ("check", "timeout", json!("2m"), "more than", "\"10ms\" to \"1m\""),
             ("check", "copy", json!(["host"]), "the proxy writes it", "x-tier"),
             ("check", "copy", json!(["x-forwarded-for"]), "the proxy writes it", "x-tier"),
+            ("check", "copy", json!(["X-Real-IP"]), "the proxy alone", "x-tier"),
+            ("check", "copy", json!(["x_forwarded_for"]), "the proxy alone", "x-tier"),
             ("check", "copy", json!(["a b"]), "", "x-tier"),
             ("mirror", "pool", json!("ghost"), "there is no such pool", "auth, shadow, web"),
             ("mirror", "share", json!(10), "no such key", "pool"),
