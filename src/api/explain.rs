@@ -13,7 +13,7 @@ use super::error::ApiError;
 use super::list::Params;
 use crate::balance::score::Band;
 use crate::host::Dice;
-use crate::model::{ListenerName, NodeId, PeerId, PoolName, RegionName};
+use crate::model::{ListenerName, NodeId, PeerId, PoolName, RegionName, Scheme};
 use crate::peer::Handles;
 use crate::proxy::explain::{Answer, Ended, NoAnswer, Question};
 use crate::proxy::limits::{Limit, Standing};
@@ -47,7 +47,8 @@ pub(super) async fn explain(State(handles): State<Handles>, uri: Uri) -> Result<
             ));
         }
     };
-    let answer = handles.explainer.explain(&Question { listener, head, from }, &mut Dice::new());
+    let scheme = params.get("url").map(|url| if url.starts_with("https:") { Scheme::Https } else { Scheme::Http });
+    let answer = handles.explainer.explain(&Question { listener, scheme, head, from }, &mut Dice::new());
     let answer = answer.map_err(|why| match &why {
         NoAnswer::NoListener(name) => ApiError::unknown(
             "listener",
@@ -201,6 +202,7 @@ fn end(end: &Ended) -> Value {
         Ended::Malformed(status, reason) => json!({"action": "malformed", "status": status, "reason": reason}),
         Ended::Redirect(status, location) => json!({"action": "redirect", "status": status, "location": location}),
         Ended::Answer(status) => json!({"action": "answer", "status": status}),
+        Ended::Health => json!({"action": "health"}),
         Ended::Refuse(status) => json!({"action": "refuse", "status": status}),
         Ended::Forward { pool, target, pick, regions, home, fallback } => json!({
             "action": "forward",

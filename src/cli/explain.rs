@@ -107,6 +107,7 @@ fn end(answer: &Value) -> String {
         "malformed" => format!("the listener refuses it with {status}: {}", word(&end["reason"])),
         "redirect" => format!("{by} answers {status} and sends the client to {}", word(&end["location"])),
         "answer" => format!("{by} answers {status} itself"),
+        "health" => "the peer says how it is itself (health_path of the listener)".to_owned(),
         "refuse" => format!("{by} refuses it with {status}"),
         _ => {
             let regions: Vec<String> = rows(&end["regions"]).iter().map(word).collect();

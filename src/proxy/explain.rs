@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::http::files;
 use super::http::h1::head;
 use super::http::limited::only_value;
 use super::http::origin::Origin;
 use super::http::picture::RequestHead;
 use super::http::routed::{Asked, Routed};
+use super::http::wellness;
 use super::limits::{self, Standing};
 use super::listen::{Bound, Listeners};
 use super::settings::{Http, Protocol};
@@ -20,15 +22,17 @@ use super::way::{Course, Way};
 use crate::geo::GeoCell;
 use crate::host::{self, Dice};
 use crate::limit::Limiter;
-use crate::model::{FieldName, ListenerName, NodeId, PoolName, RegionName, RouteName};
+use crate::model::{FieldName, ListenerName, NodeId, PoolName, RegionName, RouteName, Scheme};
 use crate::route::{Entry, render};
 use crate::view::{Ask, Tried, Unavailable, View, ViewCell};
 
 /// What a person wants to know.
 #[derive(Clone, Debug)]
 pub struct Question {
-    /// Where it comes in; `None`: at the first listener that takes it.
+    /// Where it comes in; `None`: at the first listener that takes it, of this scheme where there is one.
     pub listener: Option<ListenerName>,
+    /// Of its URL.
+    pub scheme: Option<Scheme>,
     /// Its head: start line, `Host` and fields, each line ended by CR LF, and an empty line. `None`: a connection that is not HTTP.
     pub head: Option<Vec<u8>>,
     /// Who sends it.
@@ -63,6 +67,8 @@ pub enum Ended {
     Redirect(u16, String),
     /// The peer answers with this status.
     Answer(u16),
+    /// The peer says how it is, by `health_path` of the listener.
+    Health,
     /// The peer refuses it with this status; a connection is reset.
     Refuse(u16),
     /// A node of this pool gets it.
@@ -137,8 +143,9 @@ impl Explainer {
             Protocol::Tcp(_) => "tcp",
         };
         let Some(name) = &question.listener else {
-            let found = listeners.iter().find(|bound| speaks(bound) == wanted).map(Arc::clone);
-            return found.ok_or(NoAnswer::NoneTakes(wanted));
+            let takes = || listeners.iter().filter(|bound| speaks(bound) == wanted);
+            let of_scheme = takes().find(|bound| Some(bound.listener.scheme()) == question.scheme);
+            return of_scheme.or_else(|| takes().next()).map(Arc::clone).ok_or(NoAnswer::NoneTakes(wanted));
         };
         let found = listeners.iter().find(|bound| bound.listener.name == *name).map(Arc::clone);
         let found = found.ok_or_else(|| NoAnswer::NoListener(name.clone()))?;
@@ -157,12 +164,14 @@ fn explain_http(
 ) -> Answer {
     let mut request = RequestHead::default();
     let origin = Origin::of(SocketAddr::new(from, 0), bound.listener.tls.is_some(), settings);
-    let refused = head::request(head, &mut request).err();
+    let refused = head::request(head, bound.listener.tls.is_some(), &mut request).err();
     let client = origin.client_of(&request.fields, settings);
     let routed = Routed::find(&view, bound, (settings, origin, geo), &request, client, dice);
     let client_region = routed.region(&view, (settings, origin, geo), &request).clone();
     let (end, routes, limits) = match refused {
         Some(refusal) => (Ended::Malformed(refusal.status, refusal.reason), Vec::new(), Vec::new()),
+        // How well this peer is, which the health of the pool says below.
+        None if wellness::is_asked(settings, &request) => (Ended::Health, Vec::new(), Vec::new()),
         None => {
             let routes = routed.decision.before.iter().chain(&routed.decision.end).map(Arc::clone).collect();
             let end = routed.decision.end.as_ref().and_then(|entry| entry.route.then.end.as_ref());
@@ -191,7 +200,7 @@ fn explain_http(
                 }
                 Some(Course::Answer(answer)) => Ended::Answer(answer.status),
                 // Which file it is only the disk knows.
-                Some(Course::Files(_)) => Ended::Answer(200),
+                Some(Course::Files(_)) => Ended::Answer(if files::can_be_had_by(&request.method) { 200 } else { 405 }),
                 Some(Course::Refuse(status)) => Ended::Refuse(status),
                 None => Ended::Refuse(503),
             };

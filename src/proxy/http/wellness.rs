@@ -1,17 +1,21 @@
 //! `health_path` of a listener: whether traffic is well sent here, for whatever spreads it over several peers.
 
-use super::picture::Method;
+use super::picture::{Method, RequestHead};
 use super::session::Session;
 use crate::model::FixedAnswer;
+use crate::proxy::settings::Http;
 use crate::route::path;
 
 /// The answer, where the request is that question.
 pub(super) fn asked(session: &Session<'_>) -> Option<FixedAnswer> {
-    let wanted = session.settings.health_path.as_deref()?;
-    let request = &session.request;
-    let is_asked =
-        matches!(request.method, Method::Get | Method::Head) && path::of(&request.target) == wanted.as_bytes();
-    is_asked.then(|| answer(session))
+    is_asked(session.settings, &session.request).then(|| answer(session))
+}
+
+/// Whether a request is that question.
+pub(crate) fn is_asked(settings: &Http, request: &RequestHead) -> bool {
+    settings.health_path.as_deref().is_some_and(|wanted| {
+        matches!(request.method, Method::Get | Method::Head) && path::of(&request.target) == wanted.as_bytes()
+    })
 }
 
 fn answer(session: &Session<'_>) -> FixedAnswer {
