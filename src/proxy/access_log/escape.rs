@@ -66,7 +66,7 @@ fn one(character: char, style: Style, out: &mut Vec<u8>) {
 /// U+10000, so that JSON writes each as one escape.
 fn must_go(character: char) -> bool {
     matches!(character,
-        '"' | '\\' | '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        '"' | '\\' | '\u{061c}' | '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
         || character.is_control()
 }
 

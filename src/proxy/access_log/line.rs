@@ -204,7 +204,7 @@ impl<'a> Record<'a> {
     fn value(&self, field: &Field, with_query: bool) -> Value<'a> {
         let (note, asked) = (self.note, self.asked.as_ref());
         let target = asked.map(|asked| asked.target);
-        let of_request = |name: &str| asked.and_then(|asked| asked.fields.value_of(name.as_bytes()));
+        let of_request = |name: &str| asked.and_then(|asked| asked.fields.received(name.as_bytes()));
         match field {
             Field::Time => Value::Plain(format!("{:.3}", self.began).into()),
             Field::TimeCommon => {

@@ -157,7 +157,8 @@ async fn end(session: &mut Session<'_>, conversation: Conversation, plan: Answer
 /// Tells the client that the protocol changes.
 pub(crate) async fn switch(session: &mut Session<'_>, conversation: Conversation) -> Next {
     let mut out = Vec::with_capacity(256);
-    forward::switching_head(&session.answer, session.routed.cookie.as_deref().unwrap_or_default(), &mut out);
+    let edits = session.routed.of_answer(session.bound, &session.request);
+    forward::switching_head(&session.answer, edits.as_ref(), &mut out);
     count(session, &conversation.taken);
     session.note(|note| note.answered(101));
     if !session.write_out(&out).await {

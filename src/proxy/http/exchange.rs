@@ -278,10 +278,10 @@ async fn send_one_way(session: &mut Session<'_>, way: &Way<'_>, first: Option<Ta
                         session.note(|note| note.answered(status));
                         let Some(better) = better(session, &conversation, way, &wanted, (&tried, retries), &mut permit)
                         else {
-                            if let Some(reply) = pages::instead(session) {
+                            if let Some((reply, kept)) = pages::instead(session) {
                                 answer::count(session, &conversation.taken);
                                 drop(conversation);
-                                return Ended::Done(refuse(session, &Own::Reply(reply)).await);
+                                return Ended::Done(refuse(session, &Own::Instead(reply, &kept)).await);
                             }
                             return Ended::Done(answer::pass_on(session, conversation).await);
                         };

@@ -31,6 +31,7 @@ use crate::proxy::counts::bump;
 use crate::proxy::presence::Presence;
 use crate::proxy::pump::PumpError;
 use crate::proxy::stream::Leg;
+use crate::route::path;
 
 /// Names that begin with a dot are nobody's to see, except this folder at the root (RFC 8615).
 const WELL_KNOWN: &str = ".well-known";
@@ -52,11 +53,13 @@ pub(super) async fn serve(session: &mut Session<'_>, files: &Files) -> Next {
         }
         return refuse(session, &Own::Reply(Reply::NO_FILE)).await;
     };
-    if !matches!(session.request.method, Method::Get | Method::Head) {
+    if !can_be_had_by(&session.request.method) {
         return refuse(session, &Own::Reply(Reply::NOT_OF_FILES)).await;
     }
     let target = session.routed.target(&session.request).to_vec();
-    let mut found = find(session, folder, &target, true).await;
+    let asks_for_part =
+        session.request.method == Method::Get && session.request.fields.value_of(b"range").is_some_and(is_one_range);
+    let mut found = find(session, folder, &target, asks_for_part).await;
     if let Some(answer) = &found
         && !still_holds(session, answer)
     {
@@ -67,7 +70,8 @@ pub(super) async fn serve(session: &mut Session<'_>, files: &Files) -> Next {
         && let Some(fallback) = &files.fallback
     {
         is_fallback = true;
-        found = find(session, folder, fallback.as_bytes(), true).await;
+        // Whoever asks for a part has the rest of another file.
+        found = find(session, folder, fallback.as_bytes(), false).await;
     }
     let Some(answer) = found else { return refuse(session, &Own::Reply(Reply::NO_FILE)).await };
     match answer.status().as_u16() {
@@ -75,6 +79,11 @@ pub(super) async fn serve(session: &mut Session<'_>, files: &Files) -> Next {
         500 => refuse(session, &Own::Reply(Reply::FILE_BROKEN)).await,
         _ => send(session, files, answer, is_fallback).await,
     }
+}
+
+/// Whether a file can be answered with.
+pub(crate) fn can_be_had_by(method: &Method) -> bool {
+    matches!(method, Method::Get | Method::Head)
 }
 
 /// What tower-http says of this target. `None`: it can be no file.
@@ -102,6 +111,26 @@ async fn find(
             tracing::debug!(%error, "a file cannot be served");
             None
         }
+    }
+}
+
+/// Whether a `Range` asks for one part. Others may be passed over, and what is no range must be (RFC 9110 section 14.2): the answer
+/// then is the whole file.
+fn is_one_range(value: &[u8]) -> bool {
+    let number = |text: &[u8]| {
+        let text = std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+        text.parse::<u64>().ok()
+    };
+    let Some((unit, range)) = value.split_at_checked(6).filter(|(unit, _)| unit.eq_ignore_ascii_case(b"bytes=")) else {
+        return false;
+    };
+    debug_assert_eq!(unit.len(), 6);
+    let range = range.trim_ascii();
+    let Some(dash) = memchr::memchr(b'-', range) else { return false };
+    match (&range[..dash], &range[dash + 1..]) {
+        (b"", last) => number(last).is_some(),
+        (first, b"") => number(first).is_some(),
+        (first, last) => number(first).zip(number(last)).is_some_and(|(first, last)| first <= last),
     }
 }
 
@@ -163,6 +192,18 @@ async fn send(session: &mut Session<'_>, files: &Files, found: http::Response<Fi
     Next::Abort
 }
 
+/// The same target as a folder's. In plain form it begins with one slash, so that nobody takes its first segment for a host.
+fn with_slash(target: &[u8]) -> Vec<u8> {
+    let (path, query) = target.split_at(path::of(target).len());
+    let mut out = Vec::with_capacity(target.len() + 1);
+    path::encode(&path::plain(path), &mut out);
+    if out.last() != Some(&b'/') {
+        out.push(b'/');
+    }
+    out.extend_from_slice(query);
+    out
+}
+
 /// Makes the head that was found the answer at hand.
 fn take_head(session: &mut Session<'_>, files: &Files, head: &http::response::Parts, is_fallback: bool) {
     let answer = &mut session.answer;
@@ -180,9 +221,7 @@ fn take_head(session: &mut Session<'_>, files: &Files, head: &http::response::Pa
             }
             // It was made of the path that the folder has; the client knows the one that it asked for.
             http::header::LOCATION => {
-                let target = &session.request.target;
-                let path = crate::route::path::of(target);
-                answer.fields.push(b"Location", &[path, b"/", &target[path.len()..]].concat());
+                answer.fields.push(b"Location", &with_slash(&session.request.target));
             }
             http::header::CONTENT_TYPE
                 if value.as_bytes().starts_with(b"text/") && !value.as_bytes().contains(&b';') =>

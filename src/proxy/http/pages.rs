@@ -37,15 +37,22 @@ impl ErrorPages {
 
 /// What takes the place of the node's answer that is at hand; `None`: it is passed on. One that asks who the client is (401, 407)
 /// always is.
-pub(super) fn instead(session: &Session<'_>) -> Option<Reply> {
+pub(super) fn instead(session: &Session<'_>) -> Option<(Reply, Fields)> {
+    /// What says how and when to ask again, of which a page says nothing.
+    const KEPT: [&[u8]; 2] = [b"allow", b"retry-after"];
     let (pages, answer) = (&session.settings.error_pages, &session.answer);
     if !pages.intercept || matches!(answer.status, 401 | 407) || answer.status < 400 {
         return None;
     }
     pages.of(answer.status)?;
-    let retry_after = answer.fields.value_of(b"retry-after").and_then(|value| std::str::from_utf8(value).ok());
-    let retry_after_s = retry_after.and_then(|value| value.trim().parse().ok());
-    Some(Reply { status: answer.status, reason: "the node's answer is one of a status that has a page", retry_after_s })
+    let mut kept = Fields::default();
+    for field in answer.fields.iter().filter(|field| !field.dropped) {
+        if KEPT.iter().any(|name| field.name.eq_ignore_ascii_case(name)) {
+            kept.push(field.name, field.value);
+        }
+    }
+    let reason = "the node's answer is one of a status that has a page";
+    Some((Reply { status: answer.status, reason, retry_after_s: None }, kept))
 }
 
 /// Whether the client takes JSON and no page: a program, then.

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use super::checked::Refused;
+use super::fields::Fields;
 use super::pages::{self, ErrorPage, ErrorPages};
 use super::picture::{Method, Refusal, RequestHead};
 use super::routed::Edits;
@@ -70,14 +71,16 @@ pub(crate) enum Own<'a> {
     Fixed(&'a FixedAnswer),
     /// What a node said that was asked whether the request may go on.
     Checked(&'a Refused),
-    /// A page of the listener's in the place of the peer's own words.
-    Page(Reply, &'a ErrorPage),
+    /// In the place of a node's answer, with what of its fields stays.
+    Instead(Reply, &'a Fields),
+    /// A page of the listener's in the place of the peer's own words, and what stays of the fields of a node's answer.
+    Page(Reply, &'a ErrorPage, Option<&'a Fields>),
 }
 
 impl Own<'_> {
     pub(crate) fn status(&self) -> u16 {
         match self {
-            Self::Reply(reply) | Self::Page(reply, _) => reply.status,
+            Self::Reply(reply) | Self::Instead(reply, _) | Self::Page(reply, ..) => reply.status,
             Self::Redirect(status, _) => *status,
             Self::Fixed(answer) => answer.status,
             Self::Checked(refused) => refused.status,
@@ -85,15 +88,22 @@ impl Own<'_> {
     }
 
     /// The same with the page of its status, where there is one.
-    pub(crate) fn with_page<'p>(&self, pages: &'p ErrorPages) -> Option<Own<'p>> {
-        let Self::Reply(reply) = self else { return None };
-        pages.of(reply.status).map(|page| Own::Page(*reply, page))
+    pub(crate) fn with_page<'p>(&self, pages: &'p ErrorPages) -> Option<Own<'p>>
+    where
+        Self: 'p,
+    {
+        let (reply, kept) = match self {
+            Self::Reply(reply) => (reply, None),
+            Self::Instead(reply, kept) => (reply, Some(*kept)),
+            _ => return None,
+        };
+        pages.of(reply.status).map(|page| Own::Page(*reply, page, kept))
     }
 
     /// Why the peer answers, for the access log.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
-            Self::Reply(reply) | Self::Page(reply, _) => reply.reason,
+            Self::Reply(reply) | Self::Instead(reply, _) | Self::Page(reply, ..) => reply.reason,
             Self::Redirect(..) => "a route redirects",
             Self::Fixed(_) => "a route answers",
             Self::Checked(_) => "a check refuses it",
@@ -110,12 +120,14 @@ impl Own<'_> {
     ) {
         let said: Vec<u8>;
         let (status, content_type, body): (u16, &str, &[u8]) = match self {
-            Self::Reply(reply) | Self::Page(reply, _) if pages::wants_json(&request.fields) => {
+            Self::Reply(reply) | Self::Instead(reply, _) | Self::Page(reply, ..)
+                if pages::wants_json(&request.fields) =>
+            {
                 said = pages::problem(reply, reason_phrase(reply.status));
                 (reply.status, "application/problem+json", &said)
             }
-            Self::Page(reply, page) => (reply.status, &page.content_type, &page.body),
-            Self::Reply(reply) => {
+            Self::Page(reply, page, _) => (reply.status, &page.content_type, &page.body),
+            Self::Reply(reply) | Self::Instead(reply, _) => {
                 said = format!("{} {}: {}\n", reply.status, reason_phrase(reply.status), reply.reason).into_bytes();
                 (reply.status, FixedAnswer::CONTENT_TYPE_DEFAULT, &said)
             }
@@ -133,7 +145,8 @@ impl Own<'_> {
                 write!(out, "Content-Length: {}\r\n", body.len())?;
             }
             match self {
-                Self::Reply(reply) | Self::Page(reply, _) => {
+                Self::Instead(_, kept) | Self::Page(_, _, Some(kept)) => write_fields(kept, drops, out),
+                Self::Reply(reply) | Self::Page(reply, _, None) => {
                     if let Some(seconds) = reply.retry_after_s.filter(|_| !drops(b"retry-after")) {
                         write!(out, "Retry-After: {seconds}\r\n")?;
                     }
@@ -149,14 +162,7 @@ impl Own<'_> {
                     out.extend_from_slice(b"\r\n");
                 }
                 Self::Fixed(_) => {}
-                Self::Checked(refused) => {
-                    for field in refused.fields.iter().filter(|field| !drops(field.name)) {
-                        out.extend_from_slice(field.name);
-                        out.extend_from_slice(b": ");
-                        out.extend_from_slice(field.value);
-                        out.extend_from_slice(b"\r\n");
-                    }
-                }
+                Self::Checked(refused) => write_fields(&refused.fields, drops, out),
             }
             if let Some(edits) = edits {
                 edits.write(out);
@@ -174,6 +180,15 @@ impl Own<'_> {
         if request.method != Method::Head {
             out.extend_from_slice(body);
         }
+    }
+}
+
+fn write_fields(fields: &Fields, drops: impl Fn(&[u8]) -> bool, out: &mut Vec<u8>) {
+    for field in fields.iter().filter(|field| !drops(field.name)) {
+        out.extend_from_slice(field.name);
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(field.value);
+        out.extend_from_slice(b"\r\n");
     }
 }
 

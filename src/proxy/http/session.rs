@@ -209,7 +209,8 @@ impl<'a> Session<'a> {
                     match scan.scan(input.filled()) {
                         Scanned::More => {}
                         Scanned::Whole(length) => {
-                            let parsed = head::request(&input.filled()[..length], &mut self.request);
+                            let parsed =
+                                head::request(&input.filled()[..length], self.origin.over_tls, &mut self.request);
                             // Prior knowledge (RFC 9113 section 3.3): over TLS the client would have asked for it.
                             if parsed.is_err()
                                 && is_first

@@ -137,6 +137,11 @@ pub(super) fn begin(
     request: &RequestHead,
     answer: &mut AnswerHead,
 ) -> Option<Codec> {
+    if answer.status == 304 {
+        // It says what the answer would say that it stands for (RFC 9110 section 15.4.5), of which the type is not told.
+        say_vary(&mut answer.fields);
+        return None;
+    }
     let algorithm = match verdict(settings, request, answer) {
         Verdict::AsItIs => return None,
         Verdict::NotForThis => {

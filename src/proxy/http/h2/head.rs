@@ -88,7 +88,9 @@ fn take_target(parts: &Parts, head: &mut RequestHead) -> Result<(), Refusal> {
 }
 
 fn take_fields(parts: &Parts, handshake: Option<&Handshake>, head: &mut RequestHead) -> Result<(), Refusal> {
-    if parts.headers.len() > HEAD_FIELDS_MAX {
+    // Crumbs of cookies are one field; what they may be together the size of a head says.
+    let crumbs = parts.headers.get_all(::http::header::COOKIE).iter().count();
+    if parts.headers.len() - crumbs.saturating_sub(1) > HEAD_FIELDS_MAX {
         return Err(Refusal::new(431, "request head has too many fields"));
     }
     // Whoever looks for a host in the fields finds it there whatever the version.
