@@ -29,6 +29,12 @@ fn asked(auth: &TestNode) -> SeenRequest {
     auth.look(|seen| seen.requests.back().cloned()).expect("it was asked")
 }
 
+/// The values of all fields that somebody who takes an underscore for a hyphen calls so.
+fn named_like<'r>(request: &'r SeenRequest, name: &str) -> Vec<&'r str> {
+    let is = |found: &str| found.to_ascii_lowercase().replace('_', "-") == name;
+    request.fields.iter().filter(|(found, _)| is(found)).map(|(_, value)| value.as_str()).collect()
+}
+
 fn failures(peer: &Peer, kind: &str) -> f64 {
     let page = peer.ask("/metrics").text();
     let line =
@@ -53,7 +59,7 @@ fn a_request_goes_on_once_a_check_says_so_with_what_the_check_says_of_it() {
     let answer = client
         .ask(
             "POST /private/digest?a=1 HTTP/1.1\r\nHost: shop.example\r\nCookie: id=7\r\nX-User: root\r\nX_User: root\r\n\
-             X-Original-URI: /public\r\nIf-None-Match: \"a\"\r\nContent-Length: 5\r\n\r\nhello",
+             X-Original-URI: /public\r\nX_Original_URI: /public\r\nIf-None-Match: \"a\"\r\nContent-Length: 5\r\n\r\nhello",
         )
         .unwrap();
     assert_eq!(answer.status, 200);
@@ -71,22 +77,24 @@ fn a_request_goes_on_once_a_check_says_so_with_what_the_check_says_of_it() {
     ] {
         assert_eq!(check.field(name), value, "{name}");
     }
+    assert_eq!(named_like(&check, "x-original-uri"), ["/private/digest?a=1"]);
     let went_on = asked(&web);
     assert_eq!((went_on.body_bytes, went_on.whole), (5, true));
-    let users: Vec<&str> = went_on
-        .fields
-        .iter()
-        .filter(|(name, _)| name.to_ascii_lowercase().replace('_', "-") == "x-user")
-        .map(|(_, value)| value.as_str())
-        .collect();
-    assert_eq!(users, ["ann"], "what the client says of itself is gone");
+    assert_eq!(named_like(&went_on, "x-user"), ["ann"], "what the client says of itself is gone");
     assert_eq!(went_on.field("x-other"), None, "nobody wants it copied");
     assert_eq!(went_on.field("if-none-match"), Some("\"a\""));
 
+    // Nor does a trailer bring it in.
+    let chunked = "POST /private/digest HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-User: root\r\n\r\n";
+    assert_eq!(client.ask(chunked).unwrap().status, 200);
+    let went_on = asked(&web);
+    assert_eq!((went_on.body_bytes, went_on.trailers), (2, Vec::new()));
+
+    auth.forget();
     assert_eq!(client.get("/open").text(), "web\n");
-    assert_eq!(auth.look(|seen| seen.requests_total), 1, "only the route's requests are asked about");
+    assert_eq!(auth.look(|seen| seen.requests_total), 0, "only the route's requests are asked about");
     assert_eq!(client.get("/private/").status, 200);
-    assert_eq!(auth.look(|seen| seen.connections), 1, "and its connection is used again");
+    assert_eq!(auth.look(|seen| seen.connections), 0, "and its connection is used again");
 }
 
 #[test]
@@ -349,5 +357,120 @@ fn routes_change_while_requests_flow_and_none_fails() {
         write_settings(peer.process().folder(), &format!("{base}{route}"));
         peer.process().signal(Signal::HUP);
         wait_until("the route", || client.get("/").text() == format!("{goes}\n"));
+    }
+}
+
+const GUARDED: &str = "
+[[route]]
+name = \"closed\"
+priority = 1
+when = { path = \"/admin/*\" }
+then = { refuse = 403 }
+
+[[route]]
+name = \"secret\"
+priority = 1
+when = { host = \"*.secret.example\" }
+then = { refuse = 403 }
+
+[[route]]
+name = \"tenant\"
+when = { host = \"a.example\" }
+then = { rewrite = { prefix = \"/\", to = \"/tenant-a/\" }, request_headers = { set = { \"X-Role\" = \"guest\" }, remove = [\"x-internal\"] }, pool = \"web\" }
+";
+
+#[test]
+fn nobody_gets_around_a_route_by_another_spelling() {
+    let web = TestNode::start("web");
+    let peer = start(&web, Vec::new(), GUARDED);
+    let mut client = Raw::connect(peer.listener("web"));
+    let mut ask = |host: &str, target: &str| {
+        web.forget();
+        let request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nX_Role: admin\r\nX_Internal: 1\r\n\r\n");
+        let status = client.ask(request).unwrap().status;
+        (status, web.look(|seen| seen.requests.back().cloned()))
+    };
+    for target in [
+        "/admin/x",
+        "//admin/x",
+        "/%61dmin/x",
+        "/x/../admin/x",
+        "/x/%2e%2e/admin/x",
+        "/admin%2fx",
+        "/x%2f..%2fadmin%2fx",
+    ] {
+        assert_eq!(ask("b.example", target).0, 403, "{target}");
+    }
+    for host in ["www.secret.example", "WWW.Secret.Example:80", "www.secret.example."] {
+        assert_eq!(ask(host, "/").0, 403, "{host}");
+    }
+    let line = |seen: (u16, Option<SeenRequest>)| seen.1.map(|seen| seen.line);
+    // What was judged is what is sent.
+    for (host, target, sent) in [
+        ("b.example", "/admin/x/../../open?a=../b", "/open?a=../b"),
+        ("b.example", "/admin/x%2f..%2f..%2fopen", "/open"),
+        ("b.example", "/a%2Fb//c?d", "/a%2Fb//c?d"),
+        ("a.example", "/x", "/tenant-a/x"),
+        ("a.example", "/../tenant-b/x", "/tenant-a/tenant-b/x"),
+        ("a.example", "/x/..%2f..%2ftenant-b/x?y", "/tenant-a/tenant-b/x?y"),
+        ("a.example", "/x/%2e%2E/%20y", "/tenant-a/%20y"),
+    ] {
+        assert_eq!(line(ask(host, target)), Some(format!("GET {sent} HTTP/1.1")), "{host}{target}");
+    }
+    let (_, seen) = ask("a.example", "/x");
+    let seen = seen.expect("it came");
+    assert_eq!(named_like(&seen, "x-role"), ["guest"]);
+    assert_eq!(named_like(&seen, "x-internal"), [""; 0]);
+    drop(client);
+    for host in [
+        format!("{}.secret.example", "a".repeat(300)),
+        "a..secret.example".to_owned(),
+        "www.secret.example..".to_owned(),
+    ] {
+        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        assert_eq!(Raw::connect(peer.listener("web")).ask(request).unwrap().status, 400, "{host}");
+    }
+}
+
+#[test]
+fn another_pool_takes_what_the_first_cannot_answer_and_only_that() {
+    let (web, spare) = (TestNode::start("web"), TestNode::start("spare"));
+    let mut dead = NodeProcess::start("dead");
+    let refused = dead.address();
+    dead.kill();
+    let beside = vec![
+        pool("spare", [spare.address()]),
+        pool("gone", [refused]),
+        Pool::new("slow").unchecked().line("response_timeout = \"500ms\"").nodes([web.address()]),
+    ];
+    let route = |name: &str, path: &str, pool: &str, on: &str| {
+        format!(
+            "[[route]]\nname = \"{name}\"\nwhen = {{ path = \"{path}/*\" }}\nthen = {{ pool = \"{pool}\", fallback = {{ pool = \"spare\"{on} }} }}\n"
+        )
+    };
+    let routes = [
+        route("gone", "/gone", "gone", ""),
+        route("slow", "/slow", "slow", ""),
+        route("some", "/status", "web", ", on = [500, \"503-504\"]"),
+    ];
+    let peer = start(&web, beside, &routes.concat());
+    let mut client = Raw::connect(peer.listener("web"));
+    let mut ask = |request: &str| {
+        let answer = client.ask(request).unwrap();
+        (answer.status, answer.text())
+    };
+    let spared = (200, "spare\n".to_owned());
+    assert_eq!(ask("GET /gone/x HTTP/1.1\r\nHost: a\r\n\r\n"), spared);
+    assert_eq!(ask("POST /gone/x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"), spared, "nobody has seen it");
+    assert_eq!(spare.look(|seen| seen.requests.back().map(|seen| seen.body_bytes)), Some(2));
+    web.order("/slow/x", Behaviour::freeze());
+    assert_eq!(ask("GET /slow/x HTTP/1.1\r\nHost: a\r\n\r\n"), spared);
+    assert_eq!(ask("POST /slow/x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi").0, 504, "it may have been done");
+    for (status, is_spared) in [(200, false), (404, false), (500, true), (502, false), (503, true), (504, true)] {
+        let request = format!("GET /status/{status} HTTP/1.1\r\nHost: a\r\n\r\n");
+        // The path asks the spare node for that status too.
+        spare.order(&format!("/status/{status}"), Behaviour::default());
+        let (got, text) = ask(&request);
+        assert_eq!((got, text == "spare\n"), (if is_spared { 200 } else { status }, is_spared), "{status}");
     }
 }
