@@ -7,6 +7,7 @@ pub mod binary;
 pub mod certificates;
 pub mod cluster;
 pub mod environment;
+pub mod example;
 pub mod frames;
 pub mod front;
 pub mod haproxy;
