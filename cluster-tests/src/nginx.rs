@@ -33,8 +33,8 @@ pub enum Shape {
 }
 
 impl Nginx {
-    /// A node with files of the shared pattern (`/1k`, `/64k`, `/1m`), `/health`, and `/` for its name; `None`, with a line
-    /// that says so, where nginx is not installed.
+    /// A node with files of the shared pattern (`/1k`, `/64k`, `/1m`, also below `/static/`), `/health`, and `/` for its name;
+    /// `None`, with a line that says so, where nginx is not installed.
     pub fn start_node(name: &str) -> Option<Self> {
         Self::start_node_at(name, ports::free(), Shape::Single, None)
     }
@@ -52,9 +52,10 @@ impl Nginx {
             "server {{ listen {address} backlog=4096; root {}; etag on; add_header Node {name};\n\
              location = / {{ return 200 \"{name}\\n\"; }}\n\
              location = /small {{ return 200 \"{}\"; }}\n\
-             location = /health {{ return 200 \"up\\n\"; }} }}",
+             location = /health {{ return 200 \"up\\n\"; }} location /static/ {{ alias {}/; }} }}",
             www.display(),
             "n".repeat(128),
+            www.display(),
         );
         let mut node = Self { address, process: start(&program, folder, shape, core, &server, "") };
         node.process.wait_log("an answer", PATIENCE, |_| get_once(address, "/health"));

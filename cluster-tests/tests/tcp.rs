@@ -3,20 +3,19 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use cluster_tests::front::Front;
+use cluster_tests::mosquitto::{self, Mosquitto};
 use cluster_tests::pattern::Pattern;
 use cluster_tests::peer::Peer;
 use cluster_tests::postgres::Postgres;
-use cluster_tests::process::{Process, Spawn};
 use cluster_tests::raw::{Broken, End, Raw, SILENCE_MAX};
 use cluster_tests::settings::{Pool, Settings};
 use cluster_tests::wait::{PATIENCE, pause, wait_until};
-use cluster_tests::{need, ports, procfs, report};
-use rustix::process::Signal;
+use cluster_tests::{ports, procfs, report};
 
 const MIB: usize = 1 << 20;
 
@@ -54,31 +53,10 @@ fn read_all(mut stream: &TcpStream) -> Vec<u8> {
     bytes
 }
 
-fn mosquitto() -> Option<(Process, SocketAddr)> {
-    let program = need::program("mosquitto")?;
-    for client in ["mosquitto_pub", "mosquitto_sub"] {
-        need::program(client)?;
-    }
-    let address = ports::free();
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let file = folder.path().join("mosquitto.conf");
-    let configuration = format!("listener {} {}\nallow_anonymous true\nuser root\n", address.port(), address.ip());
-    std::fs::write(&file, configuration).expect("a temporary folder takes a file");
-    let mut process = Spawn::new("mosquitto", &program, Signal::TERM).arg("-v").arg("-c").arg(file).start(folder);
-    process.wait_log("an open port", PATIENCE, |_| TcpStream::connect(address).ok());
-    Some((process, address))
-}
-
-fn mqtt(program: &str, broker: SocketAddr) -> Command {
-    let mut command = Command::new(program);
-    command.args(["-h", &broker.ip().to_string(), "-p", &broker.port().to_string(), "-q", "2"]);
-    command
-}
-
 #[test]
 fn messages_pass_through_to_a_real_broker_and_back() {
-    let Some((mut broker, address)) = mosquitto() else { return };
-    let Some(front) = relay([address]) else { return };
+    let Some(mut broker) = Mosquitto::start() else { return };
+    let Some(front) = relay([broker.address()]) else { return };
     let through = front.listener("relay");
     let payload = Pattern::shared().body(MIB);
     let folder = tempfile::tempdir().unwrap();
@@ -87,24 +65,27 @@ fn messages_pass_through_to_a_real_broker_and_back() {
 
     // Retained, so that the subscriber need not come first.
     for topic in ["large", "small"] {
-        let mut publish = mqtt("mosquitto_pub", through);
+        let mut publish = mosquitto::client("mosquitto_pub", through);
         publish.args(["-t", topic, "-r"]);
         let publish = if topic == "large" { publish.arg("-f").arg(&file) } else { publish.args(["-m", "hello"]) };
         assert!(publish.status().unwrap().success());
     }
     for (topic, expected) in [("large", payload.as_slice()), ("small", b"hello")] {
-        let got = mqtt("mosquitto_sub", through).args(["-t", topic, "-C", "1", "-N", "-W", "10"]).output().unwrap();
+        let got = mosquitto::client("mosquitto_sub", through)
+            .args(["-t", topic, "-C", "1", "-N", "-W", "10"])
+            .output()
+            .unwrap();
         assert!(got.status.success(), "{}", String::from_utf8_lossy(&got.stderr));
         assert!(got.stdout == expected, "{} bytes of {topic} came", got.stdout.len());
     }
 
-    let mut subscribe = mqtt("mosquitto_sub", through);
+    let mut subscribe = mosquitto::client("mosquitto_sub", through);
     subscribe.args(["-t", "live/#", "-C", "100", "-W", "20", "-i", "live"]).stdout(Stdio::piped());
     let subscriber = subscribe.spawn().unwrap();
-    broker.wait_log("the subscription", PATIENCE, |log| log.contains("Sending SUBACK to live").then_some(()));
+    broker.process().wait_log("the subscription", PATIENCE, |log| log.contains("Sending SUBACK to live").then_some(()));
     let lines: String = (1..=100).map(|number| format!("message {number}\n")).collect();
     let mut publisher =
-        mqtt("mosquitto_pub", through).args(["-t", "live/a", "-l"]).stdin(Stdio::piped()).spawn().unwrap();
+        mosquitto::client("mosquitto_pub", through).args(["-t", "live/a", "-l"]).stdin(Stdio::piped()).spawn().unwrap();
     publisher.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
     assert!(publisher.wait().unwrap().success());
     let output = subscriber.wait_with_output().unwrap();
