@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicU64;
 
 use super::facts::Facts;
 use super::fit::{Settled, holds};
-use super::trie::{Paths, Trie};
+use super::trie::{Forest, Grown, Texts, Tree};
 use crate::host::Dice;
 use crate::model::limits::HOST_BYTES_MAX;
 use crate::model::{Conditions, HostPattern, ListenerName, PathPattern, Route};
@@ -24,13 +24,21 @@ const LISTS_USUAL: usize = 12;
 #[derive(Debug, Default)]
 pub struct Table {
     entries: Box<[Arc<Entry>]>,
-    /// For each whether the index says all that there is to say.
-    is_settled: Box<[bool]>,
+    /// What is looked at of each before anything else of it: all of them lie close together.
+    marks: Box<[Mark]>,
     by_listener: HashMap<ListenerName, Hosts>,
     /// Of routes that name no listener.
     of_all: Hosts,
     /// Those that decide about connections which are not HTTP: they name a listener and ask nothing else.
     of_connections: Box<[u32]>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    /// Whether the index says all that there is to say.
+    is_settled: bool,
+    /// Whether it says where the way ends.
+    ends: bool,
 }
 
 /// A route that is switched on.
@@ -82,26 +90,43 @@ impl Decision {
     }
 }
 
+/// The trees of paths by the hosts that they are of.
 #[derive(Debug, Default)]
 struct Hosts {
-    exact: HashMap<Box<str>, Trie>,
-    /// By what follows the star of `*.example.com`, with its dot.
-    below: HashMap<Box<str>, Trie>,
-    any: Option<Trie>,
+    /// The tree in which hosts stand, from their ends: whole ones, and what follows the star of `*.example.com` with its dot. What
+    /// stands there are trees of paths.
+    names: Option<Tree>,
+    /// The paths of all hosts.
+    any: Option<Tree>,
+    forest: Forest,
 }
 
 #[derive(Default)]
 struct HostsDraft {
-    exact: HashMap<Box<str>, Paths>,
-    below: HashMap<Box<str>, Paths>,
-    any: Option<Paths>,
+    exact: HashMap<Box<str>, Texts>,
+    below: HashMap<Box<str>, Texts>,
+    any: Option<Texts>,
 }
 
 impl HostsDraft {
     fn trees(self) -> Hosts {
-        let all = |map: HashMap<Box<str>, Paths>| map.into_iter().map(|(key, paths)| (key, paths.tree())).collect();
-        Hosts { exact: all(self.exact), below: all(self.below), any: self.any.map(Paths::tree) }
+        let mut grown = Grown::default();
+        let any = self.any.map(|paths| grown.plant(paths));
+        let mut names = Texts::default();
+        let is_named = !self.exact.is_empty() || !self.below.is_empty();
+        for (host, paths) in self.exact {
+            names.whole(&reversed(&host), grown.plant(paths).0);
+        }
+        for (ending, paths) in self.below {
+            names.beginning(&reversed(&ending), grown.plant(paths).0);
+        }
+        let names = is_named.then(|| grown.plant(names));
+        Hosts { names, any, forest: grown.forest() }
     }
+}
+
+fn reversed(text: &str) -> Vec<u8> {
+    text.bytes().rev().collect()
 }
 
 /// How a host pattern is looked up.
@@ -176,10 +201,12 @@ impl Table {
             let settled = proven(route, settled);
             entries.push(Arc::new(Entry { settled, route: route.clone(), seed, limited }));
         }
-        let is_settled = entries.iter().map(|entry| is_all_settled(entry)).collect();
+        let mark =
+            |entry: &Arc<Entry>| Mark { is_settled: is_all_settled(entry), ends: entry.route.then.end.is_some() };
+        let marks = entries.iter().map(mark).collect();
         Self {
             entries: entries.into(),
-            is_settled,
+            marks,
             by_listener: by_listener.into_iter().map(|(name, hosts)| (name, hosts.trees())).collect(),
             of_all: of_all.trees(),
             of_connections: of_connections.into(),
@@ -201,8 +228,8 @@ impl Table {
         let mut lists = Lists::default();
         match facts.head() {
             Some(head) => {
-                let mut lower = [0; HOST_BYTES_MAX];
-                let host = lowered(head.host(), &mut lower);
+                let mut room = [0; HOST_BYTES_MAX];
+                let host = from_end(head.host(), &mut room);
                 let own = if self.by_listener.is_empty() { None } else { self.by_listener.get(facts.listener()) };
                 for hosts in own.into_iter().chain([&self.of_all]) {
                     hosts.walk(host, head.path, &mut |places| lists.add(places));
@@ -213,7 +240,8 @@ impl Table {
         let is_http = facts.head().is_some();
         let mut decision = Decision::default();
         while let Some(place) = lists.next() {
-            let is_it = (is_http && self.is_settled[place as usize]) || {
+            let mark = self.marks[place as usize];
+            let is_it = (is_http && mark.is_settled) || {
                 let entry = &self.entries[place as usize];
                 // The index has led nobody to the routes of connections.
                 let settled = if is_http { entry.settled } else { Settled::default() };
@@ -223,7 +251,7 @@ impl Table {
                 continue;
             }
             let entry = Arc::clone(&self.entries[place as usize]);
-            if entry.route.then.end.is_some() {
+            if mark.ends {
                 decision.end = Some(entry);
                 break;
             }
@@ -264,7 +292,7 @@ fn is_all_settled(entry: &Entry) -> bool {
 
 fn put(hosts: &mut HostsDraft, route: &Route, planned: Settled, place: u32) {
     let when = &route.when;
-    let put_paths = |paths: &mut Paths| {
+    let put_paths = |paths: &mut Texts| {
         if when.paths.is_empty() {
             paths.beginning(b"", place);
         }
@@ -290,32 +318,24 @@ fn put(hosts: &mut HostsDraft, route: &Route, planned: Settled, place: u32) {
 }
 
 impl Hosts {
-    fn walk<'t>(&'t self, host: &str, path: &[u8], found: &mut impl FnMut(&'t [u32])) {
-        if let Some(paths) = &self.any {
-            paths.walk(path, &mut *found);
+    /// `from_end`: the host in lower case, from its end.
+    fn walk<'t>(&'t self, from_end: &[u8], path: &[u8], found: &mut impl FnMut(&'t [u32])) {
+        if let Some(paths) = self.any {
+            self.forest.walk(paths, path, &mut *found);
         }
-        if !self.exact.is_empty()
-            && let Some(paths) = self.exact.get(host)
-        {
-            paths.walk(path, &mut *found);
-        }
-        if self.below.is_empty() {
-            return;
-        }
-        for (dot, _) in host.match_indices('.') {
-            if let Some(paths) = self.below.get(&host[dot..]) {
-                paths.walk(path, &mut *found);
-            }
+        if let Some(names) = self.names {
+            self.forest.walk(names, from_end, |trees| {
+                trees.iter().for_each(|&paths| self.forest.walk(Tree(paths), path, &mut *found));
+            });
         }
     }
 }
 
-/// The host in lower case. What is no text or longer than any name is no host that a route names.
-fn lowered<'b>(host: &[u8], room: &'b mut [u8; HOST_BYTES_MAX]) -> &'b str {
-    let Some(room) = room.get_mut(..host.len()) else { return "" };
-    room.copy_from_slice(host);
-    room.make_ascii_lowercase();
-    std::str::from_utf8(room).unwrap_or("")
+/// The host in lower case, from its end. What is longer than any name is no host that a route names.
+fn from_end<'b>(host: &[u8], room: &'b mut [u8; HOST_BYTES_MAX]) -> &'b [u8] {
+    let Some(room) = room.get_mut(..host.len()) else { return &[] };
+    room.iter_mut().zip(host.iter().rev()).for_each(|(to, byte)| *to = byte.to_ascii_lowercase());
+    room
 }
 
 /// Lists of places, each in order, gone through in the order of all.

@@ -1,88 +1,108 @@
-//! Paths by their beginnings: one walk along a path finds every route that stands on its way.
+//! Texts by their beginnings: one walk along a path, or along a host from its end, finds everything that stands on its way.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Routes by path, as a radix tree over bytes. A route is its place in the order in which routes are looked at.
-#[derive(Debug)]
-pub(super) struct Trie {
+/// Radix trees over bytes, one beside the other, so that those of many hosts lie close together. What stands in them are numbers:
+/// places of routes in the order in which these are looked at, or trees.
+#[derive(Debug, Default)]
+pub(super) struct Forest {
     nodes: Box<[Node]>,
+    /// Of each node the first byte of its label: to go on is to look through those of the children, which lie side by side.
+    firsts: Box<[u8]>,
     /// The bytes between a node and the one above it, of all nodes.
     labels: Box<[u8]>,
-    /// The routes of all nodes, of each in order.
+    /// What stands at all nodes, of each in order.
     places: Box<[u32]>,
 }
+
+/// A tree of a [`Forest`], as its first node is counted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Tree(pub(super) u32);
 
 #[derive(Debug)]
 struct Node {
     label: Range<u32>,
     /// Where its first child stands; the others follow, by their first bytes.
     children: Range<u32>,
-    /// Routes of all paths that begin so.
+    /// What stands at all texts that begin so.
     beginning: Range<u32>,
-    /// Routes of the path that ends here.
+    /// What stands at the text that ends here.
     whole: Range<u32>,
 }
 
-/// What is put into a [`Trie`].
+/// What is put into a tree.
 #[derive(Debug, Default)]
-pub(super) struct Paths(BTreeMap<Box<[u8]>, Routes>);
+pub(super) struct Texts(BTreeMap<Box<[u8]>, Standing>);
 
 #[derive(Debug, Default)]
-struct Routes {
+struct Standing {
     beginning: Vec<u32>,
     whole: Vec<u32>,
 }
 
-impl Paths {
-    /// A route of every path that begins so.
+impl Texts {
+    /// It stands at every text that begins so.
     pub(super) fn beginning(&mut self, prefix: &[u8], place: u32) {
         put(&mut self.0.entry(prefix.into()).or_default().beginning, place);
     }
 
-    /// A route of this path.
-    pub(super) fn whole(&mut self, path: &[u8], place: u32) {
-        put(&mut self.0.entry(path.into()).or_default().whole, place);
-    }
-
-    /// The tree of them.
-    pub(super) fn tree(self) -> Trie {
-        let keys: Vec<Key> = self.0.into_iter().collect();
-        let mut grown = Grown::default();
-        // The root stands for the empty path, whether a route has it or not.
-        grown.nodes.push(Node { label: 0..0, children: 0..0, beginning: 0..0, whole: 0..0 });
-        grown.fill(0, &keys, 0);
-        Trie { nodes: grown.nodes.into(), labels: grown.labels.into(), places: grown.places.into() }
+    /// It stands at this text.
+    pub(super) fn whole(&mut self, text: &[u8], place: u32) {
+        put(&mut self.0.entry(text.into()).or_default().whole, place);
     }
 }
 
-/// Routes come in order, so the last one is the only one that can be there already.
+/// Places come in order, so the last one is the only one that can be there already.
 fn put(places: &mut Vec<u32>, place: u32) {
     if places.last() != Some(&place) {
         places.push(place);
     }
 }
 
-/// A path, and the routes that stand there.
-type Key = (Box<[u8]>, Routes);
+/// A text, and what stands there.
+type Key = (Box<[u8]>, Standing);
 
+/// A [`Forest`] that grows.
 #[derive(Default)]
-struct Grown {
+pub(super) struct Grown {
     nodes: Vec<Node>,
+    firsts: Vec<u8>,
     labels: Vec<u8>,
     places: Vec<u32>,
 }
 
 impl Grown {
+    /// Adds the tree of these texts.
+    pub(super) fn plant(&mut self, texts: Texts) -> Tree {
+        let keys: Vec<Key> = texts.0.into_iter().collect();
+        let root = self.nodes.len();
+        // It stands for the empty text, whether anything does there or not.
+        self.add_node(0..0, 0);
+        self.fill(root, &keys, 0);
+        Tree(index(root))
+    }
+
+    /// The forest that has grown.
+    pub(super) fn forest(self) -> Forest {
+        let Self { nodes, firsts, labels, places } = self;
+        Forest { nodes: nodes.into(), firsts: firsts.into(), labels: labels.into(), places: places.into() }
+    }
+
+    fn add_node(&mut self, label: Range<u32>, first: u8) {
+        self.nodes.push(Node { label, children: 0..0, beginning: 0..0, whole: 0..0 });
+        self.firsts.push(first);
+    }
+
     /// Fills node `at`, above which `depth` bytes stand, with `keys`, which are sorted and all begin with those bytes. As deep as
-    /// paths branch, which is as deep as they are long at most.
+    /// texts branch, which is as deep as they are long at most.
     fn fill(&mut self, at: usize, keys: &[Key], depth: usize) {
         let mut keys = keys;
-        if let Some(((key, routes), rest)) = keys.split_first()
+        if let Some(((key, standing), rest)) = keys.split_first()
             && key.len() == depth
         {
-            self.nodes[at].beginning = add(&mut self.places, &routes.beginning);
-            self.nodes[at].whole = add(&mut self.places, &routes.whole);
+            self.nodes[at].beginning = add(&mut self.places, &standing.beginning);
+            self.nodes[at].whole = add(&mut self.places, &standing.whole);
             keys = rest;
         }
         let groups: Vec<&[Key]> = keys.chunk_by(|a, b| a.0[depth] == b.0[depth]).collect();
@@ -90,7 +110,7 @@ impl Grown {
         for group in &groups {
             let shared = shared_bytes(group, depth);
             let label = add(&mut self.labels, &group[0].0[depth..shared]);
-            self.nodes.push(Node { label, children: 0..0, beginning: 0..0, whole: 0..0 });
+            self.add_node(label, group[0].0[depth]);
         }
         self.nodes[at].children = index(first)..index(self.nodes.len());
         for (number, group) in groups.into_iter().enumerate() {
@@ -116,11 +136,11 @@ fn shared_bytes(keys: &[Key], from: usize) -> usize {
     from + first[from..].iter().zip(&last[from..]).take_while(|(a, b)| a == b).count()
 }
 
-impl Trie {
-    /// Calls `found` with the routes on the way along `path`, those of each place in order.
-    pub(super) fn walk<'t>(&'t self, path: &[u8], mut found: impl FnMut(&'t [u32])) {
-        let mut node = &self.nodes[0];
-        let mut rest = path;
+impl Forest {
+    /// Calls `found` with what stands on the way along `text` in one tree, that of each place in order.
+    pub(super) fn walk<'t>(&'t self, tree: Tree, text: &[u8], mut found: impl FnMut(&'t [u32])) {
+        let mut node = &self.nodes[tree.0 as usize];
+        let mut rest = text;
         loop {
             let mut tell = |places: &Range<u32>| {
                 if !places.is_empty() {
@@ -129,15 +149,11 @@ impl Trie {
             };
             tell(&node.beginning);
             let Some(&byte) = rest.first() else { return tell(&node.whole) };
-            let children = of(&self.nodes, &node.children);
-            let first_byte = |child: &Node| self.labels[child.label.start as usize];
-            let next = if children.len() <= 8 {
-                children.iter().find(|child| first_byte(child) == byte)
-            } else {
-                children.binary_search_by_key(&byte, first_byte).ok().map(|at| &children[at])
-            };
-            let Some(next) = next else { return };
-            let Some(behind) = rest.strip_prefix(of(&self.labels, &next.label)) else { return };
+            let Some(child) = of(&self.firsts, &node.children).iter().position(|&first| first == byte) else { return };
+            let next = &self.nodes[node.children.start as usize + child];
+            let label = &next.label;
+            // Its first byte is the one that led here.
+            let Some(behind) = rest[1..].strip_prefix(of(&self.labels, &(label.start + 1..label.end))) else { return };
             (node, rest) = (next, behind);
         }
     }
@@ -151,22 +167,31 @@ fn of<'a, T>(all: &'a [T], range: &Range<u32>) -> &'a [T] {
 mod tests {
     use super::*;
 
-    fn found(trie: &Trie, path: &str) -> Vec<u32> {
+    /// What a walk along `path` finds in the tree of these texts, which stands beside another one.
+    fn found(texts: Texts, path: &str) -> Vec<u32> {
+        let mut other = Texts::default();
+        other.beginning(b"", 7_000);
+        other.beginning(b"/a", 7_001);
+        let mut grown = Grown::default();
+        grown.plant(other);
+        let tree = grown.plant(texts);
         let mut all = Vec::new();
-        trie.walk(path.as_bytes(), |places| all.extend_from_slice(places));
+        grown.forest().walk(tree, path.as_bytes(), |places| all.extend_from_slice(places));
         all
     }
 
     #[test]
     fn one_walk_finds_all_that_a_path_begins_with_and_what_it_is() {
-        let mut paths = Paths::default();
-        paths.beginning(b"/", 0);
-        paths.whole(b"/health", 1);
-        paths.beginning(b"/api/", 2);
-        paths.beginning(b"/api/v2/", 3);
-        paths.beginning(b"/ap", 4);
-        paths.whole(b"/api/v2/x", 5);
-        let trie = paths.tree();
+        let paths = || {
+            let mut paths = Texts::default();
+            paths.beginning(b"/", 0);
+            paths.whole(b"/health", 1);
+            paths.beginning(b"/api/", 2);
+            paths.beginning(b"/api/v2/", 3);
+            paths.beginning(b"/ap", 4);
+            paths.whole(b"/api/v2/x", 5);
+            paths
+        };
         for (path, places) in [
             ("/", &[0][..]),
             ("/health", &[0, 1]),
@@ -180,9 +205,9 @@ mod tests {
             ("", &[]),
             ("*", &[]),
         ] {
-            assert_eq!(found(&trie, path), places, "{path}");
+            assert_eq!(found(paths(), path), places, "{path}");
         }
-        assert!(found(&Paths::default().tree(), "/").is_empty());
+        assert!(found(Texts::default(), "/").is_empty());
     }
 
     proptest::proptest! {
@@ -192,7 +217,7 @@ mod tests {
             wholes in proptest::collection::vec("/[ab]{0,4}", 0..40),
             path in "/[abc]{0,6}",
         ) {
-            let mut paths = Paths::default();
+            let mut paths = Texts::default();
             let mut expected = Vec::new();
             for (place, prefix) in (0u32..).zip(&prefixes) {
                 paths.beginning(prefix.as_bytes(), place);
@@ -206,7 +231,7 @@ mod tests {
                     expected.push(place);
                 }
             }
-            let mut walked = found(&paths.tree(), &path);
+            let mut walked = found(paths, &path);
             walked.sort_unstable();
             proptest::prop_assert_eq!(walked, expected);
         }
