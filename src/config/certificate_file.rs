@@ -3,19 +3,12 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use crate::document::{Fault, Section, Words, Wrong, quoted};
+use crate::document::{Fault, Section, quoted};
 use crate::model::limits::CERTIFICATE_FILE_BYTES_MAX;
-
-/// The path of a file.
-pub(super) const FILE: Words<PathBuf> = Words::of(
-    "the path of a file",
-    |text| if text.is_empty() { Err(Wrong::new("it is empty")) } else { Ok(PathBuf::from(text)) },
-    |path| quoted(&path.display()),
-);
 
 /// Permissions of everybody else.
 const OTHERS_MAY_READ: u32 = 0o004;

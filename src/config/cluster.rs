@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU8;
 
-use super::certificate_file::FILE;
 use super::key_file;
+use super::path::FILE;
 use super::peer::ADDRESS;
 use crate::document::{Choice, Content, Fault, Form, ListOf, Section, Words, Wrong, name, quoted, whole};
 use crate::election::Founders;

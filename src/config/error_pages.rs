@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::certificate_file::FILE;
+use super::path::FILE;
 use crate::catalog::rules::{CONTENT_TYPE, STATUSES};
 use crate::document::{Fault, OneOrMore, Section, YesNo, quoted};
 use crate::model::StatusRange;

@@ -17,7 +17,8 @@ use super::tls;
 use crate::catalog::rules::{self, Over, PoolNames, PoolRead, RouteRead, Written};
 use crate::document::{Description, Fault, Origin, Reader, Section, Table, quoted};
 use crate::model::limits::LISTENERS_MAX;
-use crate::model::{NodeId, PoolName};
+use crate::model::{End, NodeId, PoolName};
+use crate::proxy::Folder;
 use crate::tls::Profile;
 use crate::{api, peer, proxy};
 
@@ -104,6 +105,7 @@ fn whole(s: &mut Section<'_, '_, '_>, root: &Table, machine: &Machine, over: &Ov
     refuse_unknown_profiles(s, &written, &profiles, is_alone);
     warn_of_unused_pools(s, &listeners, &written, over);
     warn_of_requests_of_relays(s, &listeners, &written);
+    warn_of_unknown_folders(s, &written, &folders);
 
     let mut built: Vec<proxy::Listener> = listeners.iter().filter_map(|read| read.listener.clone()).collect();
     if over.beside.is_some() && listeners.is_empty() {
@@ -179,6 +181,18 @@ fn warn_of_unused_pools(s: &mut Section<'_, '_, '_>, listeners: &[listener::Read
         let Some((name, origin)) = pool.name.as_ref().filter(|(name, _)| !led.contains(name)) else { continue };
         let (origin, place) = (origin.clone(), format!("pool \"{name}\""));
         s.reader().warn(origin, place, "neither a listener nor a route leads to it; its nodes are only checked");
+    }
+}
+
+/// Routes to files of a folder that this peer does not have. In a cluster others may.
+fn warn_of_unknown_folders(s: &mut Section<'_, '_, '_>, written: &Written, folders: &[Folder]) {
+    for read in &written.routes {
+        let (Some((name, origin)), Some(route)) = (&read.name, &read.route) else { continue };
+        let Some(End::Files(files)) = &route.then.end else { continue };
+        if !folders.iter().any(|folder| folder.name == files.folder) {
+            let message = format!("this file has no [[files]] called {}; here it answers with 404", files.folder);
+            s.reader().warn(origin.clone(), format!("route \"{name}\" then.files.folder"), message);
+        }
     }
 }
 

@@ -3,16 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::document::{Fault, Section, Words, Wrong, name, quoted};
+use super::path::FOLDER_FROM_ROOT;
+use crate::document::{Fault, Section, name};
 use crate::model::FolderName;
 use crate::model::limits::FOLDERS_MAX;
 use crate::proxy::Folder;
-
-const ROOT: Words<PathBuf> = Words::of(
-    "the path of a folder, from / on",
-    |text| if text.starts_with('/') { Ok(PathBuf::from(text)) } else { Err(Wrong::new("it does not begin with /")) },
-    |path| quoted(&path.display()),
-);
 
 pub(super) fn folders(s: &mut Section<'_, '_, '_>) -> Arc<[Folder]> {
     let read = s.list(
@@ -25,7 +20,7 @@ pub(super) fn folders(s: &mut Section<'_, '_, '_>) -> Arc<[Folder]> {
             }
             let root: Option<PathBuf> = s.required(
             "root",
-            &ROOT,
+            &FOLDER_FROM_ROOT,
             "Where it is. Links that lead out of it are not followed, and names that begin with a dot are not served.",
         );
             if let Some(root) = root.as_ref().filter(|root| !root.is_dir()) {

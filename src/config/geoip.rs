@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::certificate_file::FILE;
+use super::path::FILE;
 use crate::document::{Fault, Section, quoted};
 use crate::geo::Geo;
 use crate::model::limits::GEOIP_FILE_BYTES_MAX;

@@ -27,6 +27,7 @@ mod inherited;
 mod key_file;
 mod listener;
 mod loaded;
+mod path;
 mod peer;
 mod reference;
 mod settings;

@@ -5,6 +5,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::path::FOLDER;
 use super::sources::Machine;
 use crate::api;
 use crate::document::{Choice, NOT_AVAILABLE, Section, Span, Words, Wrong, YesNo, name, quoted, whole};
@@ -41,12 +42,6 @@ fn address(text: &str) -> Result<SocketAddr, Wrong> {
         }
     })
 }
-
-const FOLDER: Words<PathBuf> = Words::of(
-    "the path of a folder",
-    |text| if text.is_empty() { Err(Wrong::new("it is empty")) } else { Ok(PathBuf::from(text)) },
-    |path| quoted(&path.display()),
-);
 
 const API_ADDRESS: Words<api::Settings> = Words::of(
     "a loopback address and a port, \"127.0.0.1:8080\"; port 0 takes a free one",

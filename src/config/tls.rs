@@ -7,7 +7,8 @@ use std::time::Duration;
 use rustls_pki_types::ServerName;
 use zeroize::Zeroizing;
 
-use super::certificate_file::{self, FILE};
+use super::certificate_file;
+use super::path::FILE;
 use crate::document::{Choice, Fault, Origin, Section, Span, Words, Wrong, YesNo, name, quoted};
 use crate::host;
 use crate::model::TlsName;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::*;
 use crate::config::file;
-use crate::document::Row;
+use crate::document::{Fault, Faults, Row};
 
 /// What a section needs in the one around it before it is read.
 const NEEDED: [(&str, &str); 1] = [("route.then.fallback", "pool = \"web\"")];
@@ -50,19 +50,33 @@ fn outside(allowed: &str) -> Vec<String> {
     Vec::new()
 }
 
-fn refused(titles: &HashMap<String, String>, row: &Row, value: &str) {
+/// The file in which this key has this value.
+fn file_with(titles: &HashMap<String, String>, row: &Row, value: &str) -> String {
     let header = headers(titles, &row.section);
     // What the key needs beside it is said, where that is one setting of the same section.
     let first = row.only.map(|only| only.split(" or ").next().unwrap_or_default());
     let beside = first.filter(|only| only.contains(" = ")).map_or(String::new(), |only| format!("{only}\n"));
-    let text = format!("{header}{beside}{} = {value}\n", row.key);
-    let Err(refused) = of_text(&text) else { panic!("it is taken:\n{text}") };
-    let of_key = refused.faults.faults.iter().find(|fault| {
+    format!("{header}{beside}{} = {value}\n", row.key)
+}
+
+fn of_key<'f>(faults: &'f Faults, row: &Row) -> Option<&'f Fault> {
+    faults.faults.iter().find(|fault| {
         fault.key == row.key
             || fault.key.ends_with(&format!(".{}", row.key))
             || fault.key.ends_with(&format!(" {}", row.key))
-    });
-    let Some(fault) = of_key else { panic!("nothing is said of {}:\n{text}\n{}", row.key, refused.faults) };
+    })
+}
+
+fn is_taken(titles: &HashMap<String, String>, row: &Row, value: &str) -> bool {
+    of_text(&file_with(titles, row, value)).err().is_none_or(|refused| of_key(&refused.faults, row).is_none())
+}
+
+fn refused(titles: &HashMap<String, String>, row: &Row, value: &str) {
+    let text = file_with(titles, row, value);
+    let Err(refused) = of_text(&text) else { panic!("it is taken:\n{text}") };
+    let Some(fault) = of_key(&refused.faults, row) else {
+        panic!("nothing is said of {}:\n{text}\n{}", row.key, refused.faults)
+    };
     assert!(
         fault.allowed.as_deref().is_some_and(|allowed| !allowed.is_empty()) || fault.hint.is_some(),
         "it is not said what is allowed:\n{text}\n{fault}"
@@ -75,7 +89,7 @@ fn every_bad_value_of_every_key_is_refused_with_the_key_and_what_is_allowed() {
     let titles: HashMap<String, String> =
         description.sections.iter().map(|section| (section.name.clone(), section.title.clone())).collect();
     assert!(description.rows.len() > 100, "{}", description.rows.len());
-    let mut ranges = 0;
+    let (mut ranges, mut any_text) = (0, Vec::new());
     for row in &description.rows {
         // A day, and a list of lists of lists: no key takes either.
         for value in ["1979-05-27", "[[[1]]]"] {
@@ -85,6 +99,11 @@ fn every_bad_value_of_every_key_is_refused_with_the_key_and_what_is_allowed() {
             ranges += 1;
             refused(&titles, row, &value);
         }
+        // A text that nobody means: a character of it cannot be seen, and no value may be so long.
+        if is_taken(&titles, row, &format!("\"\\u0000{}\"", "a".repeat(70_000))) {
+            any_text.push(format!("{}.{}", row.section, row.key));
+        }
     }
     assert!(ranges > 30, "{ranges}");
+    assert_eq!(any_text, [""; 0], "keys that take whatever text");
 }

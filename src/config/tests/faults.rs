@@ -338,6 +338,17 @@ fn what_a_check_sends_is_shown_to_nobody() {
 }
 
 #[test]
+fn a_route_to_files_of_a_folder_that_is_not_there_is_warned_of() {
+    let route = "[[route]]\nname = \"site\"\nthen = { files = { folder = \"site\" } }\n";
+    let warned = |text: &str| of_text(text).unwrap().warnings.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let said = warned(&format!("{GOOD}{route}"));
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("route \"site\" then.files.folder: this file has no [[files]] called site"), "{said:?}");
+    let folder = "[[files]]\nname = \"site\"\nroot = \"/\"\n";
+    assert_eq!(warned(&format!("{GOOD}{folder}{route}")), [""; 0]);
+}
+
+#[test]
 fn warnings_are_told_beside_faults_and_none_that_only_follows_from_one() {
     let text = format!("{GOOD}[[pool]]\nname = \"b\"\nretries = 99\n");
     let refused = of_text(&text).unwrap_err();
