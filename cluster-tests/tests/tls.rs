@@ -248,3 +248,54 @@ fn a_session_is_resumed_and_counted() {
     let counts = &peer.json("/api/health/detailed")["listeners"][0]["counts"];
     assert_eq!((counts["handshakes_total"].as_u64(), counts["handshakes_resumed"].as_u64()), (Some(3), Some(2)));
 }
+
+#[test]
+fn sslscan_finds_nothing_old_and_nothing_weak() {
+    let Some(program) = need::program("sslscan") else { return };
+    let scene = Scene::new();
+    let peer = scene.peer("http", &scene.two_tenants());
+    let run = Command::new(program)
+        .args(["--no-colour", "--sni-name=shop.test"])
+        .arg(peer.listener("web").to_string())
+        .output()
+        .expect("sslscan runs");
+    let said = String::from_utf8_lossy(&run.stdout).into_owned();
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let versions: Vec<Vec<String>> = said
+        .lines()
+        .map(words)
+        .filter(|words| matches!(words.get(1).map(String::as_str), Some("enabled" | "disabled")))
+        .collect();
+    let is = |version: &str| versions.iter().find(|words| words[0] == version).map(|words| words[1] == "enabled");
+    for (version, enabled) in [
+        ("SSLv2", false),
+        ("SSLv3", false),
+        ("TLSv1.0", false),
+        ("TLSv1.1", false),
+        ("TLSv1.2", true),
+        ("TLSv1.3", true),
+    ] {
+        assert_eq!(is(version), Some(enabled), "{version}: {said}");
+    }
+    // Every suite has a key of its own for each connection, and authenticates what it encrypts.
+    let suites: Vec<Vec<String>> = said
+        .lines()
+        .map(words)
+        .filter(|words| matches!(words.first().map(String::as_str), Some("Preferred" | "Accepted")))
+        .collect();
+    assert!(suites.len() >= 6, "{said}");
+    for suite in &suites {
+        let name = &suite[4];
+        assert!(name.starts_with("TLS_") || name.starts_with("ECDHE-"), "{name}");
+        assert!(name.contains("GCM") || name.contains("POLY1305") || name.contains("CHACHA20"), "{name}");
+    }
+    for wanted in [
+        "Session renegotiation not supported",
+        "TLSv1.3 not vulnerable to heartbleed",
+        "TLSv1.2 not vulnerable to heartbleed",
+    ] {
+        assert!(said.contains(wanted), "{wanted}: {said}");
+    }
+    assert!(said.contains("Subject:  shop.test") || said.contains("DNS:shop.test"), "{said}");
+    assert!(!said.contains("blog.test"), "nobody hears of another tenant: {said}");
+}

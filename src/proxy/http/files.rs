@@ -428,6 +428,40 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_range_of_one_part_is_asked_for_and_all_others_are_passed_over() {
+        for range in ["bytes=0-5", "bytes=5-", "bytes=-5", "Bytes=0-0", "bytes= 1-2 "] {
+            assert!(is_one_range(range.as_bytes()), "{range}");
+        }
+        for range in [
+            "items=0-5",
+            "bytes=abc",
+            "bytes=5-2",
+            "bytes=0-1,3-4",
+            "bytes=-",
+            "bytes=",
+            "0-5",
+            "bytes=+1-2",
+            "bytes=1-99999999999999999999",
+            "",
+        ] {
+            assert!(!is_one_range(range.as_bytes()), "{range}");
+        }
+    }
+
+    #[test]
+    fn a_folder_is_told_by_a_path_that_no_browser_takes_for_a_host() {
+        for (target, at) in [
+            ("/docs", "/docs/"),
+            ("/docs?a=//b", "/docs/?a=//b"),
+            ("//evil.example/%2e%2e%2fcss", "/css/"),
+            ("//css", "/css/"),
+            ("/a%20b/c", "/a%20b/c/"),
+        ] {
+            assert_eq!(with_slash(target.as_bytes()), at.as_bytes(), "{target}");
+        }
+    }
+
+    #[test]
     fn only_what_is_beneath_the_folder_is_opened() {
         let folder = tempfile::tempdir().unwrap();
         let (root, outside) = (folder.path().join("site"), folder.path().join("secret"));

@@ -14,7 +14,7 @@ use crate::model::limits::{
     FIELD_CHANGES_MAX, FIXED_ANSWER_BYTES_MAX, REGIONS_MAX, ROUTE_VALUES_MAX, TARGET_BYTES_MAX,
 };
 use crate::model::{
-    Action, End, Fallback, FieldChanges, FieldName, FieldValue, Files, FixedAnswer, Forward, NodeId, PoolName,
+    Action, End, Fallback, FieldChanges, FieldName, FieldValue, Files, FixedAnswer, Forward, NodeId, Piece, PoolName,
     Redirect, RegionChoice, RegionName, Rewrite, SecurityHeaders, StatusRange, Target, Template,
 };
 
@@ -330,6 +330,18 @@ fn redirect(s: &mut Section<'_, '_, '_>) -> Option<Redirect> {
         return None;
     }
     let to = to?;
+    let is_of_url = |piece: &Piece| match piece {
+        Piece::Text(text) => {
+            text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'<' | b'>' | b'\\'))
+        }
+        Piece::Variable(_) => true,
+    };
+    if !to.pieces().iter().all(is_of_url) {
+        let fault = Fault::new(s.origin_of("to"), s.path_of("to"), "it has a character that no URL has")
+            .hint("write it percent-encoded: %20 for a space");
+        s.reader().fault(fault);
+        return None;
+    }
     if to.pieces().is_empty() {
         let fault = Fault::new(s.origin_of("to"), s.path_of("to"), "it is empty").hint("write https://{host}{target}");
         s.reader().fault(fault);

@@ -351,6 +351,35 @@ mod tests {
     use super::*;
     use crate::proxy::http::picture::Length;
 
+    #[test]
+    fn an_absolute_target_is_of_the_scheme_of_its_connection() {
+        let asked = |scheme: &str, over_tls| {
+            let mut head = RequestHead::default();
+            let text = format!("GET {scheme}://shop.example/a?b HTTP/1.1\r\nHost: other\r\n\r\n");
+            request(text.as_bytes(), over_tls, &mut head)
+                .map(|()| (head.target, head.authority))
+                .map_err(|refusal| refusal.status)
+        };
+        let taken = Ok((b"/a?b".to_vec(), b"shop.example".to_vec()));
+        assert_eq!(
+            (asked("http", false), asked("https", true), asked("HTTPS", true)),
+            (taken.clone(), taken.clone(), taken)
+        );
+        assert_eq!((asked("https", false), asked("http", true)), (Err(421), Err(421)));
+    }
+
+    #[test]
+    fn a_host_is_a_name_that_routes_can_know() {
+        let longest = "a".repeat(255);
+        for host in ["a", "a.b", "a.b.", "a.b:80", "10.0.0.1", "[::1]:8", "a_b", &longest] {
+            assert!(is_authority(host.as_bytes()), "{host}");
+        }
+        let too_long = "a".repeat(256);
+        for host in ["", ".", ".a", "a..b", "a..", "..", ":80", "a:b", "a b", "[::1", &too_long] {
+            assert!(!is_authority(host.as_bytes()), "{host}");
+        }
+    }
+
     /// What a whole head becomes, or the status that refuses it.
     fn read(text: &str) -> Result<RequestHead, u16> {
         read_bytes(text.replace('\n', "\r\n").as_bytes())
