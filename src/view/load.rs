@@ -73,7 +73,7 @@ impl View {
         let standings: Vec<Standing> = self.regions.live().iter().map(standing).collect();
         let peers = self.members.iter().count();
         for (live, share) in self.regions.live().values().zip(shares(&standings, peers)) {
-            live.allot(share);
+            live.allot(share, now);
         }
     }
 

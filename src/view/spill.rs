@@ -17,8 +17,12 @@ const LEAST_PER_SECOND: f64 = 0.5;
 const MEMORY: Duration = Duration::from_secs(1);
 /// Less than this a second is nothing.
 const RATE_LEAST: f64 = 0.01;
-/// How much of a second's requests may come at once.
-const BURST: Duration = Duration::from_millis(50);
+/// Of a rate, so much of a second's requests may come at once.
+const BURST_MIN: Duration = Duration::from_millis(50);
+/// And as many as these, for browsers ask for what a page is made of at once; but never more than come in `BURST_MAX`.
+const BURST_REQUESTS: u64 = 16;
+/// Where a peer's share is a few requests a second, the shares of all peers together would else be far above what they are of.
+const BURST_MAX: Duration = Duration::from_secs(1);
 
 /// What is asked of a region in the whole cluster, and what it can take. Requests a second.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -115,19 +119,27 @@ impl RegionLive {
         told(f64::from_bits(self.asked_here.load(Relaxed)))
     }
 
-    pub(super) fn allot(&self, share: Share) {
-        self.own.set(share.own);
-        self.guests.set(share.guests);
+    /// What it may be sent from `now` on.
+    pub(super) fn allot(&self, share: Share, now: Instant) {
+        let at = now.saturating_duration_since(self.began);
+        self.own.set(share.own, at);
+        self.guests.set(share.guests, at);
     }
 }
 
-/// A rate as it is told: two digits, so that one that trembles says nothing new.
+/// A rate as it is told: three digits and no less than a tenth, so that one that trembles says little that is new. It is never told
+/// as less than it is, or others would send what there is no room for.
 fn told(rate: f64) -> f64 {
-    if rate < 1.0 {
-        return (rate * 10.0).round() / 10.0;
+    if rate < RATE_LEAST {
+        return 0.0;
     }
-    let step = 10_f64.powf(rate.log10().floor() - 1.0);
-    (rate / step).round() * step
+    // What was told once is told so again, however a float is rounded.
+    let up = |parts: f64| (parts - 1e-9).ceil();
+    if rate < 100.0 {
+        return up(rate * 10.0) / 10.0;
+    }
+    let step = 10_f64.powf(rate.log10().floor() - 2.0);
+    up(rate / step) * step
 }
 
 /// A rate that is kept by the time at which the next one is due (the generic cell rate algorithm, ITU-T I.371 annex A).
@@ -144,29 +156,55 @@ impl Allowance {
         Self { interval_ns: AtomicU64::new(0), due_ns: AtomicU64::new(0) }
     }
 
+    /// So many a second from now on. Of the burst as many are used up as were before: at another rate they last another time.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative, and the cast saturates")]
-    fn set(&self, per_second: f64) {
+    fn set(&self, per_second: f64, at: Duration) {
         let interval_ns = match per_second {
             any if any.is_infinite() => 0,
             none if none < RATE_LEAST => u64::MAX,
             some => (1e9 / some).max(1.0) as u64,
         };
-        self.interval_ns.store(interval_ns, Relaxed);
+        let before_ns = self.interval_ns.swap(interval_ns, Relaxed);
+        if before_ns == interval_ns || matches!(interval_ns, 0 | u64::MAX) {
+            return;
+        }
+        let now_ns = nanoseconds(at);
+        let moved = |due_ns: u64| {
+            let ahead_ns = due_ns.checked_sub(now_ns)?;
+            let ahead_ns = match before_ns {
+                0 | u64::MAX => ahead_ns,
+                _ => (ahead_ns as f64 / before_ns as f64 * interval_ns as f64) as u64,
+            };
+            // Where the burst is a smaller one now, it is owed; but nobody is locked out for what could be sent at another rate.
+            Some(now_ns + ahead_ns.min(burst_ns(interval_ns) + nanoseconds(BURST_MAX)))
+        };
+        // Where none is due later than now there is nothing to be moved.
+        let _ = self.due_ns.fetch_update(Relaxed, Relaxed, moved);
     }
 
+    /// Takes one, if one may be sent now.
     fn take(&self, at: Duration) -> bool {
         let interval_ns = self.interval_ns.load(Relaxed);
         if matches!(interval_ns, 0 | u64::MAX) {
             return interval_ns == 0;
         }
-        let now_ns = u64::try_from(at.as_nanos()).unwrap_or(u64::MAX);
-        let burst_ns = u64::try_from(BURST.as_nanos()).unwrap_or(u64::MAX).max(interval_ns);
+        let (now_ns, burst_ns) = (nanoseconds(at), burst_ns(interval_ns));
         let next = |due_ns: u64| {
             let due_ns = due_ns.max(now_ns).checked_add(interval_ns)?;
             (due_ns - now_ns <= burst_ns).then_some(due_ns)
         };
         self.due_ns.fetch_update(Relaxed, Relaxed, next).is_ok()
     }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// How far ahead of now the next one may be due: all of the burst.
+fn burst_ns(interval_ns: u64) -> u64 {
+    let requests_ns = interval_ns.saturating_mul(BURST_REQUESTS).min(nanoseconds(BURST_MAX));
+    requests_ns.max(nanoseconds(BURST_MIN)).max(interval_ns)
 }
 
 #[cfg(test)]
@@ -224,10 +262,16 @@ mod tests {
         }
     }
 
+    /// A region of which this peer may send so many guests a second, from its beginning.
+    fn guests(per_second: f64) -> RegionLive {
+        let region = RegionLive::new(host::now());
+        region.allot(Share { own: f64::INFINITY, guests: per_second }, region.began);
+        region
+    }
+
     #[test]
     fn an_allowance_lets_its_rate_through_and_no_more() {
-        let region = RegionLive::new(host::now());
-        region.allot(Share { own: f64::INFINITY, guests: 340.0 });
+        let region = guests(340.0);
         let sent = |offered: u64, seconds: u64| {
             let step = Duration::from_secs(1) / u32::try_from(offered).unwrap();
             (0..offered * seconds)
@@ -236,19 +280,97 @@ mod tests {
         };
         let passed = sent(1_000, 10);
         assert!((3_380..=3_420).contains(&passed), "{passed}");
-        region.allot(Share { own: f64::INFINITY, guests: 0.0 });
-        assert!(!region.admits(true, region.began + Duration::from_secs(1_000)));
+        let later = region.began + Duration::from_secs(1_000);
+        region.allot(Share { own: f64::INFINITY, guests: 0.0 }, later);
+        assert!(!region.admits(true, later));
         assert!(region.admits(false, region.began));
     }
 
     #[test]
-    fn rates_are_measured_and_told_in_two_digits() {
+    fn who_may_send_more_from_now_on_need_not_wait_for_what_it_might_send_before() {
+        let region = guests(0.05);
+        let at = |ms: u64| region.began + Duration::from_millis(ms);
+        assert!(region.admits(true, at(0)), "the first, and the next one is due in twenty seconds");
+        assert!(!region.admits(true, at(250)));
+        region.allot(Share { own: f64::INFINITY, guests: 90.0 }, at(250));
+        let passed = (0..100).filter(|step| region.admits(true, at(250 + step * 10))).count();
+        assert!((88..=106).contains(&passed), "{passed} in the second after that");
+        // The same for a region's own.
+        region.allot(Share { own: 0.05, guests: 0.0 }, at(2_000));
+        assert!(region.admits(false, at(2_000)) && !region.admits(false, at(2_001)));
+        region.allot(Share { own: 100.0, guests: 0.0 }, at(2_002));
+        assert!(region.admits(false, at(2_002)));
+    }
+
+    #[test]
+    fn shares_that_tremble_let_no_more_through_than_they_say() {
+        let region = guests(100.0);
+        let mut passed = 0;
+        for ms in 0..20_000_u32 {
+            if ms % 250 == 0 {
+                let guests = if ms % 500 == 0 { 100.0 } else { 10.0 };
+                let share = Share { own: f64::INFINITY, guests };
+                region.allot(share, region.began + Duration::from_millis(ms.into()));
+            }
+            passed += u32::from(region.admits(true, region.began + Duration::from_millis(ms.into())));
+        }
+        // Half of the time 100 a second, half of it 10, and one burst.
+        assert!((1_080..=1_116 + 10).contains(&passed), "{passed}");
+    }
+
+    #[test]
+    fn what_browsers_ask_at_once_is_served_and_no_second_sees_more_than_the_rate_and_a_burst() {
+        // Ten at once each second, of ninety that have room.
+        let region = guests(90.0);
+        let refused = (0..200_u32).filter(|at| !region.admits(true, region.began + Duration::from_secs((at / 10).into())));
+        assert_eq!(refused.count(), 0);
+
+        for (rate, offered) in [(90.0, 90), (90.0, 400), (20.0, 20), (20.0, 200), (2.0, 30), (540.0, 1_000)] {
+            let region = guests(rate);
+            let mut dice = host::Dice::from_seed(7);
+            // Whoever they are, they come when they like, and every fifth brings four others.
+            let mut sent: Vec<Duration> = Vec::new();
+            let mut now = Duration::ZERO;
+            let seconds = 60;
+            while now < Duration::from_secs(seconds) {
+                let together = if dice.fraction() < 0.2 { 5 } else { 1 };
+                sent.extend((0..together).filter(|_| region.admits(true, region.began + now)).map(|_| now));
+                now += Duration::from_secs_f64(-(1.0 - dice.fraction()).ln() * 1.8 / f64::from(offered));
+            }
+            let burst = (rate * 0.05_f64).max(16.0_f64.min(rate)).max(1.0);
+            let before = |end: Duration| sent.partition_point(|at| *at < end);
+            let within = |from: &Duration| before(*from + Duration::from_secs(1)) - before(*from);
+            let most = sent.iter().map(within).max().unwrap_or_default();
+            assert!(most as f64 <= rate + burst + 1.0, "{most} in a second of {rate} and {burst}");
+            let used = sent.len() as f64 / seconds as f64;
+            let least = 0.8 * rate.min(f64::from(offered));
+            assert!(used >= least, "{used} of {rate} where {offered} are offered");
+        }
+    }
+
+    #[test]
+    fn rates_are_measured_and_told_in_three_digits_and_never_as_less_than_they_are() {
         let region = RegionLive::new(host::now());
         for _ in 0..40 {
             (0..25).for_each(|_| region.count());
             region.measure(Duration::from_millis(250));
         }
         assert_eq!(region.asked_here(), 100.0);
-        assert_eq!((told(0.04), told(0.26), told(7.36), told(1_234.0)), (0.0, 0.3, 7.4, 1_200.0));
+        for (rate, as_told) in [
+            (0.001, 0.0),
+            (0.04, 0.1),
+            (0.26, 0.3),
+            (2.3, 2.3),
+            (7.36, 7.4),
+            (23.41, 23.5),
+            (99.99, 100.0),
+            (104.5, 105.0),
+            (1_231.0, 1_240.0),
+            (1_240.0, 1_240.0),
+        ] {
+            assert_eq!(told(rate), as_told, "{rate}");
+            assert_eq!(told(as_told), as_told);
+            assert!(as_told.to_string().len() <= 6, "{as_told}");
+        }
     }
 }
