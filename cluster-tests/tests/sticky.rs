@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cluster_tests::api::Request;
 use cluster_tests::cluster::{Cluster, Shape, Special};
 use cluster_tests::node::TestNode;
@@ -12,6 +15,7 @@ use cluster_tests::raw::{Answer, Raw};
 use cluster_tests::report;
 use cluster_tests::settings::{Pool, Settings};
 use cluster_tests::wait::wait_until;
+use evenkeel::link::KeyRing;
 use serde_json::json;
 
 const SESSIONS: usize = 60;
@@ -122,6 +126,55 @@ fn every_session_stays_over_three_peers_while_the_leader_is_killed_and_a_node_dr
     assert_eq!(stays, BTreeMap::new(), "at the new node they stay, also at the peer that was started again");
 }
 
+/// What a cookie of this peer says, and the key that it is signed by: as `proxy/sticky/cookie.rs` has it.
+#[derive(Clone)]
+struct Signed {
+    said: Vec<u8>,
+    key: hmac::Key,
+}
+
+impl Signed {
+    const TAG_BYTES: usize = 32;
+
+    fn of(cookie: &str, ring: &KeyRing) -> Self {
+        let (_, value) = cookie.split_once('=').expect("a name and a value");
+        let mut said = URL_SAFE_NO_PAD.decode(value).expect("base64url");
+        said.truncate(said.len() - Self::TAG_BYTES);
+        let key = ring.trusted().next().expect("a key").cookie_key();
+        Self { said, key: hmac::Key::new(hmac::HMAC_SHA256, key.as_slice()) }
+    }
+
+    fn ending(mut self, ends_s: u64) -> Self {
+        self.said[1..9].copy_from_slice(&ends_s.to_be_bytes());
+        self
+    }
+
+    fn bytes(&self, pool: &str) -> Vec<u8> {
+        let tag = hmac::sign(&self.key, &[&self.said, &b"\0"[..], pool.as_bytes()].concat());
+        [&self.said, tag.as_ref()].concat()
+    }
+
+    fn sealed(&self, pool: &str) -> String {
+        Self::cookie(&self.bytes(pool))
+    }
+
+    fn with_a_bit_of_the_tag_turned(self, pool: &str) -> String {
+        let mut bytes = self.bytes(pool);
+        *bytes.last_mut().expect("a tag") ^= 1;
+        Self::cookie(&bytes)
+    }
+
+    fn longer_than_signed(self, pool: &str) -> String {
+        let mut bytes = self.bytes(pool);
+        bytes[1] ^= 1;
+        Self::cookie(&bytes)
+    }
+
+    fn cookie(bytes: &[u8]) -> String {
+        format!("SID={}", URL_SAFE_NO_PAD.encode(bytes))
+    }
+}
+
 #[test]
 fn forged_foreign_and_expired_cookies_begin_a_new_session() {
     let nodes = [TestNode::start("a"), TestNode::start("b")];
@@ -132,7 +185,9 @@ fn forged_foreign_and_expired_cookies_begin_a_new_session() {
             .line("strategy = \"round_robin\"")
             .line("sticky = { by = \"cookie\", name = \"SID\", ttl = \"1m\" }")
     };
-    let one = Peer::start(&Settings::default().serve("http", pool("web")).serve("http", pool("shop")));
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = Settings::default().serve("http", pool("web")).serve("http", pool("shop"));
+    let one = Peer::start(&settings.remembering_in(folder.path()));
     let other = Peer::start(&Settings::default().serve("http", pool("web")));
     let web = one.listener("web");
     let session = begin(web);
@@ -140,9 +195,19 @@ fn forged_foreign_and_expired_cookies_begin_a_new_session() {
         let answer = ask(web, Some(&session.cookie));
         assert_eq!((node(&answer), cookie(&answer)), (session.node.clone(), None));
     }
+    let key = std::fs::read_to_string(folder.path().join("state/cookie.key")).expect("the key of the peer");
+    let signed = Signed::of(&session.cookie, &KeyRing::parse(&key).expect("a key"));
+    assert_eq!(signed.sealed("web"), session.cookie, "as the peer itself signs it");
+    let now_s = evenkeel::host::wall_now_ms() / 1_000;
+    let lasting = signed.clone().ending(now_s + 60).sealed("web");
+    assert_eq!(node(&ask(web, Some(&lasting))), session.node, "one that is not over yet is believed");
     let mut bent = session.cookie.clone();
     bent.pop();
     for (what, value) in [
+        ("over, and else as the peer signed it", signed.clone().ending(now_s - 1).sealed("web")),
+        ("signed for another pool", signed.sealed("shop")),
+        ("well formed, with a signature of its own", signed.clone().with_a_bit_of_the_tag_turned("web")),
+        ("well formed, and longer than it was signed for", signed.clone().longer_than_signed("web")),
         ("of another peer that is in no cluster with this one", begin(other.listener("web")).cookie),
         ("of another pool", begin(one.listener("shop")).cookie),
         ("bent", bent),

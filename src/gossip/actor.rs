@@ -25,7 +25,7 @@ use super::settings::{Seed, Settings};
 use super::transport::LinkTransport;
 use crate::host::{self, Incarnations, NameError, Names, Resolved};
 use crate::link::{Events, Link, LinkEvent, LinkState, Received};
-use crate::model::{Heard, Member, Members, NodeKey, PeerId, PeerState, RegionName, Revision};
+use crate::model::{Demand, Heard, Member, Members, NodeKey, PeerId, PeerState, RegionName, Revision};
 
 /// A turn ends after this time even if nothing happened, so that a request to stop is heard.
 const TURN_MAX: Duration = Duration::from_millis(200);
@@ -52,8 +52,8 @@ pub enum Input {
     Swept,
     /// What is in flight, at every node that has something.
     Load(Vec<(NodeKey, u32)>),
-    /// What it is asked by region, requests a second.
-    Demand(Vec<(RegionName, f64)>),
+    /// What it is asked, by region and for others.
+    Demand(Demand),
     /// What others say of nodes and their load is to be heard once more: some of it was about nodes that this peer did not know
     /// when it heard it.
     TellAgain,

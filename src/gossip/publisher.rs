@@ -8,7 +8,7 @@ use chitchat::NodeState;
 use super::page::Pages;
 use super::settings::Settings;
 use super::{demand, load, topic};
-use crate::model::{Heard, NodeKey, RegionName, Revision};
+use crate::model::{Demand, Heard, NodeKey, Revision};
 
 /// What this peer has to say.
 #[derive(Debug, Default)]
@@ -50,8 +50,8 @@ impl Publisher {
         self.load = text;
     }
 
-    /// What is asked now, by region.
-    pub(super) fn demand(&mut self, demand: Vec<(RegionName, f64)>) {
+    /// What is asked now, by region and for others.
+    pub(super) fn demand(&mut self, demand: Demand) {
         let text = demand::text(demand);
         self.changed.demand |= text != self.demand;
         self.demand = text;

@@ -12,7 +12,7 @@ use chitchat::{ChitchatId, NodeState};
 use super::membership::Sighting;
 use super::{demand, load, page, topic};
 use crate::model::limits::{GOSSIP_KEYS_PER_PEER_MAX, PEERS_MAX};
-use crate::model::{Heard, NodeKey, PeerId, RegionName, Revision};
+use crate::model::{Demand, Heard, NodeKey, PeerId, Revision};
 
 /// What changed.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,8 +50,8 @@ pub enum News {
         observer: PeerId,
         /// When that was read.
         at: Instant,
-        /// Requests a second.
-        per_second: Vec<(RegionName, f64)>,
+        /// What that is.
+        demand: Demand,
     },
 }
 
@@ -215,11 +215,11 @@ impl Reader {
                     load::read(text).map(|loads| news.push(News::Load { observer: peer.clone(), at, loads })).is_some()
                 }
                 topic::DEMAND if deleted => {
-                    news.push(News::Demand { observer: peer.clone(), at, per_second: Vec::new() });
+                    news.push(News::Demand { observer: peer.clone(), at, demand: Demand::default() });
                     true
                 }
                 topic::DEMAND => demand::read(text)
-                    .map(|per_second| news.push(News::Demand { observer: peer.clone(), at, per_second }))
+                    .map(|demand| news.push(News::Demand { observer: peer.clone(), at, demand }))
                     .is_some(),
                 topic::API => {
                     read.api = shown(text);

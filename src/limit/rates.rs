@@ -1,9 +1,10 @@
 //! How each key stands with its rate: a table of a fixed greatest size, read and written without locks.
 //!
 //! A slot is two words: the hash of a key, and when its next one would come. One whose time is over says nothing that an empty
-//! one does not, so it is free for whoever comes. Where all slots of a bucket are of use still and the table may not grow, the
-//! key that is nearest to having its whole burst again gives way; it loses least. So one that is limited stays, however many
-//! others come, unless its bucket fills with others that are.
+//! one does not, so it is free for whoever comes. Where all slots of a bucket are of use still and the table may not grow, a key
+//! that was never refused gives way before one that was, and of either kind the one that is nearest to having its whole burst again;
+//! it loses least. So one that is limited stays, however many others come, unless its bucket fills with others that are. What is
+//! used up would not say so by itself: with a burst of one everybody who came has used up all.
 //!
 //! Two words are not written at once. Who claims a slot writes the hash first; a key that gives way in that moment, or its heir,
 //! may be charged for one request of the other. Nothing else can come of a race.
@@ -20,8 +21,12 @@ use crate::model::limits::RATE_KEYS_MAX;
 const WAYS: usize = 8;
 /// Bits of the second word that say how long a burst of the key takes; the rest is its time.
 const SCALE_BITS: u32 = 6;
-/// The latest time that a slot holds: nine years.
-const TIME_MAX: u64 = u64::MAX >> SCALE_BITS;
+/// The bit beside these that says that the key was refused.
+const REFUSED: u64 = 1 << SCALE_BITS;
+/// Bits that are not time.
+const BESIDE_BITS: u32 = SCALE_BITS + 1;
+/// The latest time that a slot holds: four and a half years.
+const TIME_MAX: u64 = u64::MAX >> BESIDE_BITS;
 /// Buckets of each level.
 const BUCKETS: [usize; 5] = [1 << 4, 1 << 8, 1 << 12, 1 << 16, RATE_KEYS_MAX / WAYS];
 
@@ -39,12 +44,17 @@ struct Bucket {
 struct Time(u64);
 
 impl Time {
-    fn of(next: u64, gcra: Gcra) -> Self {
-        Self(next.min(TIME_MAX) << SCALE_BITS | u64::from(gcra.scale()))
+    /// Of a key that stood there as `before`.
+    fn of(next: u64, gcra: Gcra, before: Self) -> Self {
+        Self(next.min(TIME_MAX) << BESIDE_BITS | before.0 & REFUSED | u64::from(gcra.scale()))
     }
 
     fn next(self) -> u64 {
-        self.0 >> SCALE_BITS
+        self.0 >> BESIDE_BITS
+    }
+
+    fn was_refused(self) -> bool {
+        self.0 & REFUSED != 0
     }
 
     /// How much of its burst is used up, in parts of 1,024 of the power of two below its tolerance; 0: it is of no more use.
@@ -65,11 +75,13 @@ impl Bucket {
     /// The slot that a newcomer takes, whose it was, its time, and how much of use that is still.
     fn least(&self, now: u64) -> (usize, u64, Time, u64) {
         let mut least = (0, 0, Time::default(), u64::MAX);
+        let mut least_rank = (true, u64::MAX);
         for (at, (key, time)) in self.keys.iter().zip(&self.times).enumerate() {
             let (key, time) = (key.load(Acquire), Time(time.load(Acquire)));
             let used = if key == 0 { 0 } else { time.used(now) };
-            if used < least.3 {
-                least = (at, key, time, used);
+            let rank = (used > 0 && time.was_refused(), used);
+            if rank < least_rank {
+                (least, least_rank) = ((at, key, time, used), rank);
             }
             if used == 0 {
                 break;
@@ -107,9 +119,14 @@ impl Rates {
             };
             let mut word = time.load(Acquire);
             loop {
-                let next = gcra.take(Time(word).next(), now)?;
-                match time.compare_exchange_weak(word, Time::of(next, gcra).0, AcqRel, Acquire) {
-                    Ok(_) => return Ok(()),
+                let taken = gcra.take(Time(word).next(), now);
+                let new = match taken {
+                    Err(_) if Time(word).was_refused() => return taken.map(|_| ()),
+                    Err(_) => word | REFUSED,
+                    Ok(next) => Time::of(next, gcra, Time(word)).0,
+                };
+                match time.compare_exchange_weak(word, new, AcqRel, Acquire) {
+                    Ok(_) => return taken.map(|_| ()),
                     Err(newer) => word = newer,
                 }
             }
@@ -128,7 +145,7 @@ impl Rates {
         if used > 0 {
             self.forgotten.fetch_add(1, Relaxed);
         }
-        if used > 0 || before.next() > now {
+        if used > 0 || before.next() > now || time.was_refused() {
             // Where it was moved meanwhile, that was by the key itself or is one request of the one before.
             let _ = bucket.times[at].compare_exchange(time.0, before.0, AcqRel, Relaxed);
         }

@@ -43,7 +43,7 @@ pub use observation::{Health, Heard, Observation, Verdict};
 pub use peer_state::PeerState;
 pub use pool::{Admin, DrainLeft, HostSent, Node, Observe, Panic, Pool, Weight};
 pub use preset::{Preset, PresetError};
-pub use region::{Capacity, Region, RegionStrategy, RegionWeight};
+pub use region::{Capacity, Demand, Region, RegionStrategy, RegionWeight};
 pub use route::{
     Action, Conditions, ConnectionLimit, Day, End, ExternalCheck, Fallback, FieldChanges, FieldName, FieldValue, Files,
     FixedAnswer, Forward, HostPattern, Ipv6Prefix, LIMITED_STATUS_DEFAULT, LimitError, Method, MinuteOfDay, Mirror,

@@ -10,6 +10,22 @@ use super::id::RegionName;
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Capacity(pub NonZeroU32);
 
+/// What a peer is asked, requests a second.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Demand {
+    /// By the region that is a request's first choice.
+    pub by_region: Vec<(RegionName, f64)>,
+    /// Those that it wants to send to another one.
+    pub guests: f64,
+}
+
+impl Demand {
+    /// Whether it is asked nothing.
+    pub fn is_none(&self) -> bool {
+        self.by_region.is_empty() && self.guests <= 0.0
+    }
+}
+
 /// A region's share of traffic beside the others': above 0, at most 1000.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct RegionWeight(f64);

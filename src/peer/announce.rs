@@ -85,7 +85,7 @@ impl Announcer {
         if self.demand_at <= now {
             self.demand_at = now + DEMAND_EVERY;
             let demand = view.demand();
-            let was_asked = std::mem::replace(&mut self.is_asked, !demand.is_empty());
+            let was_asked = std::mem::replace(&mut self.is_asked, !demand.is_none());
             if was_asked || self.is_asked {
                 inputs.push(Input::Demand(demand));
             }

@@ -295,7 +295,7 @@ impl From<Output> for view::Event {
             Output::News(News::Forget(observer)) => Self::Forgotten { observer },
             Output::News(News::Swept { observer, at }) => Self::Swept { observer, at },
             Output::News(News::Load { observer, at, loads }) => Self::Load { observer, at, in_flight: loads },
-            Output::News(News::Demand { observer, at, per_second }) => Self::Demand { observer, at, per_second },
+            Output::News(News::Demand { observer, at, demand }) => Self::Demand { observer, at, demand },
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Where the keys come from by which cookies of sticky sessions are signed.
 
 use super::cluster::ClusterSettings;
-use crate::host::{DataFolder, DurableFile};
+use crate::host::{DataFolder, DurableError, DurableFile};
 use crate::link::{ClusterKey, KeyRing, TrustSource};
 use crate::model::limits::KEY_FILE_BYTES_MAX;
 
@@ -20,12 +20,22 @@ pub(super) fn shared(cluster: Option<&ClusterSettings>) -> Option<&KeyRing> {
 /// The key of this peer alone, made when it is needed first. Where the disk does not keep it, sessions end with the process. Blocks.
 pub(super) fn own(folder: &DataFolder) -> Option<KeyRing> {
     let file = DurableFile::new(folder.path(), FILE, KEY_FILE_BYTES_MAX);
-    let read = file.read().map(|bytes| bytes.and_then(|bytes| KeyRing::parse(std::str::from_utf8(&bytes).ok()?).ok()));
-    match read {
-        Ok(Some(ring)) => return Some(ring),
+    match file.read() {
         Ok(None) => {}
+        Ok(Some(bytes)) => match std::str::from_utf8(&bytes).ok().and_then(|text| KeyRing::parse(text).ok()) {
+            Some(ring) => return Some(ring),
+            None => tracing::warn!(
+                file = %file.path().display(),
+                "it holds no key: a new one signs the cookies of sticky sessions, and those of before are not believed"
+            ),
+        },
+        Err(error @ DurableError::TooLong { .. }) => {
+            tracing::warn!(%error, "a new key signs the cookies of sticky sessions, and those of before are not believed");
+        }
+        // The key may stand there still, and be read at the next start.
         Err(error) => {
-            tracing::warn!(%error, "a new key signs the cookies of sticky sessions; those of before are not believed");
+            tracing::warn!(%error, "until this process ends another key signs the cookies of sticky sessions; the file stays as it is");
+            return ClusterKey::generate().map(KeyRing::of);
         }
     }
     let key = ClusterKey::generate()?;
@@ -51,5 +61,21 @@ mod tests {
         let second = own(&folder).unwrap();
         assert_ne!(second, first);
         assert_eq!(own(&folder).unwrap(), second);
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_read_at_this_start_is_there_at_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = DataFolder::take(folder.path()).unwrap();
+        let first = own(&folder).unwrap();
+        let (file, elsewhere) = (folder.path().join(FILE), folder.path().join("elsewhere"));
+        // A link that leads in a circle cannot be opened, by root neither, and could be replaced.
+        fs::rename(&file, &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&file, &file).unwrap();
+        let meanwhile = own(&folder).unwrap();
+        assert_ne!(meanwhile, first);
+        assert!(fs::symlink_metadata(&file).unwrap().is_symlink(), "nothing was written over it");
+        fs::rename(&elsewhere, &file).unwrap();
+        assert_eq!(own(&folder).unwrap(), first);
     }
 }

@@ -167,7 +167,7 @@ fn explain_http(
     let refused = head::request(head, bound.listener.tls.is_some(), &mut request).err();
     let client = origin.client_of(&request.fields, settings);
     let routed = Routed::find(&view, bound, (settings, origin, geo), &request, client, dice);
-    let client_region = routed.region(&view, (settings, origin, geo), &request).clone();
+    let client_region = routed.region(&view, (settings, origin, geo), &request).cloned();
     let (end, routes, limits) = match refused {
         Some(refusal) => (Ended::Malformed(refusal.status, refusal.reason), Vec::new(), Vec::new()),
         // How well this peer is, which the health of the pool says below.
@@ -178,18 +178,12 @@ fn explain_http(
             let ended = match Course::of(end, &bound.listener.pool, &view) {
                 Some(Course::Forward(way)) => {
                     let ask = view.pool(&way.pool).map_or(Ask::of(client, host::now()), |pool| {
-                        let (stick, _) = sticky::stick_of(
-                            &request,
-                            client,
-                            pool,
-                            &view,
-                            &cookie_keys.load(),
-                            host::wall_now_ms() / 1_000,
-                        );
+                        let (keys, now_s) = (cookie_keys.load(), host::wall_now_ms() / 1_000);
+                        let (stick, _) = sticky::stick_of((&request, client), (pool, way.regions), &view, &keys, now_s);
                         Ask { hash: sticky::hash_of(&request, &pool.pool), stick, ..Ask::of(client, host::now()) }
                     });
                     let target = String::from_utf8_lossy(routed.target(&request)).into_owned();
-                    forward(&view, &way, ask, &client_region, Some(target), dice)
+                    forward(&view, &way, ask, client_region.as_ref(), Some(target), dice)
                 }
                 Some(Course::Redirect(redirect)) => {
                     let mut to = Vec::new();
@@ -208,6 +202,7 @@ fn explain_http(
             (ended, routes, limits::look(limiter, &routed.decision, client, field, host::now()))
         }
     };
+    let client_region = client_region.unwrap_or_else(|| view.regions().own().clone());
     Answer { listener: bound.listener.name.clone(), client, client_region, routes, limits, end, view }
 }
 
@@ -225,13 +220,16 @@ fn explain_tcp(
     let decision = tcp::decide(&view, bound, (client, geo), dice);
     let end = decision.end.as_ref().and_then(|entry| entry.route.then.end.as_ref());
     let ended = match Course::of(end, &bound.listener.pool, &view) {
-        Some(Course::Forward(way)) => forward(&view, &way, asking.of(&way.pool, &view), &client_region, None, dice),
+        Some(Course::Forward(way)) => {
+            forward(&view, &way, asking.of(&way.pool, &view), client_region.as_ref(), None, dice)
+        }
         Some(Course::Redirect(_) | Course::Answer(_) | Course::Files(_) | Course::Refuse(_)) | None => {
             Ended::Refuse(503)
         }
     };
     let routes = decision.before.iter().chain(&decision.end).map(Arc::clone).collect();
     let limits = limits::look(limiter, &decision, client, |_| None, host::now());
+    let client_region = client_region.unwrap_or_else(|| view.regions().own().clone());
     Answer { listener: bound.listener.name.clone(), client, client_region, routes, limits, end: ended, view }
 }
 
@@ -239,11 +237,11 @@ fn forward(
     view: &View,
     way: &Way<'_>,
     ask: Ask,
-    region: &RegionName,
+    region: Option<&RegionName>,
     target: Option<String>,
     dice: &mut Dice,
 ) -> Ended {
-    let wanted = way.wanted(ask, Some(region));
+    let wanted = way.wanted(ask, region);
     // The place is given back at once.
     let pick = view.take(&wanted, &Tried::default(), dice).map(|taken| taken.node().node.id.clone());
     Ended::Forward {

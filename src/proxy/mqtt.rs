@@ -23,7 +23,7 @@ pub(super) enum FirstPacket {
 
 /// Looks at the first bytes of a connection. MQTT 3.1, 3.1.1 and 5.0 (section 3.1 of each).
 pub(super) fn first_packet(bytes: &[u8]) -> FirstPacket {
-    let mut reader = Reader { bytes, at: 0 };
+    let mut reader = Reader { bytes, at: 0, end: usize::MAX };
     match client_id(&mut reader) {
         Ok(id) if id.is_empty() => FirstPacket::Other,
         Ok(id) => FirstPacket::ClientId(hash::of(&bytes[id])),
@@ -42,7 +42,7 @@ fn client_id(reader: &mut Reader<'_>) -> Result<Range<usize>, Short> {
         return Err(Short::Other);
     }
     let length = reader.length()?;
-    let end = reader.at + length;
+    reader.end = reader.at + length;
     let name = reader.field()?;
     let level = reader.byte()? & !BRIDGE;
     if !matches!((&reader.bytes[name], level), (b"MQIsdp", 3) | (b"MQTT", 4 | 5)) {
@@ -54,23 +54,27 @@ fn client_id(reader: &mut Reader<'_>) -> Result<Range<usize>, Short> {
         let properties = reader.length()?;
         reader.skip(properties)?;
     }
-    let id = reader.field()?;
-    if id.end <= end { Ok(id) } else { Err(Short::Other) }
+    reader.field()
 }
 
 struct Reader<'b> {
     bytes: &'b [u8],
     at: usize,
+    /// Where the packet ends, as far as that is known: what is to be behind it will not come, however long one waits.
+    end: usize,
 }
 
 impl Reader<'_> {
     fn byte(&mut self) -> Result<u8, Short> {
-        let byte = self.bytes.get(self.at).copied().ok_or(Short::More)?;
-        self.at += 1;
-        Ok(byte)
+        let at = self.at;
+        self.skip(1)?;
+        Ok(self.bytes[at])
     }
 
     fn skip(&mut self, count: usize) -> Result<(), Short> {
+        if count > self.end - self.at {
+            return Err(Short::Other);
+        }
         if count > self.bytes.len() - self.at {
             return Err(Short::More);
         }
@@ -147,6 +151,31 @@ mod tests {
         short[1] = 12;
         assert_eq!(first_packet(&short), FirstPacket::Other, "its length ends before the id does");
         assert_eq!(first_packet(&[CONNECT, 0xff, 0xff, 0xff, 0xff]), FirstPacket::Other);
+    }
+
+    #[test]
+    fn nobody_waits_for_what_is_to_be_behind_the_end_of_the_packet() {
+        let whole = connect("MQTT", 4, None, "");
+        // An id of 65,535 bytes in a packet of twelve, of which none came yet.
+        let mut long_id = whole.clone();
+        long_id[12..].copy_from_slice(&[0xff, 0xff]);
+        // Properties of 268,435,455 bytes, the same.
+        let mut properties = connect("MQTT", 5, Some(&[]), "");
+        properties.truncate(12);
+        properties[1] = 14;
+        properties.extend_from_slice(&[0xff, 0xff, 0xff, 0x7f]);
+        // A packet that ends behind its name.
+        let mut short = whole[..8].to_vec();
+        short[1] = 6;
+        for packet in [long_id, properties, short] {
+            assert_eq!(first_packet(&packet), FirstPacket::Other, "{packet:?}");
+        }
+        // Properties that are as long as they say are waited for.
+        let mut waits = connect("MQTT", 5, Some(&[]), "");
+        waits.truncate(12);
+        waits[1] = 100;
+        waits.push(80);
+        assert_eq!(first_packet(&waits), FirstPacket::More);
     }
 
     proptest! {

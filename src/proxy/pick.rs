@@ -42,7 +42,7 @@ pub(crate) fn pick_now(worker: &Worker, wanted: &Wanted<'_>, tried: &Tried) -> R
         if !pool.live.queue.is_empty() {
             return Err(Unavailable::Full);
         }
-        view.take(wanted, tried, &mut worker.dice.borrow_mut())
+        view.take_at(wanted, tried, &mut worker.dice.borrow_mut(), host::now)
     })
 }
 
@@ -57,7 +57,7 @@ async fn wait(worker: &Worker, bound: &Bound, wanted: &Wanted<'_>, tried: &Tried
         loop {
             (&mut waiting).await;
             // Since then the view may have changed, and with it what this pool is.
-            match worker.with_view(|view| view.take(wanted, tried, &mut worker.dice.borrow_mut())) {
+            match worker.with_view(|view| view.take_at(wanted, tried, &mut worker.dice.borrow_mut(), host::now)) {
                 Ok(taken) => {
                     waiting.served();
                     return Ok(taken);

@@ -233,13 +233,13 @@ impl Asking {
 async fn reach(worker: &Worker, bound: &Bound, way: &Way<'_>, asking: Asking) -> Option<(Taken, NodeConnection)> {
     let region = worker.with_view(|view| region_of(view, &worker.shared.geo, asking.client));
     let ask = |pool: &PoolName| worker.with_view(|view| asking.of(pool, view));
-    let wanted = way.wanted(ask(&way.pool), Some(&region));
+    let wanted = way.wanted(ask(&way.pool), region.as_ref());
     if let Some(reached) = reach_one_of(worker, bound, &wanted).await {
         return Some(reached);
     }
     // Whatever its statuses: nothing answered.
     let fallback = way.fallback?;
-    let wanted = Wanted { client_region: Some(&region), ..Wanted::one_of(&fallback.pool, ask(&fallback.pool)) };
+    let wanted = Wanted { client_region: region.as_ref(), ..Wanted::one_of(&fallback.pool, ask(&fallback.pool)) };
     reach_one_of(worker, bound, &wanted).await
 }
 
@@ -285,12 +285,13 @@ pub(super) fn decide(view: &View, bound: &Bound, (client, geo): (IpAddr, &GeoCel
     if view.routes().is_empty() {
         return Decision::default();
     }
-    view.routes().find(&Connection { bound, client, region: region_of(view, geo, client) }, dice)
+    let region = region_of(view, geo, client).unwrap_or_else(|| view.regions().own().clone());
+    view.routes().find(&Connection { bound, client, region }, dice)
 }
 
-/// Where a client is: where the catalog or the GeoIP file says its address is, or else where this peer is.
-pub(super) fn region_of(view: &View, geo: &GeoCell, client: IpAddr) -> RegionName {
-    of_address(view.regions(), geo, client).unwrap_or(view.regions().own()).clone()
+/// Where the catalog or the GeoIP file says that a client's address is; `None`: it counts as being where this peer is.
+pub(super) fn region_of(view: &View, geo: &GeoCell, client: IpAddr) -> Option<RegionName> {
+    of_address(view.regions(), geo, client).cloned()
 }
 
 impl Facts for Connection<'_> {

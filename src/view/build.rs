@@ -18,9 +18,7 @@ use super::regions::Regions;
 use super::verdict::{HOLD, Held, Tally, Vote, verdict};
 use crate::balance::PoolLive;
 use crate::balance::weight;
-use crate::model::{
-    Catalog, CheckKind, Health, Heard, Members, NodeKey, Observation, PeerId, Pool, RegionName, Verdict,
-};
+use crate::model::{Catalog, CheckKind, Demand, Health, Heard, Members, NodeKey, Observation, PeerId, Pool, Verdict};
 
 /// How often a node in slow start gets a new weight.
 const RAMP_STEP: Duration = Duration::from_secs(1);
@@ -81,15 +79,14 @@ pub enum Event {
         /// Requests and connections at each node where there are some worth telling.
         in_flight: Vec<(NodeKey, u32)>,
     },
-    /// What another peer is asked, by the region that is a request's first choice; it takes the place of what it said before, and fades
-    /// like a load.
+    /// What another peer is asked; it takes the place of what it said before, and fades like a load.
     Demand {
         /// The other peer.
         observer: PeerId,
         /// When that was heard.
         at: Instant,
-        /// Requests a second.
-        per_second: Vec<(RegionName, f64)>,
+        /// What that is.
+        demand: Demand,
     },
     /// Nothing of what another peer said before counts: it was started anew, or is gone for good.
     Forgotten {
@@ -344,6 +341,7 @@ pub(super) fn build_pool(
                 let Judged { verdict, latency, usable_since, silent_since } = judged;
                 (node.state.verdict, node.latency) = (verdict, latency);
                 (node.usable_since, node.silent_since) = (usable_since, silent_since);
+                node.was_judged |= verdict != Verdict::Unknown;
             }
         }
         if let Some(silent_since) = node.silent_since.filter(|&since| now < since + HOLD) {

@@ -67,7 +67,7 @@ pub(super) fn carried(view: &View, catalog: &Catalog, now: Instant) -> View {
 fn draw(view: &View, pool: &Pool, node: &Node, place: Place, moves: &mut Moves, now: Instant) -> Arc<NodeView> {
     let known = view.index.nodes.get(&node.id).map(|was| (*was, &view.pools[was.pool].nodes[was.node]));
     let Some((was, before)) = known.filter(|(_, before)| before.node.address == node.address) else {
-        return Arc::new(begin(node, pool, now));
+        return Arc::new(NodeView { is_from_start: view.pools.is_empty(), ..begin(node, pool, now) });
     };
     moves.insert(was, place);
     if before.node == *node {
@@ -99,6 +99,8 @@ fn begin(node: &Node, pool: &Pool, now: Instant) -> NodeView {
         latency: None,
         usable_since: None,
         silent_since: Some(now),
+        was_judged: false,
+        is_from_start: false,
         drain: DrainBegun::of(node.admin, None, &live, now),
         drain_is_over: false,
         live,

@@ -75,10 +75,10 @@ impl Changes {
                     peer.load = Some(Load { heard_at: at, in_flight });
                 }
             }
-            Event::Demand { observer, at, per_second } => {
-                let per_second = per_second.into_iter().take(REGIONS_MAX).collect();
+            Event::Demand { observer, at, demand } => {
+                let by_region = demand.by_region.into_iter().take(REGIONS_MAX).collect();
                 if let Some(peer) = self.peer(view, observer) {
-                    peer.demand = Some(Demand { heard_at: at, per_second });
+                    peer.demand = Some(Demand { heard_at: at, by_region, guests: demand.guests });
                 }
             }
             Event::Swept { observer, at } => {

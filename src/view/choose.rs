@@ -161,14 +161,12 @@ impl View {
             let taken = place.map_or(Err(Unavailable::NoNode), |place| pool.take_one(place.node, strict, tried));
             if strict || taken.is_ok() {
                 if let Ok(taken) = &taken {
-                    PoolView::count_at(taken.node(), &self.regions, tried);
+                    PoolView::stay_at(taken.node(), &self.regions, wanted, tried);
                 }
                 return taken;
             }
         }
-        if let Some(settled) =
-            self.home(pool, wanted, tried).and_then(|at| pool.take_home(at, wanted.regions, &self.regions, tried))
-        {
+        if let Some(settled) = self.take_at_home(pool, wanted, tried) {
             return settled;
         }
         pool.take_by_region(&self.regions, wanted, tried, dice)
@@ -377,6 +375,9 @@ pub(super) struct ByRegion {
     /// The regions among which a strategy chooses: those with usable nodes.
     pub(super) names: Vec<RegionName>,
     chooser: Chooser,
+    /// The regions among which it would choose if all nodes were usable, and how.
+    all: Vec<RegionName>,
+    intended: Chooser,
 }
 
 impl ByRegion {
@@ -389,6 +390,16 @@ impl ByRegion {
             && self.names == other.names
             && self.of_node == other.of_node
             && self.chooser == other.chooser
+            && self.all == other.all
+            && self.intended == other.intended
+    }
+
+    /// The region whose turn it would be if all nodes were usable, and where it has none that is, the one in its place.
+    pub(super) fn intend(&self, live: &PoolLive, dice: &mut Dice) -> [Option<&RegionName>; 2] {
+        let Some(intended) = self.intended.choose(live, dice).and_then(|at| self.all.get(at)) else { return [None; 2] };
+        let is_usable = self.tiers.get(intended).is_some_and(|tier| !tier.positions.is_empty());
+        let instead = if is_usable { None } else { self.chooser.choose_instead(dice) };
+        [Some(intended), instead.and_then(|at| self.names.get(at))]
     }
 
     /// The region whose turn it is by the pool's region strategy.
@@ -449,7 +460,23 @@ impl Tiers {
                     latency: median(nodes.filter_map(|node| node.latency).collect()),
                 }
             });
-            let made = ByRegion { tiers, names: usable, chooser, of_node };
+            let residents = nodes.iter().filter(|node| !node.node.backup).map(|node| region_of(node));
+            let all: Vec<RegionName> = residents.collect::<BTreeSet<_>>().into_iter().collect();
+            let intended = match (pool.region_strategy, &chooser) {
+                // What would be the nearest nobody can measure while it is gone: so it is the one that was.
+                (RegionStrategy::LeastLatency, Chooser::One(at)) => {
+                    let was = previous.and_then(|previous| match previous.intended {
+                        Chooser::One(at) => previous.all.get(at),
+                        _ => None,
+                    });
+                    let nearest = was.filter(|was| !usable.contains(was) && all.contains(was)).unwrap_or(&usable[*at]);
+                    all.iter().position(|name| name == nearest).map_or(Chooser::Nobody, Chooser::One)
+                }
+                (strategy, _) => {
+                    Chooser::of(strategy, &all, |name| Standing { weight: regions.weight(name), latency: None })
+                }
+            };
+            let made = ByRegion { tiers, names: usable, chooser, all, intended, of_node };
             previous.filter(|previous| made.is(previous)).map_or_else(|| Arc::new(made), Arc::clone)
         });
         let homes = matches!(pool.sticky, Some(Sticky::Key(_))).then(|| {

@@ -59,6 +59,14 @@ impl Chooser {
     pub(super) fn choose(&self, live: &PoolLive, dice: &mut Dice) -> Option<usize> {
         match self {
             Self::Turns(count) => Some(live.next_region(*count)),
+            Self::Weights(_) | Self::One(_) | Self::Nobody => self.choose_instead(dice),
+        }
+    }
+
+    /// Who takes the place of one that cannot. By chance where each has its turn: to count on would give that to the same one each time.
+    pub(super) fn choose_instead(&self, dice: &mut Dice) -> Option<usize> {
+        match self {
+            Self::Turns(count) => Some(dice.below(*count)),
             Self::Weights(sums) => {
                 let drawn = dice.fraction() * sums.last()?;
                 Some(sums.partition_point(|&sum| sum <= drawn).min(sums.len() - 1))

@@ -174,11 +174,14 @@ pub(super) struct Observer {
     pub(super) demand: Option<Arc<Demand>>,
 }
 
-/// Requests a second by the region that is their first choice, from one peer.
+/// Requests a second, from one peer.
 #[derive(Clone, Debug)]
 pub(super) struct Demand {
     pub(super) heard_at: Instant,
-    pub(super) per_second: BTreeMap<RegionName, f64>,
+    /// By the region that is their first choice.
+    pub(super) by_region: BTreeMap<RegionName, f64>,
+    /// Those that it wants to send to another one.
+    pub(super) guests: f64,
 }
 
 impl Observers {
@@ -256,7 +259,8 @@ impl Observers {
 
     /// Notes what it is asked.
     pub(super) fn demand(&mut self, slot: usize, demand: Demand) {
-        self.change(slot, |observer| observer.demand = (!demand.per_second.is_empty()).then(|| Arc::new(demand)));
+        let is_any = !demand.by_region.is_empty() || demand.guests > 0.0;
+        self.change(slot, |observer| observer.demand = is_any.then(|| Arc::new(demand)));
     }
 
     /// The same, after a change of the catalog.

@@ -1,13 +1,14 @@
 //! What other peers have in flight, as the choice of a node sees it: the sum of what each said last, less with every moment
 //! that it is older, so that peers do not all send to the node that each of them finds idle.
 
+use std::iter::once;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::heard::{Load, OWN, Slots};
 use super::picture::View;
 use super::spill::{RegionLive, Standing, shares};
-use crate::model::RegionName;
+use crate::model::{Demand, RegionName};
 
 impl View {
     /// Writes what others have in flight now into the counts that picks read. True while some of it will age.
@@ -41,39 +42,43 @@ impl View {
     }
 
     /// Whether users say of any region what it can take.
-    pub(super) fn limits_regions(&self) -> bool {
+    pub fn limits_regions(&self) -> bool {
         !self.regions.live().is_empty()
     }
 
     /// Measures what each region is asked at this peer, since it was measured last.
     pub(super) fn measure_demand(&self, since: Duration) {
         self.regions.live().values().for_each(|live| live.measure(since));
+        self.regions.guests().measure(since);
     }
 
-    /// What each region is asked at this peer, requests a second, where that matters and is any: as others are to be told it.
-    pub fn demand(&self) -> Vec<(RegionName, f64)> {
+    /// What this peer is asked, where that matters and is any: as others are to be told it.
+    pub fn demand(&self) -> Demand {
+        if !self.limits_regions() {
+            return Demand::default();
+        }
         let asked = self.regions.live().iter().map(|(name, live)| (name.clone(), live.asked_here()));
-        asked.filter(|(_, per_second)| *per_second > 0.0).collect()
+        let by_region = asked.filter(|(_, per_second)| *per_second > 0.0).collect();
+        Demand { by_region, guests: self.regions.guests().per_second() }
     }
 
     /// Allots what this peer may send to each region now, by what all are asked and what can be used.
     pub(super) fn share_regions(&self, now: Instant) {
         let alive = self.observers.alive(&self.members);
-        let heard = || {
-            let living = self.observers.known().filter(move |(slot, _)| *slot != OWN && alive.has(*slot));
-            living.filter_map(move |(_, observer)| {
-                observer.demand.as_deref().filter(|demand| demand.counts(observer.swept, now))
-            })
-        };
+        let living = self.observers.known().filter(move |(slot, _)| *slot != OWN && alive.has(*slot));
+        let heard: Vec<_> = living
+            .filter_map(|(_, observer)| observer.demand.as_deref().filter(|demand| demand.counts(observer.swept, now)))
+            .collect();
         let standing = |(name, live): (&RegionName, &Arc<RegionLive>)| {
-            let asked_here = live.asked_here();
-            let elsewhere: f64 = heard().filter_map(|demand| demand.per_second.get(name)).sum();
-            Standing { capacity: self.capacity_now(name), asked: asked_here + elsewhere, asked_here }
+            let elsewhere = heard.iter().map(|demand| demand.by_region.get(name).copied().unwrap_or_default());
+            Standing { capacity: self.capacity_now(name), asked: once(live.asked_here()).chain(elsewhere).collect() }
         };
         let standings: Vec<Standing> = self.regions.live().iter().map(standing).collect();
+        let guests: Vec<f64> =
+            once(self.regions.guests().per_second()).chain(heard.iter().map(|demand| demand.guests)).collect();
         let peers = self.members.iter().count();
-        for (live, share) in self.regions.live().values().zip(shares(&standings, peers)) {
-            live.allot(share);
+        for (live, share) in self.regions.live().values().zip(shares(&standings, &guests, peers)) {
+            live.allot(share, now);
         }
     }
 

@@ -217,6 +217,10 @@ pub struct NodeView {
     pub usable_since: Option<Instant>,
     /// Since when no vote on it has counted; `None`: one does.
     pub(super) silent_since: Option<Instant>,
+    /// Whether a verdict was ever known here.
+    pub(super) was_judged: bool,
+    /// It was there when this peer began, and may have had sessions before.
+    pub(super) is_from_start: bool,
     /// `None`: it does not drain.
     pub(super) drain: Option<DrainBegun>,
     /// It drains, and its time is over.
@@ -234,17 +238,26 @@ impl NodeView {
         self.state.admin == Admin::Enabled && !self.addresses.is_empty()
     }
 
-    /// Whether sessions that are at home there go on: it can be used, or it drains and still has time.
+    /// Whether sessions that are at home there go on: it can be used, or it drains and still has time. So do those at a node of which
+    /// nothing was ever known here: whoever began the session knew that it is well, and this peer has just started.
     pub fn keeps_sessions(&self) -> bool {
-        let is_well = matches!(self.state.verdict, Verdict::Up | Verdict::Degraded)
-            && !self.addresses.is_empty()
-            && !self.is_out_of_reach();
+        let may_be_well = match self.state.verdict {
+            Verdict::Up | Verdict::Degraded => true,
+            Verdict::Unknown => !self.was_judged,
+            Verdict::Down => false,
+        };
+        let is_well = may_be_well && !self.addresses.is_empty() && !self.is_out_of_reach();
         is_well
             && match self.state.admin {
                 Admin::Enabled => true,
                 Admin::Draining { .. } => !self.drain_is_over,
                 Admin::Disabled => false,
             }
+    }
+
+    /// The same for sessions by a hash, which nobody began: at a node that was added later and is not known to be well there are none.
+    pub(super) fn keeps_sessions_by_hash(&self) -> bool {
+        self.keeps_sessions() && (self.state.verdict != Verdict::Unknown || self.is_from_start)
     }
 
     /// When what it still has at this peer is cut; `None`: never, or it does not drain.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::spill::RegionLive;
+use super::spill::{Meter, RegionLive};
 use crate::model::{Continent, Country, Pool, Region, RegionName, RegionWeight, Whereabouts};
 use crate::route::ClientRanges;
 
@@ -21,6 +21,8 @@ pub struct Regions {
     by_continent: HashMap<Continent, usize>,
     /// What is counted of each region, where users say of any what it can take; else empty.
     live: BTreeMap<RegionName, Arc<RegionLive>>,
+    /// Requests that this peer wanted to send to another region than the first of their choice.
+    guests: Arc<Meter>,
 }
 
 impl Regions {
@@ -33,7 +35,8 @@ impl Regions {
             region.continents.iter().for_each(|continent| _ = by_continent.entry(*continent).or_insert(at));
         }
         let clients = ClientRanges::of(written);
-        Self { own, clients, by_name, by_country, by_continent, written: written.to_vec(), live: BTreeMap::new() }
+        let (live, guests) = (BTreeMap::new(), Arc::default());
+        Self { own, clients, by_name, by_country, by_continent, written: written.to_vec(), live, guests }
     }
 
     /// The same, counting where `pools` have nodes; what was counted `before` goes on.
@@ -43,6 +46,7 @@ impl Regions {
             (name, live)
         };
         self.live = self.counted(pools).into_iter().map(live).collect();
+        self.guests = Arc::clone(&before.guests);
         self
     }
 
@@ -63,6 +67,11 @@ impl Regions {
     /// What is counted of each region; of none where users say of none what it can take.
     pub(super) fn live(&self) -> &BTreeMap<RegionName, Arc<RegionLive>> {
         &self.live
+    }
+
+    /// Requests that wanted to go to another region than the first of their choice, where any is counted.
+    pub(super) fn guests(&self) -> &Meter {
+        &self.guests
     }
 
     /// Whether they are these, at this peer.
@@ -100,6 +109,13 @@ impl Regions {
     /// The share of a region beside the others'.
     pub(super) fn weight(&self, name: &RegionName) -> f64 {
         self.get(name).map_or(RegionWeight::default(), |region| region.weight).get()
+    }
+
+    /// Where sessions of a client are at home, the best first: [`Regions::order`] without this peer's own region, for it has to be the same at
+    /// every peer.
+    pub(super) fn order_of_homes<'a>(&'a self, client: &'a RegionName) -> impl Iterator<Item = &'a RegionName> {
+        let preferred = self.get(client).map(|region| &region.prefer[..]).unwrap_or_default();
+        std::iter::once(client).chain(preferred)
     }
 
     /// Where traffic of a client goes, the best first: its region, the peer's, then those that the first of the two which says any

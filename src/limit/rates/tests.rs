@@ -57,6 +57,45 @@ fn ten_million_that_come_once_take_no_more_memory_and_drive_out_nobody_who_is_li
 }
 
 #[test]
+fn who_was_refused_stays_limited_whatever_flood_comes_also_with_a_burst_of_one() {
+    // As a full size one, with a smaller last level.
+    let table = Rates { levels: Levels::new(&[1 << 4, 1 << 8, 1 << 10]), forgotten: AtomicU64::new(0) };
+    let (limit, others) = (gcra("10/h", 1), 1_000_000..);
+    // The first levels are full, so that those who are limited come to stand in the last, where keys give way.
+    let mut others = others.inspect(|&key| assert_eq!(table.take(hash(key), limit, SECOND), Ok(()), "{key}"));
+    while table.levels.newest() < 2 {
+        others.next();
+    }
+    let limited = 0..400;
+    for key in limited.clone() {
+        assert_eq!(exhaust(&table, key, limit, SECOND), 1);
+    }
+    others.nth(100_000);
+    assert!(table.forgotten() > 80_000, "it is full: {}", table.forgotten());
+    let free: Vec<u64> = limited.filter(|&key| table.take(hash(key), limit, 2 * SECOND).is_ok()).collect();
+    assert_eq!(free, [0; 0]);
+}
+
+#[test]
+fn an_heir_is_not_taken_for_one_who_was_refused() {
+    let table = Rates { levels: Levels::new(&[1]), forgotten: AtomicU64::new(0) };
+    let limit = gcra("1/s", 1);
+    for key in 0..8 {
+        exhaust(&table, key, limit, SECOND);
+    }
+    // All of them are free again, and each has an heir that was never refused.
+    for key in 8..16 {
+        table.take(hash(key), limit, 5 * SECOND).unwrap();
+    }
+    let refused = exhaust(&table, 8, limit, 5 * SECOND);
+    assert_eq!(refused, 0);
+    for key in 16..40 {
+        table.take(hash(key), limit, 5 * SECOND + 1).unwrap();
+    }
+    assert!(table.take(hash(8), limit, 5 * SECOND + 2).is_err(), "the only one that was refused stays");
+}
+
+#[test]
 fn few_clients_take_little_memory() {
     let (table, gcra) = (Rates::default(), gcra("10/s", 20));
     for key in 0..20 {

@@ -108,8 +108,8 @@ fn take_over(request: &mut Fields, names: &[FieldName], answer: &Fields) {
 
 /// Asks nodes until one has an answer of 2xx to 4xx; `None`: the client is gone.
 async fn one(session: &mut Session<'_>, check: &ExternalCheck, until: Instant) -> Option<Result<Answer, Failure>> {
-    let asking = Asking::of(session, &check.pool);
     let way = Way::to(&check.pool);
+    let asking = Asking::of(session, &way);
     let picked = asking.wanted(&way);
     let mut message = Message { request: head_of(&session.request, &check.path), bytes: Vec::new() };
     let Session { worker, bound, client, alarm, origin, settings, .. } = session;

@@ -22,7 +22,7 @@ use super::session::{DRAIN_BYTES_MAX, Session};
 use super::wellness;
 use crate::balance::RetryPermit;
 use crate::host;
-use crate::model::{PoolName, RegionName};
+use crate::model::RegionName;
 use crate::proxy::access_log::End;
 use crate::proxy::connect::{ConnectError, open};
 use crate::proxy::counts::bump;
@@ -166,26 +166,26 @@ async fn forward(session: &mut Session<'_>, way: &Way<'_>) -> Next {
 /// What of the request at hand matters to the choice of a node in this pool.
 pub(super) struct Asking {
     ask: Ask,
-    /// Of the client, where that matters.
+    /// Of the client, where that matters and is known.
     region: Option<RegionName>,
     /// The cookie of its session.
     held: Option<Held>,
 }
 
 impl Asking {
-    pub(super) fn of(session: &Session<'_>, pool: &PoolName) -> Self {
+    pub(super) fn of(session: &Session<'_>, way: &Way<'_>) -> Self {
         let Session { worker, settings, origin, routed, request, .. } = session;
         let client = routed.client;
         let nothing = || Self { ask: Ask::of(client, session.began), region: None, held: None };
         worker.with_view(|view| {
-            let Some(pool) = view.pool(pool) else { return nothing() };
-            let region = pool
-                .has_regions()
-                .then(|| routed.region(view, (settings, *origin, &worker.shared.geo), request).clone());
+            let Some(pool) = view.pool(&way.pool) else { return nothing() };
+            let of = (*settings, *origin, &worker.shared.geo);
+            let region = if pool.has_regions() { routed.region(view, of, request).cloned() } else { None };
             let hash = sticky::hash_of(request, &pool.pool);
             let (stick, held) = if pool.pool.sticky.is_some() {
                 let keys = worker.shared.cookie_keys.load();
-                sticky::stick_of(request, client, pool, view, &keys, host::wall_now_ms() / 1_000)
+                let now_s = host::wall_now_ms() / 1_000;
+                sticky::stick_of((request, client), (pool, way.regions), view, &keys, now_s)
             } else {
                 (Stick::Free, None)
             };
@@ -220,7 +220,7 @@ impl Asking {
 /// Sends a request to nodes of one pool, beginning with `first`, until one answers or no more may be tried.
 async fn send_one_way(session: &mut Session<'_>, way: &Way<'_>, first: Option<Taken>, mut replay: Replay) -> Ended {
     let bound = session.bound;
-    let asking = Asking::of(session, &way.pool);
+    let asking = Asking::of(session, way);
     let wanted = asking.wanted(way);
     let mut tried = Tried::default();
     let mut retries = 0;
@@ -412,7 +412,7 @@ fn better(
     }
     let fallback = way.fallback.filter(|_| is_for_other)?;
     let other = Way::to(&fallback.pool);
-    let asking = Asking::of(session, &fallback.pool);
+    let asking = Asking::of(session, &other);
     let wanted = asking.wanted(&other);
     pick_now(session.worker, &wanted, &Tried::default()).ok().map(Better::OtherWay)
 }

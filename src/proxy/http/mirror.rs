@@ -66,8 +66,8 @@ pub(super) fn send(session: &mut Session<'_>) {
 fn begin(session: &Session<'_>, mirror: &Mirror, body: &[u8]) -> Option<()> {
     let Session { worker, bound, origin, settings, routed, request, .. } = session;
     let under_way = UnderWay::begin(worker)?;
-    let asking = Asking::of(session, &mirror.pool);
     let way = Way::to(&mirror.pool);
+    let asking = Asking::of(session, &way);
     let taken = pick_now(worker, &asking.wanted(&way), &Tried::default()).ok()?;
     let mut bytes = Vec::with_capacity(1_024 + body.len());
     let edits = routed.of_request(bound, request);

@@ -36,8 +36,8 @@ pub(crate) struct Routed {
     pub(crate) is_mirrored: bool,
     /// The fields by which the client is told where its session is.
     pub(crate) cookie: Option<Vec<u8>>,
-    /// Where the client is, once somebody asked.
-    region: OnceCell<RegionName>,
+    /// Where the client is, once somebody asked; `None`: nobody says.
+    region: OnceCell<Option<RegionName>>,
     /// Counts it in with limits, as long as it is under way.
     pub(crate) held: Vec<Held>,
 }
@@ -112,15 +112,15 @@ impl Routed {
         }
     }
 
-    /// Where the client of the request is.
+    /// Where the client of the request is; `None`: nobody says, so it counts as being where this peer is.
     pub(crate) fn region(
         &self,
         view: &View,
         (settings, origin, geo): (&Http, Origin, &GeoCell),
         request: &RequestHead,
-    ) -> &RegionName {
+    ) -> Option<&RegionName> {
         let place = Place { regions: view.regions(), settings, is_trusted: origin.trusted, geo };
-        self.region.get_or_init(|| place.of_client(request, self.client))
+        self.region.get_or_init(|| place.of_client(request, self.client)).as_ref()
     }
 
     /// Path and query as the node gets them.
@@ -222,7 +222,7 @@ pub(crate) struct Asked<'a> {
     path: Cow<'a, [u8]>,
     /// Where to look for the region, while routes are asked.
     place: Option<Place<'a>>,
-    region: OnceCell<RegionName>,
+    region: OnceCell<Option<RegionName>>,
 }
 
 /// What says where clients are.
@@ -235,16 +235,15 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Where a client is: where the catalog or the GeoIP file says its address is, or a listed proxy says it is, or else where this
-    /// peer is.
-    fn of_client(&self, request: &RequestHead, client: IpAddr) -> RegionName {
+    /// Where a client is: where the catalog or the GeoIP file says its address is, or a listed proxy says it is.
+    fn of_client(&self, request: &RequestHead, client: IpAddr) -> Option<RegionName> {
         let told = || {
             let name = self.settings.region_header.as_ref().filter(|_| self.is_trusted)?;
             let value = request.fields.value_of(name.as_str().as_bytes())?;
             std::str::from_utf8(value).ok()?.trim().to_ascii_lowercase().parse().ok()
         };
         let listed = of_address(self.regions, self.geo, client).cloned();
-        listed.or_else(told).unwrap_or_else(|| self.regions.own().clone())
+        listed.or_else(told)
     }
 }
 
@@ -284,7 +283,8 @@ impl Facts for Asked<'_> {
 
     fn region(&self) -> Option<&RegionName> {
         let place = self.place?;
-        Some(self.region.get_or_init(|| place.of_client(self.request, self.client)))
+        let told = self.region.get_or_init(|| place.of_client(self.request, self.client));
+        Some(told.as_ref().unwrap_or(place.regions.own()))
     }
 
     fn now(&self) -> Timestamp {

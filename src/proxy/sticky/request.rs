@@ -6,10 +6,13 @@ use std::net::IpAddr;
 use super::cookie::{Opened, open, seal};
 use super::keys::CookieKeys;
 use crate::balance::hash;
-use crate::model::{HashKey, NodeKey, Pool, SameSite, Sticky, StickyCookie, Strategy};
+use crate::model::{HashKey, NodeKey, Pool, RegionChoice, SameSite, Sticky, StickyCookie, Strategy};
 use crate::proxy::http::picture::RequestHead;
 use crate::route::{path, query};
 use crate::view::{NodeView, PoolView, Stick, View};
+
+/// Cookies of one name that are looked at, since each costs a signature: a browser sends one, or one for each path.
+const COOKIES_MAX: usize = 8;
 
 /// The cookie that a request came with, as far as it is believed.
 #[derive(Clone, Debug)]
@@ -23,11 +26,11 @@ pub(crate) fn hash_of(head: &RequestHead, pool: &Pool) -> Option<u64> {
     if pool.strategy == Strategy::ConsistentHash { hash_by(head, &pool.hash) } else { None }
 }
 
-/// Where the session of a request is at home, and the cookie that says so.
+/// Where the session of a request is at home, and the cookie that says so. A cookie that names a node where the request may not go by
+/// its route is none: the session begins anew where it may.
 pub(crate) fn stick_of(
-    head: &RequestHead,
-    client: IpAddr,
-    pool: &PoolView,
+    (head, client): (&RequestHead, IpAddr),
+    (pool, choice): (&PoolView, Option<&RegionChoice>),
     view: &View,
     keys: &CookieKeys,
     now_s: u64,
@@ -38,9 +41,14 @@ pub(crate) fn stick_of(
         Some(Sticky::Cookie(cookie)) => {
             let of_pool = |opened: Opened| {
                 let (_, node) = view.node(&opened.node).filter(|(of, _)| of.pool.name == pool.pool.name)?;
+                let region = node.node.region.as_ref().unwrap_or(view.regions().own());
+                if choice.is_some_and(|choice| choice.strict && !choice.prefer.contains(region)) {
+                    return None;
+                }
                 Some(Held { home: node.key, ends_s: opened.ends_s })
             };
             let values = cookies(head).flat_map(|field| query::cookies(field, cookie.name.as_bytes()));
+            let values = values.take(COOKIES_MAX);
             let held = values.filter_map(|value| open(keys, &pool.pool.name, value, now_s)).find_map(of_pool);
             (held.as_ref().map_or(Stick::Free, |held| Stick::Node(held.home)), held)
         }

@@ -23,9 +23,18 @@ fn pool() -> Pool {
 }
 
 fn begin(pool: &Pool, now: Instant) -> View {
-    let own = Member { id: "own".parse().unwrap(), region: RegionName::default() };
+    begin_in(RegionName::default(), pool, now)
+}
+
+/// What a peer knows that has just started, in this region.
+fn unchecked(region: RegionName, pool: &Pool, now: Instant) -> View {
+    let own = Member { id: "own".parse().unwrap(), region };
     let catalog = Catalog::new(vec![pool.clone()]).unwrap();
-    let view = first(&catalog, Arc::new(Members::alone(own)), now);
+    first(&catalog, Arc::new(Members::alone(own)), now)
+}
+
+fn begin_in(region: RegionName, pool: &Pool, now: Instant) -> View {
+    let view = unchecked(region, pool, now);
     let up = pool.nodes.iter().map(|node| observed(node.id.as_str(), Health::Up));
     after(&view, up.chain([Event::OwnSwept { at: now }]), now)
 }
@@ -167,4 +176,58 @@ fn a_session_is_no_reason_to_leave_the_regions_of_a_strict_route_and_else_it_sta
         view.home_of_session(&wanted).unwrap().as_str().to_owned()
     };
     assert!(["a", "b"].contains(&&*client(&eu)) && ["c", "d"].contains(&&*client(&us)), "{near:?}");
+}
+
+#[test]
+fn sessions_stay_at_their_nodes_while_a_peer_that_has_just_started_knows_nothing_of_these() {
+    let now = host::now();
+    let blank = unchecked(RegionName::default(), &pool(), now);
+    let homes_before = homes(&begin(&pool(), now));
+    assert_eq!(homes(&blank), homes_before);
+    for id in ["a", "b", "c", "d"] {
+        assert_eq!(served(&blank, at(id)).as_deref(), Ok(id));
+    }
+    // The first check of one is there before those of the others.
+    let one = after(&blank, [observed("a", Health::Up)], now);
+    assert_eq!(homes(&one), homes_before);
+    assert_eq!(served(&one, at("c")).as_deref(), Ok("c"));
+    let down = after(&one, [observed("b", Health::Down)], now);
+    assert_ne!(served(&down, at("b")).as_deref(), Ok("b"));
+    assert!(homes(&down).iter().all(|home| home != "b"));
+
+    // A node that is added is nobody's home by a hash before somebody knows that it is well.
+    let mut more = pool();
+    more.nodes.push(Node::new("e".parse().unwrap(), "192.0.2.1:80".parse().unwrap()));
+    let added = Event::Catalog(Arc::new(Catalog::new(vec![more]).unwrap()));
+    let added = after(&begin(&pool(), now), [added], now);
+    assert!(homes(&added).iter().all(|home| home != "e"));
+    let up = after(&added, [observed("e", Health::Up)], now);
+    assert!(homes(&up).iter().any(|home| home == "e"));
+}
+
+#[test]
+fn peers_of_three_regions_find_the_same_node_for_a_session_by_a_hash_unless_all_know_where_its_client_is() {
+    let now = host::now();
+    let mut three = pool();
+    let regions: [RegionName; 3] = ["eu", "us", "ap"].map(|name| name.parse().unwrap());
+    three.nodes.iter_mut().enumerate().for_each(|(at, node)| node.region = Some(regions[at % 3].clone()));
+    let views = regions.clone().map(|region| begin_in(region, &three, now));
+    let found = views.each_ref().map(homes);
+    assert!(found[0] == found[1] && found[1] == found[2], "{found:?}");
+    assert!(["a", "b", "c", "d"].iter().all(|id| found[0].iter().any(|home| home == id)), "{found:?}");
+    let name = three.name.clone();
+    // Nobody is in that region, and it prefers none: where the peer is says nothing here either.
+    let nowhere: RegionName = "sa".parse().unwrap();
+    for hash in 0..50 {
+        let at_all = |client: &RegionName| {
+            views.each_ref().map(|view| {
+                let ask = Ask { stick: Stick::Key(hash), ..Ask::of(IpAddr::V4(Ipv4Addr::LOCALHOST), now) };
+                let wanted = Wanted { client_region: Some(client), ..Wanted::one_of(&name, ask) };
+                view.home_of_session(&wanted).unwrap().as_str().to_owned()
+            })
+        };
+        assert_eq!(at_all(&regions[1]), ["b"; 3]);
+        let [eu, us, ap] = at_all(&nowhere);
+        assert!(eu == us && us == ap);
+    }
 }

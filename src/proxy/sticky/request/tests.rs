@@ -68,7 +68,7 @@ fn a_session_begins_with_a_cookie_and_goes_on_at_its_node_without_another() {
     let pool = view.pool(&web()).unwrap();
     let value = value(&view, &keys, "web-2", NOW_S);
     let head = request(&format!("theme=dark; SERVERID={value}"));
-    let (stick, held) = stick_of(&head, CLIENT, pool, &view, &keys, NOW_S + 60);
+    let (stick, held) = stick_of((&head, CLIENT), (pool, None), &view, &keys, NOW_S + 60);
     let (_, node) = view.node(&"web-2".parse().unwrap()).unwrap();
     assert_eq!(stick, Stick::Node(node.key));
     let again = |now_s| set_cookie(pool, node, held.as_ref(), &view, &keys, (now_s, false));
@@ -83,7 +83,8 @@ fn cookies_that_are_forged_foreign_or_expired_are_as_none() {
     let (view, keys, others) = (view(&[]), keys(), keys());
     let pool = view.pool(&web()).unwrap();
     let ours = value(&view, &keys, "web-1", NOW_S);
-    let free = |cookie: &str, now_s| stick_of(&request(cookie), CLIENT, pool, &view, &keys, now_s).0 == Stick::Free;
+    let free =
+        |cookie: &str, now_s| stick_of((&request(cookie), CLIENT), (pool, None), &view, &keys, now_s).0 == Stick::Free;
     let one = |value: &str| format!("SERVERID={value}");
     assert!(!free(&one(&ours), NOW_S + 3_600 + 449));
     assert!(free(&one(&ours), NOW_S + 3_600 + 450), "expired");
@@ -99,12 +100,46 @@ fn a_session_whose_node_is_gone_gets_a_new_node_and_a_new_cookie() {
     let value = value(&before, &keys, "web-1", NOW_S);
     let now = view(&["web-1"]);
     let pool = now.pool(&web()).unwrap();
-    let (_, held) = stick_of(&request(&format!("SERVERID={value}")), CLIENT, pool, &now, &keys, NOW_S);
+    let (_, held) = stick_of((&request(&format!("SERVERID={value}")), CLIENT), (pool, None), &now, &keys, NOW_S);
     let (_, other) = now.node(&"web-2".parse().unwrap()).unwrap();
     let said = set_cookie(pool, other, held.as_ref(), &now, &keys, (NOW_S, false));
     assert!(said.is_some_and(|said| said.starts_with(b"Set-Cookie: SERVERID=")));
     let (_, gone) = now.node(&"web-1".parse().unwrap()).unwrap();
     assert_eq!(set_cookie(pool, gone, None, &now, &keys, (NOW_S, false)), None, "nobody's home");
+}
+
+#[test]
+fn a_home_where_the_route_forbids_to_go_is_none_and_the_session_begins_anew_where_it_allows() {
+    let (keys, us): (_, RegionName) = (keys(), "us".parse().unwrap());
+    let mut pool = Pool::new(web());
+    pool.check = Check::of(CheckKind::None);
+    pool.sticky = Some(Sticky::Cookie(cookie(SameSite::Lax, None)));
+    pool.nodes = ["web-1", "web-2"].map(|id| Node::new(id.parse().unwrap(), "192.0.2.1:80".parse().unwrap())).into();
+    pool.nodes[1].region = Some(us.clone());
+    let own = Member { id: "own".parse().unwrap(), region: RegionName::default() };
+    let view = first(&Catalog::new(vec![pool]).unwrap(), Arc::new(Members::alone(own)), host::now());
+    let pool = view.pool(&web()).unwrap();
+    let head = request(&format!("SERVERID={}", value(&view, &keys, "web-1", NOW_S)));
+    let choice = |strict| RegionChoice { prefer: vec![us.clone()], strict };
+    let stick = |choice: &RegionChoice| stick_of((&head, CLIENT), (pool, Some(choice)), &view, &keys, NOW_S);
+    assert!(matches!(stick(&choice(false)).0, Stick::Node(_)), "only preferred");
+    let (stick, held) = stick(&choice(true));
+    assert_eq!(stick, Stick::Free);
+    let (_, other) = view.node(&"web-2".parse().unwrap()).unwrap();
+    assert!(set_cookie(pool, other, held.as_ref(), &view, &keys, (NOW_S, false)).is_some(), "a new cookie");
+}
+
+#[test]
+fn of_many_cookies_of_one_name_the_first_eight_are_looked_at() {
+    let (view, keys) = (view(&[]), keys());
+    let pool = view.pool(&web()).unwrap();
+    let ours = value(&view, &keys, "web-1", NOW_S);
+    let behind = |count: usize| {
+        let head = request(&format!("{}SERVERID={ours}", "SERVERID=stale; ".repeat(count)));
+        stick_of((&head, CLIENT), (pool, None), &view, &keys, NOW_S).0
+    };
+    assert!(matches!(behind(7), Stick::Node(_)));
+    assert_eq!(behind(8), Stick::Free);
 }
 
 #[test]
@@ -140,7 +175,7 @@ fn a_request_without_what_its_session_is_known_by_goes_by_its_client() {
     pool.sticky = Some(Sticky::Key(HashKey::Header("x-session".into())));
     let own = Member { id: "own".parse().unwrap(), region: RegionName::default() };
     let view = first(&Catalog::new(vec![pool]).unwrap(), Arc::new(Members::alone(own)), host::now());
-    let (stick, _) = stick_of(&request("a=1"), CLIENT, view.pool(&web()).unwrap(), &view, &keys(), NOW_S);
+    let (stick, _) = stick_of((&request("a=1"), CLIENT), (view.pool(&web()).unwrap(), None), &view, &keys(), NOW_S);
     assert_eq!(stick, Stick::Key(hash::of_address(CLIENT)));
 }
 
