@@ -75,6 +75,7 @@ fn every_session_stays_over_three_peers_while_the_leader_is_killed_and_a_node_dr
         ..Special::default()
     };
     let Some(mut cluster) = Cluster::start_special(shape, special) else { return };
+    cluster.wait_founded();
     let traffic: Vec<SocketAddr> = (0..3).map(|peer| cluster.traffic(peer)).collect();
     let begun: Vec<Session> = cluster.client().within(|| (0..SESSIONS).map(|at| begin(traffic[at % 3])).collect());
     let nodes: BTreeSet<&str> = begun.iter().map(|session| session.node.as_str()).collect();
