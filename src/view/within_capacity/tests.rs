@@ -220,7 +220,7 @@ fn a_session_that_stays_by_its_cookie_counts_where_it_stays_and_leaves_less_room
     let now = host::now();
     let view = begin(&[("a", Some(100)), ("b", Some(100))], now);
     // Every second request is of a session at b, whose client is nearer to a.
-    let half = |number: u32| if number % 2 == 0 { Stick::Node(node_key("b")) } else { Stick::Free };
+    let half = |number: u32| if number.is_multiple_of(2) { Stick::Node(node_key("b")) } else { Stick::Free };
     offer_of(&view, now, 8, &[("a", 120)], half);
     let asked = view.demand().by_region;
     assert!(asked.iter().all(|(_, rate)| (58.0..=62.0).contains(rate)) && asked.len() == 2, "{asked:?}");
