@@ -181,7 +181,9 @@ fn a_region_of_a_thousand_a_second_that_dies_fills_two_of_six_hundred_to_nine_te
         let answer = outcome.answer.as_ref().expect("an answer, not a broken connection");
         assert_eq!((answer.status, answer.field("retry-after")), (503, Some("1")), "{}", answer.text());
     }
-    assert!(us <= 540.0 && ap <= 540.0, "nobody is above nine tenths");
+    // A request of each peer may be on either side of the first moment and of the last.
+    let most = 540.0 + 3.0 / (to - from).as_secs_f64();
+    assert!(us <= most && ap <= most, "nobody is above nine tenths");
     assert!(us >= 480.0 && ap >= 480.0, "and what they can take is used");
     assert!((150.0..=300.0).contains(&refused_rate), "{refused_rate}");
 }
