@@ -238,7 +238,7 @@ mod tests {
         let limiter = Arc::new(Limiter::new(RandomState::new(), now));
         let routes = [route("first", limited(Some("1/m"), None)), route("second", limited(Some("60/m"), Some(1)))];
         let table = Table::of(&routes);
-        let decision = table.find(&Any, &mut Dice::from_seed(1));
+        let decision = table.find(&Any, &mut Dice::from_seed(1)).decision();
         let asked = |now| ask(&limiter, &decision, CLIENT, none, now);
 
         let held = asked(now).unwrap();

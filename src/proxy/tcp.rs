@@ -286,7 +286,7 @@ pub(super) fn decide(view: &View, bound: &Bound, (client, geo): (IpAddr, &GeoCel
         return Decision::default();
     }
     let region = region_of(view, geo, client).unwrap_or_else(|| view.regions().own().clone());
-    view.routes().find(&Connection { bound, client, region }, dice)
+    view.routes().find(&Connection { bound, client, region }, dice).decision()
 }
 
 /// Where the catalog or the GeoIP file says that a client's address is; `None`: it counts as being where this peer is.

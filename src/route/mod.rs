@@ -4,8 +4,8 @@
 //! [`Table::find`] is what the data plane and `explain` both call. What a request is like is asked of [`Facts`], one at a time and
 //! only where a route wants to know.
 
+mod checks;
 mod facts;
-mod fit;
 mod glob;
 pub mod path;
 pub mod query;
@@ -17,4 +17,4 @@ mod trie;
 pub use facts::{Facts, Head};
 pub use ranges::ClientRanges;
 pub use render::render;
-pub use table::{Decision, Entry, Limited, Table};
+pub use table::{Decision, Entry, Found, Limited, Table};

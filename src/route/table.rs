@@ -7,12 +7,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use super::checks::{Checks, Draft, List, Settled};
 use super::facts::Facts;
-use super::fit::{Settled, holds};
-use super::trie::{Forest, Grown, Texts, Tree};
+use super::trie::{Forest, Grown, Met, Texts, Tree};
 use crate::host::Dice;
 use crate::model::limits::HOST_BYTES_MAX;
-use crate::model::{Conditions, HostPattern, ListenerName, PathPattern, Route};
+use crate::model::{HostPattern, ListenerName, PathPattern, Route};
 
 /// Places that one route takes in the index. One whose listeners, hosts and paths make more is looked at for more requests than
 /// it must be.
@@ -26,17 +26,18 @@ pub struct Table {
     entries: Box<[Arc<Entry>]>,
     /// What is looked at of each before anything else of it: all of them lie close together.
     marks: Box<[Mark]>,
+    checks: Checks,
     by_listener: HashMap<ListenerName, Hosts>,
     /// Of routes that name no listener.
     of_all: Hosts,
-    /// Those that decide about connections which are not HTTP: they name a listener and ask nothing else.
-    of_connections: Box<[u32]>,
+    /// Those that decide about connections which are not HTTP: they name a listener and ask nothing that only HTTP has.
+    of_connections: HashMap<ListenerName, Vec<u32>>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Mark {
-    /// Whether the index says all that there is to say.
-    is_settled: bool,
+    /// What is asked beyond the index.
+    checks: List,
     /// Whether it says where the way ends.
     ends: bool,
 }
@@ -46,7 +47,6 @@ struct Mark {
 pub struct Entry {
     /// As it was written.
     pub route: Route,
-    settled: Settled,
     /// Tells its shares of clients from those of other routes, at every peer alike.
     seed: u64,
     /// Whom its limits refused since the peer started, or since it has been a route.
@@ -67,6 +67,27 @@ pub struct Limited {
     pub by_rate: AtomicU64,
     /// By what there may be at the same time.
     pub by_connections: AtomicU64,
+}
+
+/// The routes that have a say in what becomes of a request, by their places.
+#[derive(Debug)]
+pub struct Found<'t> {
+    table: &'t Table,
+    before: Vec<u32>,
+    end: Option<u32>,
+}
+
+impl Found<'_> {
+    /// Whether one of them says where the way ends.
+    pub fn has_end(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// The routes themselves, which stay what they are when the table is another.
+    pub fn decision(&self) -> Decision {
+        let entry = |&place: &u32| Arc::clone(&self.table.entries[place as usize]);
+        Decision { before: self.before.iter().map(entry).collect(), end: self.end.as_ref().map(entry) }
+    }
 }
 
 /// What becomes of a request.
@@ -90,20 +111,24 @@ impl Decision {
     }
 }
 
-/// The trees of paths by the hosts that they are of.
+/// The paths by the hosts that they are of.
 #[derive(Debug, Default)]
 struct Hosts {
-    /// The tree in which hosts stand, from their ends: whole ones, and what follows the star of `*.example.com` with its dot. What
-    /// stands there are trees of paths.
+    /// The tree in which hosts stand, from their ends, and behind [`HOST_ENDS`] their paths. Where `*.example.com` stands, without its
+    /// star, are the routes of all its paths, and as what is whole there the tree of the others, as no path ends in a host.
     names: Option<Tree>,
     /// The paths of all hosts.
     any: Option<Tree>,
     forest: Forest,
 }
 
+/// Tells a host from the path behind it: no host has it.
+const HOST_ENDS: u8 = 0;
+
 #[derive(Default)]
 struct HostsDraft {
-    exact: HashMap<Box<str>, Texts>,
+    names: Texts,
+    /// The paths below a name, where they are not all paths.
     below: HashMap<Box<str>, Texts>,
     any: Option<Texts>,
 }
@@ -112,15 +137,11 @@ impl HostsDraft {
     fn trees(self) -> Hosts {
         let mut grown = Grown::default();
         let any = self.any.map(|paths| grown.plant(paths));
-        let mut names = Texts::default();
-        let is_named = !self.exact.is_empty() || !self.below.is_empty();
-        for (host, paths) in self.exact {
-            names.whole(&reversed(&host), grown.plant(paths).0);
-        }
+        let mut names = self.names;
         for (ending, paths) in self.below {
-            names.beginning(&reversed(&ending), grown.plant(paths).0);
+            names.whole(&reversed(&ending), grown.plant(paths).0);
         }
-        let names = is_named.then(|| grown.plant(names));
+        let names = (!names.is_empty()).then(|| grown.plant(names));
         Hosts { names, any, forest: grown.forest() }
     }
 }
@@ -182,12 +203,14 @@ impl Table {
         enabled.sort_by_key(|route| route.priority);
         let mut by_listener: HashMap<ListenerName, HostsDraft> = HashMap::new();
         let mut of_all = HostsDraft::default();
-        let mut of_connections = Vec::new();
+        let mut of_connections: HashMap<ListenerName, Vec<u32>> = HashMap::new();
         let mut entries = Vec::with_capacity(enabled.len());
+        let mut marks = Vec::with_capacity(enabled.len());
+        let mut checks = Draft::default();
         for (place, route) in (0u32..).zip(enabled) {
             let when = &route.when;
-            if !when.listeners.is_empty() && !when.needs_http() {
-                of_connections.push(place);
+            if !when.needs_http() {
+                when.listeners.iter().for_each(|name| of_connections.entry(name.clone()).or_default().push(place));
             }
             let settled = plan(route);
             let put = |hosts: &mut HostsDraft| put(hosts, route, settled, place);
@@ -198,18 +221,17 @@ impl Table {
             }
             let seed = xxhash_rust::xxh3::xxh3_64(route.name.as_str().as_bytes());
             let limited = counted.get(&route.name).map(|limited| Arc::clone(limited)).unwrap_or_default();
-            let settled = proven(route, settled);
-            entries.push(Arc::new(Entry { settled, route: route.clone(), seed, limited }));
+            let checks = checks.add(when, proven(route, settled), seed);
+            marks.push(Mark { checks, ends: route.then.end.is_some() });
+            entries.push(Arc::new(Entry { route: route.clone(), seed, limited }));
         }
-        let mark =
-            |entry: &Arc<Entry>| Mark { is_settled: is_all_settled(entry), ends: entry.route.then.end.is_some() };
-        let marks = entries.iter().map(mark).collect();
         Self {
             entries: entries.into(),
-            marks,
+            marks: marks.into(),
+            checks: checks.checks(),
             by_listener: by_listener.into_iter().map(|(name, hosts)| (name, hosts.trees())).collect(),
             of_all: of_all.trees(),
-            of_connections: of_connections.into(),
+            of_connections,
         }
     }
 
@@ -224,7 +246,7 @@ impl Table {
     }
 
     /// Which routes have a say in what becomes of a request.
-    pub fn find<F: Facts + ?Sized>(&self, facts: &F, dice: &mut Dice) -> Decision {
+    pub fn find<F: Facts + ?Sized>(&self, facts: &F, dice: &mut Dice) -> Found<'_> {
         let mut lists = Lists::default();
         match facts.head() {
             Some(head) => {
@@ -235,29 +257,21 @@ impl Table {
                     hosts.walk(host, head.path, &mut |places| lists.add(places));
                 }
             }
-            None => lists.add(&self.of_connections),
+            None => lists.add(self.of_connections.get(facts.listener()).map_or(&[], Vec::as_slice)),
         }
-        let is_http = facts.head().is_some();
-        let mut decision = Decision::default();
+        let mut found = Found { table: self, before: Vec::new(), end: None };
         while let Some(place) = lists.next() {
             let mark = self.marks[place as usize];
-            let is_it = (is_http && mark.is_settled) || {
-                let entry = &self.entries[place as usize];
-                // The index has led nobody to the routes of connections.
-                let settled = if is_http { entry.settled } else { Settled::default() };
-                holds(&entry.route.when, settled, facts, entry.seed, dice)
-            };
-            if !is_it {
+            if !self.checks.hold(mark.checks, facts, dice) {
                 continue;
             }
-            let entry = Arc::clone(&self.entries[place as usize]);
             if mark.ends {
-                decision.end = Some(entry);
+                found.end = Some(place);
                 break;
             }
-            decision.before.push(entry);
+            found.before.push(place);
         }
-        decision
+        found
     }
 }
 
@@ -283,59 +297,68 @@ fn proven(route: &Route, planned: Settled) -> Settled {
     }
 }
 
-fn is_all_settled(entry: &Entry) -> bool {
-    let Settled { listener, host, path } = entry.settled;
-    let when = &entry.route.when;
-    let conditions = Conditions { listeners: Vec::new(), hosts: Vec::new(), paths: Vec::new(), ..when.clone() };
-    listener && host && path && conditions == Conditions::default()
-}
-
 fn put(hosts: &mut HostsDraft, route: &Route, planned: Settled, place: u32) {
     let when = &route.when;
-    let put_paths = |paths: &mut Texts| {
+    let put_paths = |texts: &mut Texts, host: &[u8]| {
         if when.paths.is_empty() {
-            paths.beginning(b"", place);
+            texts.beginning(host, place);
         }
         for path in &when.paths {
             match PathKey::of(path) {
-                PathKey::Whole(path) => paths.whole(path.as_bytes(), place),
-                PathKey::Beginning(prefix) | PathKey::Checked(prefix) => paths.beginning(prefix.as_bytes(), place),
+                PathKey::Whole(path) => texts.whole(&[host, path.as_bytes()].concat(), place),
+                PathKey::Beginning(prefix) | PathKey::Checked(prefix) => {
+                    texts.beginning(&[host, prefix.as_bytes()].concat(), place);
+                }
             }
         }
     };
     if when.hosts.is_empty() || !planned.host {
-        return put_paths(hosts.any.get_or_insert_default());
+        return put_paths(hosts.any.get_or_insert_default(), b"");
     }
     for host in &when.hosts {
         match HostKey::of(host) {
-            HostKey::Exact(host) => put_paths(hosts.exact.entry(host.into()).or_default()),
-            HostKey::Below(ending) | HostKey::Checked(Some(ending)) => {
-                put_paths(hosts.below.entry(ending.into()).or_default());
+            HostKey::Exact(host) => {
+                let mut host = reversed(host);
+                host.push(HOST_ENDS);
+                put_paths(&mut hosts.names, &host);
             }
-            HostKey::Checked(None) => put_paths(hosts.any.get_or_insert_default()),
+            HostKey::Below(ending) | HostKey::Checked(Some(ending)) if when.paths.is_empty() => {
+                hosts.names.beginning(&reversed(ending), place);
+            }
+            HostKey::Below(ending) | HostKey::Checked(Some(ending)) => {
+                put_paths(hosts.below.entry(ending.into()).or_default(), b"");
+            }
+            HostKey::Checked(None) => put_paths(hosts.any.get_or_insert_default(), b""),
         }
     }
 }
 
 impl Hosts {
-    /// `from_end`: the host in lower case, from its end.
-    fn walk<'t>(&'t self, from_end: &[u8], path: &[u8], found: &mut impl FnMut(&'t [u32])) {
-        if let Some(paths) = self.any {
-            self.forest.walk(paths, path, &mut *found);
+    /// `from_end`: the host in lower case, from its end; `None`: it is none that a route could name.
+    fn walk<'t>(&'t self, from_end: Option<&[u8]>, path: &[u8], found: &mut impl FnMut(&'t [u32])) {
+        let Self { names, any, forest } = self;
+        if let Some(paths) = *any {
+            forest.walk(paths, path, found);
         }
-        if let Some(names) = self.names {
-            self.forest.walk(names, from_end, |trees| {
-                trees.iter().for_each(|&paths| self.forest.walk(Tree(paths), path, &mut *found));
+        if let (Some(names), Some(host)) = (*names, from_end) {
+            let mut walk = forest.begin(names);
+            let is_known = walk.on(host, &mut |met| {
+                found(met.beginning);
+                met.whole.iter().for_each(|&paths| forest.walk(Tree(paths), path, found));
             });
+            let mut found_all = |met: Met<'t>| found(met.beginning);
+            if is_known && walk.on(&[HOST_ENDS], &mut found_all) && walk.on(path, &mut found_all) {
+                found(walk.whole());
+            }
         }
     }
 }
 
-/// The host in lower case, from its end. What is longer than any name is no host that a route names.
-fn from_end<'b>(host: &[u8], room: &'b mut [u8; HOST_BYTES_MAX]) -> &'b [u8] {
-    let Some(room) = room.get_mut(..host.len()) else { return &[] };
+/// The host in lower case, from its end; `None`: it is longer than any name, or has a byte that none has.
+fn from_end<'b>(host: &[u8], room: &'b mut [u8; HOST_BYTES_MAX]) -> Option<&'b [u8]> {
+    let room = room.get_mut(..host.len())?;
     room.iter_mut().zip(host.iter().rev()).for_each(|(to, byte)| *to = byte.to_ascii_lowercase());
-    room
+    (!room.contains(&HOST_ENDS)).then_some(room)
 }
 
 /// Lists of places, each in order, gone through in the order of all.
@@ -354,6 +377,9 @@ impl Default for Lists<'_> {
 
 impl<'t> Lists<'t> {
     fn add(&mut self, places: &'t [u32]) {
+        if places.is_empty() {
+            return;
+        }
         match self.few.get_mut(self.count) {
             Some(free) => {
                 *free = places;

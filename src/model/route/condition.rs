@@ -79,7 +79,7 @@ impl Scheme {
 }
 
 /// Something with a name that must be there, with one of these values or with any.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Named<N> {
     /// What it is called.
     pub name: N,

@@ -1,6 +1,7 @@
 //! Times of day and days of the week, in a zone.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use jiff::civil::Weekday;
@@ -96,6 +97,12 @@ impl Zone {
     }
 }
 
+impl Hash for Zone {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.iana_name().hash(state);
+    }
+}
+
 impl Default for Zone {
     fn default() -> Self {
         Self(TimeZone::UTC)
@@ -118,7 +125,7 @@ impl fmt::Display for Zone {
 
 /// A time of day on some days: from `from` until just before `to`. Where `to` is not after `from` it ends on the next day,
 /// and `days` are those on which it begins.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct TimeWindow {
     /// When it begins.
     pub from: MinuteOfDay,

@@ -87,7 +87,7 @@ impl Routed {
         }
         let place = Place { regions: view.regions(), settings, is_trusted: origin.trusted, geo };
         let asked = Asked { place: Some(place), ..Asked::of(bound, request, client) };
-        let decision = view.routes().find(&asked, dice);
+        let decision = view.routes().find(&asked, dice).decision();
         let any = |is: fn(&Action) -> bool| decision.routes().any(|route| is(&route.then));
         let (edits_request, edits_answer) =
             (any(|then| !then.request_fields.is_empty()), any(|then| !then.answer_fields.is_empty()));

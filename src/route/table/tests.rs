@@ -91,7 +91,7 @@ fn when(hosts: &[&str], paths: &[&str]) -> Conditions {
 }
 
 fn found(table: &Table, request: &Request) -> String {
-    let decision = table.find(request, &mut Dice::from_seed(1));
+    let decision = table.find(request, &mut Dice::from_seed(1)).decision();
     decision.routes().map(|route| route.name.as_str()).collect::<Vec<_>>().join(" ")
 }
 
@@ -126,7 +126,7 @@ fn routes_without_an_end_add_to_the_one_that_ends() {
     let table = Table::of(&[headers, route("api", 10, when(&[], &["/api/*"])), none]);
     assert_eq!(found(&table, &Request::get("a/api/x")), "headers api");
     assert_eq!(found(&table, &Request::get("a/")), "headers none");
-    let decision = table.find(&Request::get("a/"), &mut Dice::from_seed(1));
+    let decision = table.find(&Request::get("a/"), &mut Dice::from_seed(1)).decision();
     assert!(decision.end.is_none(), "its way ends at the pool of the listener");
 }
 
@@ -243,7 +243,7 @@ fn a_share_of_requests_is_drawn() {
     let table = Table::of(&[route("it", 1, Conditions { share: Some(share), ..Conditions::default() })]);
     let mut dice = Dice::from_seed(7);
     let request = Request::get("a/");
-    let drawn = (0..4_000).filter(|_| table.find(&request, &mut dice).end.is_some()).count();
+    let drawn = (0..4_000).filter(|_| table.find(&request, &mut dice).has_end()).count();
     assert!((900..1_100).contains(&drawn), "{drawn}");
 }
 
@@ -340,7 +340,9 @@ proptest! {
         let mut dice = Dice::from_seed(1);
         let mut expected = Vec::new();
         for route in sorted {
-            if holds(&route.when, Settled::default(), &request, 0, &mut dice) {
+            let mut draft = Draft::default();
+            let asked = draft.add(&route.when, Settled::default(), 0);
+            if draft.checks().hold(asked, &request, &mut dice) {
                 expected.push(route.name.as_str());
                 if matches!(route.then.end, Some(End::Forward(_))) {
                     break;
@@ -348,5 +350,25 @@ proptest! {
             }
         }
         prop_assert_eq!(found(&Table::of(&routes), &request), expected.join(" "));
+    }
+}
+
+#[test]
+fn no_host_can_pass_for_another_one_with_a_path() {
+    let table = Table::of(&[
+        route("admin", 1, when(&["shop.example"], &["/admin/*"])),
+        route("below", 2, when(&["*.shop.example"], &["/a/*"])),
+        route("all-below", 3, when(&["*.shop.example"], &[])),
+    ]);
+    for (url, names) in [
+        ("shop.example/admin/x", "admin"),
+        ("a.shop.example/a/x", "below"),
+        ("a.shop.example/b", "all-below"),
+        // What stands in the tree is a host from its end, NUL, and a path.
+        ("nimda\0shop.example/", ""),
+        ("x\0.shop.example/a/x", ""),
+        ("\0/", ""),
+    ] {
+        assert_eq!(found(&table, &Request::get(url)), names, "{url:?}");
     }
 }
