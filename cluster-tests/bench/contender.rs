@@ -18,6 +18,9 @@ use crate::work;
 pub(crate) enum Kind {
     /// A peer.
     Evenkeel,
+    /// A peer of the version before.
+    #[value(skip)]
+    Before,
     /// nginx with one worker.
     Nginx,
     /// HAProxy with one thread.
@@ -49,7 +52,7 @@ impl Contender {
     ) -> Option<Self> {
         let settings = settings.clone();
         let (address, pid, running) = match kind {
-            Kind::Evenkeel => {
+            Kind::Evenkeel | Kind::Before => {
                 let peer = Peer::start_binary(binary?, &settings);
                 (peer.listener("bench"), peer.pid(), Running::Evenkeel { _peer: peer })
             }

@@ -57,6 +57,9 @@ struct Arguments {
     /// The evenkeel to measure; left out: a release build of this source
     #[arg(long)]
     binary: Option<PathBuf>,
+    /// An evenkeel of another version, measured beside it in every round: what a change costs
+    #[arg(long, requires = "binary")]
+    before: Option<PathBuf>,
     /// Writes every measurement to this file as JSON
     #[arg(long)]
     json: Option<PathBuf>,
@@ -108,8 +111,14 @@ fn main() -> ExitCode {
 fn run(work: Work, arguments: &Arguments, binary: Option<&std::path::Path>, origin: &Origin) -> Option<Outcome> {
     let settings = work.settings(origin, PROXY_CORE);
     let client = work.is_over_tls().then(|| origin.client());
-    let contenders: Vec<Contender> =
-        arguments.only.iter().filter_map(|&kind| Contender::start(kind, &settings, binary, client.as_ref())).collect();
+    let before = arguments.before.as_deref();
+    let kinds = arguments.only.iter().copied().chain(before.map(|_| Kind::Before));
+    let contenders: Vec<Contender> = kinds
+        .filter_map(|kind| {
+            let binary = if kind == Kind::Before { before } else { binary };
+            Contender::start(kind, &settings, binary, client.as_ref())
+        })
+        .collect();
     if contenders.is_empty() {
         return None;
     }
@@ -133,5 +142,5 @@ fn run(work: Work, arguments: &Arguments, binary: Option<&std::path::Path>, orig
 
 /// The name that a value has on the command line.
 fn name_of(value: &impl ValueEnum) -> String {
-    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    value.to_possible_value().map_or_else(|| "before".to_owned(), |value| value.get_name().to_owned())
 }

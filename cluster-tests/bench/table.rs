@@ -25,6 +25,10 @@ impl Spread {
         Some(Self { median, min, max })
     }
 
+    fn text(&self) -> String {
+        format!("{:.2} ({:.2} to {:.2})", self.median, self.min, self.max)
+    }
+
     fn json(&self) -> Value {
         json!({ "median": self.median, "min": self.min, "max": self.max })
     }
@@ -45,9 +49,14 @@ impl Outcome {
 
     /// CPU time a request beside the better of nginx and HAProxy of the same round; `None` where neither was measured.
     fn ratio(&self, kind: Kind) -> Option<Spread> {
+        self.beside(kind, &[Kind::Nginx, Kind::Haproxy])
+    }
+
+    /// CPU time a request beside the best of these in the same round; `None` where none of them was measured.
+    fn beside(&self, kind: Kind, others: &[Kind]) -> Option<Spread> {
         let ratios = self.rounds.iter().filter_map(|round| {
             let of = |wanted: Kind| round.iter().find(|(kind, _)| *kind == wanted).map(|(_, measured)| measured.cpu_us);
-            let best = [Kind::Nginx, Kind::Haproxy].into_iter().filter_map(of).min_by(f64::total_cmp)?;
+            let best = others.iter().copied().filter_map(of).min_by(f64::total_cmp)?;
             Some(of(kind)? / best)
         });
         Spread::of(ratios.collect())
@@ -65,9 +74,7 @@ pub(crate) fn text(outcome: &Outcome) -> String {
     );
     for kind in outcome.kinds() {
         let cpu = outcome.of(kind, |measured| measured.cpu_us);
-        let ratio = outcome
-            .ratio(kind)
-            .map_or_else(String::new, |ratio| format!("{:.2} ({:.2} to {:.2})", ratio.median, ratio.min, ratio.max));
+        let ratio = outcome.ratio(kind).map_or_else(String::new, |ratio| ratio.text());
         let failed: u64 = outcome
             .rounds
             .iter()
@@ -79,13 +86,16 @@ pub(crate) fn text(outcome: &Outcome) -> String {
             text,
             "{:<9} {:>26} {:>20} {:>11.0} {:>9.2} {:>8.1} {:>7}",
             name_of(&kind),
-            format!("{:.2} ({:.2} to {:.2})", cpu.median, cpu.min, cpu.max),
+            cpu.text(),
             ratio,
             outcome.of(kind, |measured| measured.requests_per_second).median,
             outcome.of(kind, |measured| measured.latency_us_p99).median / 1e3,
             outcome.of(kind, |measured| measured.resident_kib as f64).max / 1024.0,
             failed
         );
+    }
+    if let Some(ratio) = outcome.beside(Kind::Evenkeel, &[Kind::Before]) {
+        let _ = writeln!(text, "evenkeel beside the version before: {}", ratio.text());
     }
     text
 }
