@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use super::carry::carried;
 use super::changes::{Changes, FromPeer};
-use super::choose::Tiers;
 use super::heard::{Near, OWN, Observers, Place, Said, Slots};
 use super::picture::{NodeView, PoolView, Standing, View};
 use super::regions::Regions;
+use super::tiers::Tiers;
 use super::verdict::{HOLD, Held, Tally, Vote, verdict};
 use crate::balance::PoolLive;
 use crate::balance::weight;

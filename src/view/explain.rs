@@ -1,7 +1,8 @@
 //! Why a node gets a request and others do not: the same tiers, regions and doubts that a pick goes through, told.
 
-use super::choose::{Wanted, rank_of};
+use super::choose::Wanted;
 use super::picture::{NodeView, PoolView, View};
+use super::tiers::rank_of;
 use crate::model::{Admin, Health, PeerId, RegionName, Verdict};
 
 /// When it is a node's turn.

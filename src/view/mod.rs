@@ -16,6 +16,7 @@ mod picture;
 mod regions;
 mod sessions;
 mod spill;
+mod tiers;
 pub mod verdict;
 mod within_capacity;
 

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::choose::Tiers;
 use super::heard::{OWN, Observers, Place, Said, Slots};
 use super::regions::Regions;
+use super::tiers::Tiers;
 use super::verdict::Tally;
 use crate::balance::score::{Band, Score};
 use crate::balance::{NodeLive, PoolLive};

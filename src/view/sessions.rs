@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::choose::{Stick, Taken, Tried, Unavailable, Wanted, key};
+use super::choose::{Stick, Taken, Tried, Unavailable, Wanted};
 use super::picture::{PoolView, View};
 use super::regions::Regions;
+use super::tiers::key;
 use crate::model::{NodeId, NodeKey, PoolName, RegionChoice, RegionName, RegionStrategy};
 
 impl View {

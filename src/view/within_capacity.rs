@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::choose::{Ask, ByRegion, Taken, Tried, Unavailable, Wanted};
+use super::choose::{Ask, Taken, Tried, Unavailable, Wanted};
 use super::picture::{NodeView, PoolView, View};
 use super::regions::Regions;
+use super::tiers::ByRegion;
 use crate::balance::NodeLive;
 use crate::host::Dice;
 use crate::model::{RegionName, RegionStrategy};
