@@ -24,7 +24,7 @@ use crate::host::{self, Dice};
 use crate::limit::Limiter;
 use crate::model::{FieldName, ListenerName, NodeId, PoolName, RegionName, RouteName, Scheme};
 use crate::route::{Entry, render};
-use crate::view::{Ask, Tried, Unavailable, View, ViewCell};
+use crate::view::{Ask, Unavailable, View, ViewCell};
 
 /// What a person wants to know.
 #[derive(Clone, Debug)]
@@ -242,8 +242,7 @@ fn forward(
     dice: &mut Dice,
 ) -> Ended {
     let wanted = way.wanted(ask, region);
-    // The place is given back at once.
-    let pick = view.take(&wanted, &Tried::default(), dice).map(|taken| taken.node().node.id.clone());
+    let pick = view.rehearse(&wanted, dice);
     Ended::Forward {
         pool: way.pool.clone().into_owned(),
         target,

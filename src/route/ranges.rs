@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::model::Region;
 
 /// Ranges of addresses, cut so that none holds another, by where they begin.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ClientRanges {
     v4: Box<[Piece]>,
     v6: Box<[Piece]>,

@@ -1,9 +1,12 @@
 //! Why a node gets a request and others do not: the same tiers, regions and doubts that a pick goes through, told.
 
-use super::choose::Wanted;
+use std::sync::Arc;
+
+use super::choose::{Tried, Unavailable, Wanted};
 use super::picture::{NodeView, PoolView, View};
 use super::tiers::rank_of;
-use crate::model::{Admin, Health, PeerId, RegionName, Verdict};
+use crate::host::Dice;
+use crate::model::{Admin, Health, NodeId, PeerId, RegionName, Verdict};
 
 /// When it is a node's turn.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Serialize)]
@@ -44,6 +47,13 @@ pub struct Chance<'v> {
 }
 
 impl View {
+    /// Which node [`View::take`] would pick now. No region is asked more often for it, none has less room for others, and the place at
+    /// the node is free again.
+    pub fn rehearse(&self, wanted: &Wanted<'_>, dice: &mut Dice) -> Result<NodeId, Unavailable> {
+        let apart = Self { regions: Arc::new(self.regions.apart()), ..self.clone() };
+        apart.take(wanted, &Tried::default(), dice).map(|taken| taken.node().node.id.clone())
+    }
+
     /// Every node of a pool, as a pick sees it.
     pub fn chances<'v>(&'v self, pool: &'v PoolView) -> Vec<Chance<'v>> {
         let chance = |node: &'v NodeView| Chance {

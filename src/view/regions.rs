@@ -10,7 +10,7 @@ use crate::model::{Continent, Country, Pool, Region, RegionName, RegionWeight, W
 use crate::route::ClientRanges;
 
 /// The regions of a catalog, seen from one peer.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Regions {
     /// The peer's own.
     own: RegionName,
@@ -48,6 +48,12 @@ impl Regions {
         self.live = self.counted(pools).into_iter().map(live).collect();
         self.guests = Arc::clone(&before.guests);
         self
+    }
+
+    /// The same with counts of its own, which begin where these are: what is tried there counts nowhere.
+    pub(super) fn apart(&self) -> Self {
+        let live = self.live.iter().map(|(name, live)| (name.clone(), Arc::new(live.copy()))).collect();
+        Self { live, guests: Arc::default(), ..self.clone() }
     }
 
     /// Whether what is counted are the regions of these pools.

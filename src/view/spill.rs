@@ -132,6 +132,12 @@ impl RegionLive {
         Self { began: now, asked: Meter::default(), own: Allowance::unlimited(), guests: Allowance::unlimited() }
     }
 
+    /// The same at this moment, of its own.
+    pub(super) fn copy(&self) -> Self {
+        let Self { began, asked: _, own, guests } = self;
+        Self { began: *began, asked: Meter::default(), own: own.copy(), guests: guests.copy() }
+    }
+
     /// A request came whose first choice this region is.
     pub(super) fn count(&self) {
         self.asked.count();
@@ -193,6 +199,11 @@ struct Allowance {
 impl Allowance {
     fn unlimited() -> Self {
         Self { interval_ns: AtomicU64::new(0), due_ns: AtomicU64::new(0) }
+    }
+
+    fn copy(&self) -> Self {
+        let of = |number: &AtomicU64| AtomicU64::new(number.load(Relaxed));
+        Self { interval_ns: of(&self.interval_ns), due_ns: of(&self.due_ns) }
     }
 
     /// So many a second from now on. Of the burst as many are used up as were before: at another rate they last another time.

@@ -253,3 +253,24 @@ fn whichever_region_strategy_chooses_what_others_take_in_place_of_a_dead_region_
         assert!(refused >= 160, "{strategy:?}: {refused}");
     }
 }
+
+#[test]
+fn what_is_only_rehearsed_takes_no_room_and_counts_as_no_demand() {
+    let now = host::now();
+    let view = begin(&[("a", Some(100)), ("b", Some(100))], now);
+    let rates = [("a", 400), ("b", 40)];
+    offer(&view, now, 10, &rates);
+    let asked = |view: &View| view.demand().by_region.iter().find(|(region, _)| *region == name("a")).map(|of| of.1);
+    let before = asked(&view);
+    let later = now + Duration::from_secs(10);
+    let pool: PoolName = "web".parse().unwrap();
+    let mut dice = Dice::from_seed(1);
+    for _ in 0..10_000 {
+        let wanted = Wanted::one_of(&pool, Ask::of(IpAddr::V4(Ipv4Addr::LOCALHOST), later));
+        let _ = view.rehearse(&wanted, &mut dice);
+    }
+    view.measure_demand(STEP);
+    assert!(asked(&view) < before, "{:?} a second after {before:?}", asked(&view));
+    let (served, _) = offer(&view, later, 4, &rates);
+    assert!(rate(&served, "a-1", 4) > 95.0, "{served:?}");
+}
