@@ -247,7 +247,8 @@ impl Serving<'_> {
             self.go_away();
         }
         let (worker, bound, origin) = (Rc::clone(self.worker), Arc::clone(self.bound), self.origin);
-        self.exchanges.spawn_local(async move { exchange(&worker, &bound, origin, request, respond).await });
+        // Boxed here: on its way into a task a future is moved several times, and this is one of several KiB.
+        self.exchanges.spawn_local(Box::pin(async move { exchange(&worker, &bound, origin, request, respond).await }));
     }
 }
 
