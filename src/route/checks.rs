@@ -35,13 +35,6 @@ pub(super) struct List {
     to: u32,
 }
 
-impl List {
-    /// Whether nothing is asked.
-    pub(super) fn is_empty(self) -> bool {
-        self.from == self.to
-    }
-}
-
 /// One thing that is asked of a request: that it is one of a list.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 enum Check {
@@ -313,8 +306,9 @@ mod tests {
     fn what_is_settled_is_not_asked_again() {
         let when = Conditions { hosts: vec!["a.example".parse().unwrap()], ..Conditions::default() };
         let settled = Settled { host: true, ..Settled::default() };
-        assert!(Draft::default().add(&when, settled, 1).is_empty());
-        assert!(!Draft::default().add(&when, Settled::default(), 1).is_empty());
+        let nothing = List::default();
+        assert_eq!(Draft::default().add(&when, settled, 1), nothing);
+        assert_ne!(Draft::default().add(&when, Settled::default(), 1), nothing);
     }
 
     #[test]
