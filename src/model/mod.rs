@@ -41,7 +41,7 @@ pub use min_timeout::MinTimeout;
 pub use node_key::NodeKey;
 pub use observation::{Health, Heard, Observation, Verdict};
 pub use peer_state::PeerState;
-pub use pool::{Admin, DrainLeft, HostSent, Node, Observe, Panic, Pool, Weight};
+pub use pool::{Admin, DrainLeft, DrainSeen, HostSent, Node, Observe, Panic, Pool, Weight};
 pub use preset::{Preset, PresetError};
 pub use region::{Capacity, Demand, Region, RegionStrategy, RegionWeight};
 pub use route::{

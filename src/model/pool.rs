@@ -44,8 +44,8 @@ pub enum Admin {
     Draining {
         /// The revision of the catalog that it began with: one that was ended and begun anew is another drain.
         begun: Revision,
-        /// How long the old may take, at each peer from when that peer was told; then what is left is cut. `None`: as long
-        /// as it takes.
+        /// How long the old may take, at each peer from when that peer was told, and at one that was started since from when the
+        /// first of the others was; then what is left is cut. `None`: as long as it takes.
         timeout: Option<Duration>,
     },
     /// It is not used at all, and not checked.
@@ -76,6 +76,17 @@ pub struct DrainLeft {
     pub in_flight: u32,
     /// Those that were cut because the time of this drain was over.
     pub cut: u64,
+}
+
+/// A drain as one peer sees it.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct DrainSeen {
+    /// The revision that it began with, by which it is known from another one.
+    pub begun: Revision,
+    /// For how long the peer has counted it, in milliseconds.
+    pub passed_ms: u64,
+    /// What the peer still has.
+    pub left: DrainLeft,
 }
 
 /// One endpoint in a pool.

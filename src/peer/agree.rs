@@ -307,8 +307,8 @@ fn questions_child(questions: mpsc::Receiver<Question>, handle: CatalogHandle, v
                 let (others, others_max) = match &query {
                     Query::Drain(node) => {
                         let view = view.load();
-                        let left = view.node(node).and_then(|(_, node)| node.drain_left());
-                        if let Ok(bytes) = QueryAnswer::Drain(left).encode() {
+                        let seen = view.node(node).and_then(|(_, node)| node.drain_seen(host::now()));
+                        if let Ok(bytes) = QueryAnswer::Drain(seen).encode() {
                             answer.send(bytes.into());
                         }
                         continue;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::sync::{Mutex, mpsc, watch};
 
 use super::announce::Announcer;
+use super::drains::learn_child;
 use super::supervise::ChildSpec;
 use crate::election::Founders;
 use crate::gossip::{self, Gossip, Input, Memory, News, Output, Pace, PeerRow, Seed};
@@ -191,7 +192,7 @@ pub(super) fn join(
         settings: Arc::clone(&gossip_settings),
         link: Arc::clone(&link),
         inbox: Arc::new(Mutex::new(gossip_inbox)),
-        outputs: events,
+        outputs: events.clone(),
         members,
         peers,
         counts: Arc::clone(&counts),
@@ -203,6 +204,7 @@ pub(super) fn join(
         ChildSpec::new("gossip", move || (Gossip::<view::Event>::default(), arguments.clone())).critical(),
         announce_child(view.clone(), inputs.clone(), pace),
         hints_child(Arc::clone(&link), hints_out, hint_inbox, hinted_in),
+        learn_child(Arc::clone(&link), peers_seen.clone(), view.clone(), events),
     ];
     let handles = ClusterHandles {
         name: group.name.clone(),

@@ -56,17 +56,18 @@ impl ViewCell {
         Cache(arc_swap::Cache::new(Arc::clone(&self.view)))
     }
 
-    /// Changes whenever the view is of another catalog than before. What it is then is asked of the view: of many changes only
-    /// the last may be seen.
+    /// Changes whenever the view is of another catalog than before, or a drain in it has another deadline. What it is then is asked of
+    /// the view: of many changes only the last may be seen.
     pub fn catalogs(&self) -> watch::Receiver<()> {
         self.catalogs.subscribe()
     }
 
     /// Only the view's own actor, and whoever starts a peer, may.
     pub(crate) fn store(&self, view: Arc<View>) {
-        let is_of_another = !view.is_of_the_catalog_of(&self.load());
+        let before = self.load();
+        let is_another = !view.is_of_the_catalog_of(&before) || view.deadlines_moved != before.deadlines_moved;
         self.view.store(view);
-        if is_of_another {
+        if is_another {
             self.catalogs.send_replace(());
         }
     }

@@ -18,7 +18,9 @@ use super::tiers::Tiers;
 use super::verdict::{HOLD, Held, Tally, Vote, verdict};
 use crate::balance::PoolLive;
 use crate::balance::weight;
-use crate::model::{Catalog, CheckKind, Demand, Health, Heard, Members, NodeKey, Observation, PeerId, Pool, Verdict};
+use crate::model::{
+    Catalog, CheckKind, Demand, Health, Heard, Members, NodeKey, Observation, PeerId, Pool, Revision, Verdict,
+};
 
 /// How often a node in slow start gets a new weight.
 const RAMP_STEP: Duration = Duration::from_secs(1);
@@ -88,6 +90,15 @@ pub enum Event {
         /// What that is.
         demand: Demand,
     },
+    /// Somebody has known of a node's drain for longer than this peer, which was perhaps started since.
+    DrainKnown {
+        /// The node.
+        node: NodeKey,
+        /// The revision that the drain began with.
+        begun: Revision,
+        /// Since when, by the clock of this peer.
+        since: Instant,
+    },
     /// Nothing of what another peer said before counts: it was started anew, or is gone for good.
     Forgotten {
         /// The other peer.
@@ -118,6 +129,7 @@ impl View {
     fn after_words(&self, changes: Changes, now: Instant) -> Self {
         let members = changes.members.unwrap_or_else(|| Arc::clone(&self.members));
         let mut draft = Draft { view: self, pools: BTreeMap::new() };
+        let mut deadlines_moved = self.deadlines_moved;
         for (key, change) in changes.nodes {
             let Some(&place) = self.index.keys.get(&key) else { continue };
             let node = draft.node(place);
@@ -126,6 +138,11 @@ impl View {
             }
             if let Some(addresses) = change.addresses {
                 node.addresses = addresses;
+            }
+            let longer = change.drain.and_then(|(begun, since)| node.drain?.known_since(begun, since));
+            if longer.is_some() {
+                node.drain = longer;
+                deadlines_moved += 1;
             }
         }
         let mut observers = self.observers.clone();
@@ -181,7 +198,8 @@ impl View {
         });
         let pools = pools.collect();
         let (routes, regions) = (Arc::clone(&self.routes), Arc::clone(&self.regions));
-        Self { pools, index: Arc::clone(&self.index), routes, regions, members, observers, doubtful, stale_at, dropped }
+        let index = Arc::clone(&self.index);
+        Self { pools, index, routes, regions, members, observers, doubtful, stale_at, dropped, deadlines_moved }
     }
 }
 

@@ -149,7 +149,8 @@ fn judged(
         Arc::new(build_pool(pool, live, before.map(|before| &before.tiers), nodes, seen, now))
     });
     let pools = pools.collect();
-    View { pools, index, routes, regions, members, observers, doubtful, stale_at, dropped: view.dropped }
+    let (dropped, deadlines_moved) = (view.dropped, view.deadlines_moved);
+    View { pools, index, routes, regions, members, observers, doubtful, stale_at, dropped, deadlines_moved }
 }
 
 impl View {
@@ -165,6 +166,7 @@ impl View {
             doubtful: Slots::default(),
             stale_at: None,
             dropped: 0,
+            deadlines_moved: 0,
         }
     }
 

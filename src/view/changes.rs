@@ -12,7 +12,7 @@ use super::picture::View;
 use crate::model::limits::{
     ADDRESSES_PER_NODE_MAX, HEARD_PAGES_MAX, NODES_MAX, OBSERVATIONS_PER_PAGE_MAX, PEERS_MAX, REGIONS_MAX,
 };
-use crate::model::{Catalog, Heard, Members, NodeKey, Observation, PeerId};
+use crate::model::{Catalog, Heard, Members, NodeKey, Observation, PeerId, Revision};
 
 /// What happened since the last view: of each kind and node, peer or page the latest. What was said is about nodes of the view
 /// to which it was added, also where a catalog came before it.
@@ -31,6 +31,8 @@ pub struct Changes {
 pub(super) struct Change {
     pub(super) observation: Option<Observation>,
     pub(super) addresses: Option<Vec<SocketAddr>>,
+    /// Of the drain that began with this revision: since when somebody has known.
+    pub(super) drain: Option<(Revision, Instant)>,
 }
 
 /// What another peer told.
@@ -57,7 +59,13 @@ impl Changes {
                 addresses.truncate(ADDRESSES_PER_NODE_MAX);
                 self.nodes.entry(node).or_default().addresses = Some(addresses);
             }
-            Event::Observed { .. } | Event::Resolved { .. } => self.dropped += 1,
+            Event::DrainKnown { node, begun, since } if view.index.keys.contains_key(&node) => {
+                let known = &mut self.nodes.entry(node).or_default().drain;
+                if known.is_none_or(|(of, at)| begun > of || (begun == of && since < at)) {
+                    *known = Some((begun, since));
+                }
+            }
+            Event::Observed { .. } | Event::Resolved { .. } | Event::DrainKnown { .. } => self.dropped += 1,
             Event::OwnSwept { at } => self.own_swept = self.own_swept.max(Some(at)),
             Event::Members(members) => self.members = Some(members),
             Event::Heard { page, nodes, .. } if usize::from(page) >= HEARD_PAGES_MAX => {
@@ -133,6 +141,10 @@ impl View {
             Event::Catalog(_) => true,
             Event::Observed { node, observation } => {
                 known(node).is_some_and(|known| observation.vote != known.observation.vote)
+            }
+            Event::DrainKnown { node, begun, since } => {
+                let drain = known(node).and_then(|known| known.drain);
+                drain.is_some_and(|drain| drain.known_since(*begun, *since).is_some())
             }
             Event::Resolved { node, addresses } => known(node).is_some_and(|known| *addresses != known.addresses),
             Event::Heard { observer, page, nodes } => {

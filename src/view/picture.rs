@@ -15,8 +15,8 @@ use super::verdict::Tally;
 use crate::balance::score::{Band, Score};
 use crate::balance::{NodeLive, PoolLive};
 use crate::model::{
-    Admin, CheckKind, DrainLeft, Health, Heard, Members, Node, NodeId, NodeKey, Observation, PeerId, Pool, PoolName,
-    Revision, Route, Verdict,
+    Admin, CheckKind, DrainLeft, DrainSeen, Health, Heard, Members, Node, NodeId, NodeKey, Observation, PeerId, Pool,
+    PoolName, Revision, Route, Verdict,
 };
 use crate::route::Table;
 
@@ -38,6 +38,8 @@ pub struct View {
     pub(super) stale_at: Option<Instant>,
     /// What was heard and not kept.
     pub(super) dropped: u64,
+    /// How often a deadline became another one without another catalog.
+    pub(super) deadlines_moved: u64,
 }
 
 /// Routes, as they were written and as they are looked up.
@@ -275,6 +277,19 @@ impl NodeView {
         Some(DrainLeft { in_flight: self.live.in_flight(), cut })
     }
 
+    /// The same as other peers are told it.
+    pub fn drain_seen(&self, now: Instant) -> Option<DrainSeen> {
+        let DrainBegun { since, revision, .. } = self.drain?;
+        let passed_ms = u64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or(u64::MAX);
+        Some(DrainSeen { begun: revision, passed_ms, left: self.drain_left()? })
+    }
+
+    /// Which drain with a deadline it is in, while that is not over: by the revision that the drain began with.
+    pub fn drains_by(&self) -> Option<Revision> {
+        let drain = self.drain.filter(|_| !self.drain_is_over && self.cut_at().is_some())?;
+        Some(drain.revision)
+    }
+
     /// Whether this peer's own checks fail, whatever the cluster says: the path from here may be the fault. Such a node is
     /// used when no other is left.
     pub(super) fn is_out_of_reach(&self) -> bool {
@@ -320,6 +335,11 @@ impl DrainBegun {
         let Admin::Draining { begun: revision, .. } = admin else { return None };
         let begins = || Self { since: now, revision, cut_before: live.counts.drains_cut.load(Relaxed) };
         Some(before.filter(|before| before.revision == revision).unwrap_or_else(begins))
+    }
+
+    /// The same drain, where others have known of it for longer.
+    pub(super) fn known_since(self, revision: Revision, since: Instant) -> Option<Self> {
+        (self.revision == revision && since < self.since).then_some(Self { since, ..self })
     }
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::codec::{WireError, decode, encode};
 use super::frame::Kind;
 use crate::model::limits::QUERY_BYTES_MAX;
-use crate::model::{DrainLeft, NodeId, PeerId, ValueHash};
+use crate::model::{DrainSeen, NodeId, PeerId, ValueHash};
 
 /// The link bounds the whole message, its kind included.
 const BODY_BYTES_MAX: usize = QUERY_BYTES_MAX - 2;
@@ -40,7 +40,7 @@ pub enum QueryAnswer {
     /// The bytes that were asked for; `None`: they are not here.
     Bytes(Option<Vec<u8>>),
     /// How far a drain is; `None`: the peer knows of none.
-    Drain(Option<DrainLeft>),
+    Drain(Option<DrainSeen>),
     /// What became of the write or the change, as JSON.
     Outcome(Vec<u8>),
 }
@@ -72,6 +72,7 @@ impl QueryAnswer {
 #[cfg(any(test, fuzzing))]
 pub(super) mod samples {
     use super::*;
+    use crate::model::{DrainLeft, Revision};
 
     pub(crate) fn queries() -> Vec<Query> {
         let hash = ValueHash::of(b"value");
@@ -90,7 +91,11 @@ pub(super) mod samples {
         vec![
             QueryAnswer::Bytes(Some(b"value".to_vec())),
             QueryAnswer::Bytes(None),
-            QueryAnswer::Drain(Some(DrainLeft { in_flight: 7, cut: 1 })),
+            QueryAnswer::Drain(Some(DrainSeen {
+                begun: Revision::new(9).expect("a legal sample"),
+                passed_ms: 1_500,
+                left: DrainLeft { in_flight: 7, cut: 1 },
+            })),
             QueryAnswer::Outcome(b"{}".to_vec()),
         ]
     }

@@ -257,6 +257,30 @@ fn a_drain_counts_from_when_this_peer_was_told_and_ends_when_it_is_taken_back() 
 }
 
 #[test]
+fn a_peer_that_is_started_during_a_drain_counts_from_when_others_were_told() {
+    let start = host::now() + 60 * SECOND;
+    let mut web = pool("web", &["a", "b"]);
+    web.nodes[0].admin = drain(2, Some(10 * SECOND));
+    let view = begin_with(&[web], start);
+    let cut_at = |view: &View| view.node(&id("a")).unwrap().1.cut_at();
+    let told = |view: &View, begun: u64, ago: u32| {
+        let begun = Revision::new(begun).unwrap();
+        after(view, [Event::DrainKnown { node: key("a", 1), begun, since: start - ago * SECOND }], start)
+    };
+    assert_eq!(cut_at(&view), Some(start + 10 * SECOND));
+    let known = told(&view, 2, 4);
+    assert_eq!(cut_at(&known), Some(start + 6 * SECOND));
+    assert_ne!(known.deadlines_moved, view.deadlines_moved, "workers are told");
+    let seen = known.node(&id("a")).unwrap().1.drain_seen(start + SECOND).unwrap();
+    assert_eq!((seen.begun.get(), seen.passed_ms), (2, 5_000), "and it tells the next one");
+    assert_eq!(cut_at(&told(&known, 2, 1)), Some(start + 6 * SECOND), "who knows it for less long says nothing new");
+    assert_eq!(cut_at(&told(&known, 1, 9)), Some(start + 6 * SECOND), "that is another drain");
+    let over = told(&known, 2, 11);
+    assert_eq!(over.node(&id("a")).unwrap().1.drains_by(), None);
+    assert!(over.node(&id("a")).unwrap().1.drain_is_over);
+}
+
+#[test]
 fn a_drain_moves_only_the_clients_of_its_node() {
     let now = host::now();
     let names: Vec<String> = (0..10).map(|number| format!("n{number}")).collect();
