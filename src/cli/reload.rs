@@ -14,10 +14,8 @@ use crate::catalog::canonical;
 use crate::config::{self, Fault, Loaded, Refused, Settings, Sources};
 use crate::link::TrustSource;
 use crate::model::{ListenerName, PoolName};
+use crate::proxy::{BindErrors, Bound};
 use crate::{Running, peer};
-
-/// Faults that the log tells one by one; `evenkeel check` tells all.
-const FAULTS_TOLD_MAX: usize = 20;
 
 /// What a running peer was told last, and where to look again.
 pub(super) struct Reload {
@@ -62,14 +60,20 @@ impl Reload {
     fn take(&mut self, read: &Settings, running: &Running) {
         let mut is_same = true;
         let (now, new) = (&mut self.settings.peer.proxy, &read.peer.proxy);
+        let mut bound = None;
         if now.listeners != new.listeners {
-            if let Err(error) = running.peer().listen(&new.listeners) {
-                tracing::error!(%error, "the settings were read again; nothing of them is taken, and the peer goes on as it was");
-                return;
+            match running.peer().bind(&new.listeners) {
+                Ok(listeners) => bound = Some(listeners),
+                Err(BindErrors(errors)) => {
+                    errors.iter().for_each(|error| tracing::error!("{error}"));
+                    let faults = errors.len();
+                    tracing::error!(
+                        faults,
+                        "the settings were read again; nothing of them is taken, and the peer goes on as it was"
+                    );
+                    return;
+                }
             }
-            is_same = false;
-            now.listeners.clone_from(&new.listeners);
-            tell_listeners(running);
         }
         if self.settings.peer.tls != read.peer.tls {
             is_same = false;
@@ -107,7 +111,15 @@ impl Reload {
                 }
             }
         }
-        is_same &= !self.take_catalog(read, running);
+        let catalog = self.take_catalog(read, running);
+        is_same &= catalog == CatalogPart::Same;
+        if let Some(listeners) = bound {
+            is_same = false;
+            // A listener that is new may be one that routes of the same file guard.
+            running.peer().listen(&listeners, catalog == CatalogPart::Applied);
+            self.settings.peer.proxy.listeners.clone_from(&read.peer.proxy.listeners);
+            tell_listeners(&listeners);
+        }
         let sections = restart_needed(&self.settings, read);
         if !sections.is_empty() {
             is_same = false;
@@ -119,14 +131,17 @@ impl Reload {
         }
     }
 
-    /// Takes what users want, and says what becomes of it. True where there was something to say.
-    fn take_catalog(&mut self, read: &Settings, running: &Running) -> bool {
+    /// Takes what users want, and says what becomes of it.
+    fn take_catalog(&mut self, read: &Settings, running: &Running) -> CatalogPart {
         let now = &mut self.settings.peer;
         let follows = now.follow_file;
         // A file that is followed is new where users have changed the catalog since it was read last.
         let differs = match follows {
             true => {
-                canonical(running.peer().handles().agreed.catalog.applied().desired()) != canonical(&read.peer.desired)
+                // One that is still under way will be the catalog before this one is.
+                running.peer().is_file_under_way()
+                    || canonical(running.peer().handles().agreed.catalog.applied().desired())
+                        != canonical(&read.peer.desired)
             }
             false => now.desired != read.peer.desired,
         };
@@ -139,15 +154,29 @@ impl Reload {
                 %pool,
                 "the catalog part of the file is not applied: this listener sends to a pool that the file does not have"
             ),
-            None if !differs => return false,
-            None if follows => tracing::info!("the settings were read again; their catalog part is applied"),
+            None if !differs => return CatalogPart::Same,
+            None if follows => {
+                tracing::info!("the settings were read again; their catalog part is applied");
+                return CatalogPart::Applied;
+            }
             None => tracing::info!(
                 "the catalog part of the file changed; the cluster's catalog stays as it is: `evenkeel apply FILE` shows the \
                  difference and applies it"
             ),
         }
-        true
+        CatalogPart::LeftAlone
     }
+}
+
+/// What becomes of the catalog part of a file that was read again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum CatalogPart {
+    /// It is what the cluster has.
+    Same,
+    /// The cluster is asked to make it its own.
+    Applied,
+    /// It is not taken.
+    LeftAlone,
 }
 
 /// A listener and its pool, which the catalog part of the same file does not have.
@@ -158,10 +187,9 @@ fn pool_missing(read: &peer::Settings) -> Option<(ListenerName, PoolName)> {
 }
 
 /// Says where the peer listens now, and which names its certificates carry.
-fn tell_listeners(running: &Running) {
-    let bound = running.handles().listeners.now();
-    let listeners: Vec<String> =
-        bound.iter().map(|of| format!("{} {}://{}", of.name, of.protocol, of.address)).collect();
+fn tell_listeners(bound: &[Arc<Bound>]) {
+    let shown = |of: &Arc<Bound>| format!("{} {}://{}", of.listener.name, of.listener.protocol_shown(), of.address);
+    let listeners: Vec<String> = bound.iter().map(shown).collect();
     tracing::info!(listeners = listeners.join(", "), "the settings were read again; the listeners are taken");
 }
 
@@ -182,13 +210,13 @@ fn tell_of(trust: &TrustSource) {
 
 fn tell(refused: &Refused) {
     let faults = &refused.faults;
-    for Fault { origin, key, found, wrong, hint, .. } in faults.faults.iter().take(FAULTS_TOLD_MAX) {
-        tracing::error!(%origin, key, found, hint, "{wrong}");
+    for Fault { origin, key, found, wrong, allowed, hint } in &faults.faults {
+        tracing::error!(%origin, key, found, allowed, hint, "{wrong}");
     }
     tracing::error!(
         faults = faults.count(),
         "the settings were read again and refused; nothing of them is taken, and the peer goes on as it was; \
-         `evenkeel check FILE` tells every fault"
+         `evenkeel check FILE` tells the same at more length"
     );
 }
 

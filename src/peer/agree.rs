@@ -149,11 +149,51 @@ pub struct Agreed {
 pub(super) struct OwnFile {
     read: watch::Sender<Arc<Object>>,
     to_apply: watch::Sender<Arc<Object>>,
+    settled: watch::Sender<Option<Settled>>,
+}
+
+/// What became of a file.
+#[derive(Clone, Debug)]
+struct Settled {
+    desired: Arc<Object>,
+    /// Else it was refused for good.
+    is_applied: bool,
 }
 
 impl OwnFile {
     fn new(desired: &Arc<Object>) -> Self {
-        Self { read: watch::Sender::new(Arc::clone(desired)), to_apply: watch::Sender::new(Arc::clone(desired)) }
+        Self {
+            read: watch::Sender::new(Arc::clone(desired)),
+            to_apply: watch::Sender::new(Arc::clone(desired)),
+            settled: watch::Sender::new(None),
+        }
+    }
+
+    /// Whether the file that was to be applied last is neither applied nor refused.
+    pub(super) fn is_under_way(&self) -> bool {
+        !self.settled.borrow().as_ref().is_some_and(|of| Arc::ptr_eq(&of.desired, &self.to_apply.borrow()))
+    }
+
+    /// Waits until this peer serves by the file that is to be applied, whichever that is by then. One that the leader refuses is waited
+    /// for until another one takes its place.
+    pub(super) fn served(&self, handle: CatalogHandle, view: ViewCell) -> impl Future<Output = ()> + Send + use<> {
+        let (mut settled, to_apply) = (self.settled.subscribe(), self.to_apply.subscribe());
+        async move {
+            let is_applied = |settled: &Option<Settled>| {
+                let of_newest = settled.as_ref().filter(|of| Arc::ptr_eq(&of.desired, &to_apply.borrow()));
+                of_newest.is_some_and(|settled| settled.is_applied)
+            };
+            if settled.wait_for(is_applied).await.is_err() {
+                // The peer is ending.
+                return std::future::pending().await;
+            }
+            let mut catalogs = view.catalogs();
+            while !view.load().is_of(&handle.applied().catalog) {
+                if catalogs.changed().await.is_err() {
+                    return;
+                }
+            }
+        }
     }
 
     pub(super) fn was_read(&self, desired: &Arc<Object>) {
@@ -258,7 +298,7 @@ pub(super) fn agree(
     };
     children.push(ChildSpec::new("catalog", move || (CatalogActor, arguments.clone())));
     if follow_file {
-        children.push(follow_child(handle.clone(), own, file.to_apply.subscribe()));
+        children.push(follow_child(handle.clone(), own, file.clone()));
     }
     let read = file.read.subscribe();
     let handles = Agreed { catalog: handle, founding: founding_seen, follow_file, file: read, data_folder: folder };
@@ -326,23 +366,28 @@ fn questions_child(questions: mpsc::Receiver<Question>, handle: CatalogHandle, v
 }
 
 /// Applies what this peer's file says, after every start and whenever the file was read again, as soon as somebody leads.
-fn follow_child(handle: CatalogHandle, own: PeerId, file: watch::Receiver<Arc<Object>>) -> ChildSpec {
-    // What is settled stays so when this child is started again: users may have changed the catalog since.
-    let (settled, _) = watch::channel(None::<Arc<Object>>);
-    let settled = Arc::new(settled);
+fn follow_child(handle: CatalogHandle, own: PeerId, file: OwnFile) -> ChildSpec {
     ChildSpec::task("follow-file", move || {
-        let (handle, own, mut file, settled) = (handle.clone(), own.clone(), file.clone(), Arc::clone(&settled));
+        let (handle, own, OwnFile { to_apply, settled, .. }) = (handle.clone(), own.clone(), file.clone());
+        let mut file = to_apply.subscribe();
         async move {
             loop {
                 let desired = Arc::clone(&file.borrow_and_update());
-                if !settled.borrow().as_ref().is_some_and(|settled| Arc::ptr_eq(settled, &desired)) {
+                // What is settled stays so when this child is started again: users may have changed the catalog since.
+                if !settled.borrow().as_ref().is_some_and(|settled| Arc::ptr_eq(&settled.desired, &desired)) {
                     let write = write_of_file(&own, &desired);
                     // A file that is read meanwhile takes the place of this one, between two tries: so no older write is on its
                     // way beside a newer one.
-                    while !is_settled(&handle, &write).await && !file.has_changed().unwrap_or(false) {
+                    loop {
+                        if let Some(is_applied) = becomes(&handle, &write).await {
+                            settled.send_replace(Some(Settled { desired, is_applied }));
+                            break;
+                        }
+                        if file.has_changed().unwrap_or(false) {
+                            break;
+                        }
                         sleep(FOLLOW_AGAIN_AFTER).await;
                     }
-                    settled.send_replace(Some(desired));
                 }
                 if file.changed().await.is_err() {
                     // The peer is ending; a child that ends would be started again.
@@ -364,8 +409,8 @@ fn write_of_file(own: &PeerId, desired: &Object) -> Write {
     }
 }
 
-/// Asks for what a file says. True once it is applied, or refused for good.
-async fn is_settled(handle: &CatalogHandle, write: &Write) -> bool {
+/// Asks for what a file says: whether it is applied or refused for good; `None`: neither, it is to be asked for again.
+async fn becomes(handle: &CatalogHandle, write: &Write) -> Option<bool> {
     match handle.write(write.clone()).await {
         Ok(written) if written.changed => {
             tracing::info!(revision = written.revision, "the catalog follows this peer's file");
@@ -373,16 +418,18 @@ async fn is_settled(handle: &CatalogHandle, write: &Write) -> bool {
         Ok(_) => {}
         Err(refused) if refused.may_pass() => {
             tracing::debug!(%refused, "the catalog does not follow this peer's file yet");
-            return false;
+            return None;
         }
         Err(WriteRefused::Invalid { faults }) => {
             tracing::error!(?faults, "the catalog does not follow this peer's file: the leader refuses it");
+            return Some(false);
         }
         Err(refused) => {
             tracing::error!(%refused, "the catalog does not follow this peer's file");
+            return Some(false);
         }
     }
-    true
+    Some(true)
 }
 
 impl Agreed {

@@ -9,6 +9,7 @@ mod drains;
 mod founding;
 mod handles;
 mod listeners;
+mod open;
 mod profiles;
 mod settings;
 mod start;

@@ -14,8 +14,9 @@ use tokio::time::timeout;
 use super::agree::{self, Agreement, Company, Elector, Files, OwnFile, agree};
 use super::cluster::{ClusterSettings, Ends, Joined, Own, join, link_settings};
 use super::cookies;
-use super::handles::{BoundListener, BoundListeners, Handles, Readiness};
+use super::handles::{Handles, Readiness};
 use super::listeners::pools_child;
+use super::open::OpenListeners;
 use super::profiles::profiles_child;
 use super::settings::Settings;
 use super::supervise::{AddError, Board, ChildSpec, Supervisor};
@@ -29,9 +30,7 @@ use crate::link::{self, Link, QuicLink, TrustError};
 use crate::model::{Catalog, Evidence, Member, Members, Preset};
 use crate::proxy::explain::{Beside, Explainer};
 use crate::proxy::limits::ProcessCap;
-use crate::proxy::{
-    self, BindError, Bound, CookieKeys, CookieKeysCell, Listener, Listeners, Phase, Protocol, WorkerActor,
-};
+use crate::proxy::{self, BindErrors, CookieKeys, CookieKeysCell, Listener, Listeners, Phase, WorkerActor};
 use crate::tls::{self, NodeTls, NodeTlsCell, Profile, TlsError};
 use crate::view::{self, ViewActor, ViewCell};
 
@@ -49,7 +48,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(5);
 pub enum StartError {
     /// A listener could not be bound.
     #[error(transparent)]
-    Bind(#[from] BindError),
+    Bind(#[from] BindErrors),
     /// TLS to nodes cannot be spoken.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -82,13 +81,11 @@ pub struct Peer {
     elector: Elector,
     file: OwnFile,
     supervisor: Supervisor,
-    listeners: watch::Sender<Listeners>,
+    open: OpenListeners,
     /// By what cookies of sticky sessions are signed.
     cookie_keys: CookieKeysCell,
     /// Where addresses are.
     geo: GeoCell,
-    /// What [`Handles`] show of them.
-    bound: watch::Sender<Arc<[BoundListener]>>,
     workers: usize,
     phase: watch::Sender<Phase>,
     running: Arc<watch::Sender<usize>>,
@@ -169,11 +166,10 @@ impl Peer {
         for part in parts.into_iter().chain(agreeing) {
             supervisor.add(part).await?;
         }
-        let (bound, shown) = watch::channel(shown(&listeners));
-        let (listeners, bound_now) = watch::channel(listeners);
+        let open = OpenListeners::new(listeners);
         let limiter = Arc::new(Limiter::new(RandomState::new(), host::now()));
         let shared = proxy::Shared {
-            listeners: bound_now,
+            listeners: open.subscribe(),
             view: view.clone(),
             tls: tls.clone(),
             cookie_keys: cookie_keys.clone(),
@@ -191,11 +187,11 @@ impl Peer {
 
         let readiness = Readiness::default();
         cluster.runtime.spawn(become_ready(readiness.clone(), is_checked, view.clone()));
-        let shown = BoundListeners::from(shown);
+        let shown = open.shown();
         supervisor.add(pools_child(shown.clone(), view.clone())).await?;
         supervisor.add(profiles_child(tls.clone(), view.clone())).await?;
         let beside = Beside { cookie_keys: cookie_keys.clone(), geo: geo.clone(), limiter: Arc::clone(&limiter) };
-        let explainer = Explainer::new(listeners.subscribe(), view.clone(), beside);
+        let explainer = Explainer::new(open.subscribe(), view.clone(), beside);
         Ok(Self {
             handles: Handles {
                 id: settings.id,
@@ -216,10 +212,9 @@ impl Peer {
             elector,
             file,
             supervisor,
-            listeners,
+            open,
             cookie_keys,
             geo,
-            bound,
             workers,
             announce: shared.settings.announce,
             drain: shared.settings.drain,
@@ -244,20 +239,26 @@ impl Peer {
         Ok(())
     }
 
-    /// Listens as this says from now on. Connections go on, and so does what waits in the line of a listener that stays; those of
-    /// one that is gone or that changed end with their next answer. What cannot be bound leaves everything as it was.
-    pub fn listen(&self, listeners: &[Listener]) -> Result<(), BindError> {
-        let before = Arc::clone(&self.listeners.borrow());
-        let now = proxy::bind(listeners, self.workers, &before)?;
-        proxy::retire(&before, &now);
-        self.bound.send_replace(shown(&now));
-        self.listeners.send_replace(now);
-        Ok(())
+    /// Binds what listens by this and did not before, for [`Peer::listen`]. What cannot be bound leaves everything as it was.
+    pub fn bind(&self, listeners: &[Listener]) -> Result<Listeners, BindErrors> {
+        proxy::bind(listeners, self.workers, &self.open.bound())
+    }
+
+    /// Listens at these from now on. Connections go on, and so does what waits in the line of a listener that stays; those of one that is
+    /// gone or that changed end with their next answer.
+    ///
+    /// Where `after_catalog`, one that is new takes its first connection once the catalog is what [`Peer::file_was_read`] said last: in it
+    /// may be the routes that guard it. Clients wait in its line meanwhile.
+    pub fn listen(&self, listeners: &Listeners, after_catalog: bool) {
+        let (catalog, view) = (&self.handles.agreed.catalog, &self.handles.view);
+        let catalog = after_catalog.then(|| self.file.served(catalog.clone(), view.clone()));
+        let runtime = self.cluster.as_ref().map(|cluster| &cluster.runtime);
+        self.open.listen(listeners, catalog.zip(runtime));
     }
 
     /// Opens the files of access logs anew, for whoever has moved them away.
     pub fn reopen_logs(&self) {
-        self.listeners.borrow().iter().for_each(|bound| bound.reopen_log());
+        self.open.bound().iter().for_each(|bound| bound.reopen_log());
     }
 
     /// From now on TLS is spoken to nodes as these profiles say; connections that stand are used no more.
@@ -279,6 +280,11 @@ impl Peer {
         if applies {
             self.file.apply(desired);
         }
+    }
+
+    /// Whether what the file said before is neither the cluster's catalog nor refused yet.
+    pub fn is_file_under_way(&self) -> bool {
+        self.file.is_under_way()
     }
 
     /// Serves this catalog from now on. Whatever is under way goes on.
@@ -309,15 +315,13 @@ impl Peer {
         self.phase.send_replace(Phase::Announcing);
         tokio::time::sleep(self.announce).await;
         self.phase.send_replace(Phase::Draining);
-        for listener in self.listeners.borrow().iter() {
-            listener.close();
-        }
+        self.open.close();
         let finished = self.workers_ended(self.drain).await;
         self.phase.send_replace(Phase::Ending);
         if !finished && !self.workers_ended(END_TIMEOUT).await {
             tracing::error!("a worker does not end; it is left behind");
         }
-        let listeners = Arc::clone(&self.listeners.borrow());
+        let listeners = self.open.bound();
         for listener in listeners.iter() {
             listener.flush_log().await;
         }
@@ -489,25 +493,4 @@ async fn become_ready(readiness: Readiness, mut is_checked: watch::Receiver<bool
     };
     let _ = timeout(FIRST_ROUND_MAX, known).await;
     readiness.set_checked();
-}
-
-fn shown(listeners: &Listeners) -> Arc<[BoundListener]> {
-    listeners.iter().map(|bound| bound_listener(bound)).collect()
-}
-
-fn bound_listener(bound: &Bound) -> BoundListener {
-    BoundListener {
-        name: bound.listener.name.clone(),
-        address: bound.address,
-        protocol: match (&bound.listener.protocol, &bound.listener.tls) {
-            (Protocol::Http(_), None) => "http",
-            (Protocol::Http(_), Some(_)) => "https",
-            (Protocol::Tcp(_), None) => "tcp",
-            (Protocol::Tcp(_), Some(_)) => "tls",
-        },
-        pool: bound.listener.pool.clone(),
-        counts: Arc::clone(&bound.counts),
-        failures: Arc::clone(&bound.failures),
-        log: bound.log.clone(),
-    }
 }

@@ -51,6 +51,11 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
+/// Every listener of a peer that cannot listen, or cannot log what it hears. There is one at least.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+pub struct BindErrors(pub Vec<BindError>);
+
 /// A listener with its sockets, one a worker.
 #[derive(Debug)]
 pub struct Bound {
@@ -169,10 +174,11 @@ impl Bound {
 
 /// Binds every listener of `settings`, or of those of them that are not bound yet: where `now` has one at the same address, its
 /// sockets go on, and connections in their line with them. On a fault nothing has changed.
-pub fn bind(listeners: &[Listener], workers: usize, now: &[Arc<Bound>]) -> Result<Listeners, BindError> {
+pub fn bind(listeners: &[Listener], workers: usize, now: &[Arc<Bound>]) -> Result<Listeners, BindErrors> {
     let own_ports: Vec<u16> = now.iter().map(|bound| bound.address.port()).collect();
-    let logs = access_log::open(listeners, now)?;
+    let logs = access_log::open(listeners, now);
     let bound = listeners.iter().zip(logs).map(|(listener, log)| {
+        let log = log?;
         if let Some(same) = now.iter().find(|bound| bound.listener == *listener) {
             return Ok(Arc::clone(same));
         }
@@ -186,7 +192,12 @@ pub fn bind(listeners: &[Listener], workers: usize, now: &[Arc<Bound>]) -> Resul
         };
         Ok(Arc::new(bound))
     });
-    bound.collect()
+    let (mut all, mut errors) = (Vec::new(), Vec::new());
+    bound.for_each(|bound| match bound {
+        Ok(bound) => all.push(bound),
+        Err(error) => errors.push(error),
+    });
+    if errors.is_empty() { Ok(all.into()) } else { Err(BindErrors(errors)) }
 }
 
 /// Says to those of `before` that `now` does not have any more that they end, or are another one from here on.
@@ -299,7 +310,7 @@ mod tests {
         "127.0.0.1:0".parse().unwrap()
     }
 
-    fn one(name: &str, address: SocketAddr) -> Result<Listeners, BindError> {
+    fn one(name: &str, address: SocketAddr) -> Result<Listeners, BindErrors> {
         bind(&[listener(name, address)], 2, &[])
     }
 
@@ -361,8 +372,14 @@ mod tests {
     #[test]
     fn what_cannot_be_bound_leaves_everything_as_it_was() {
         let (other, before) = (one("other", free()).unwrap(), one("web", free()).unwrap());
-        let refused = bind(&[listener("web", other[0].address), listener("new", free())], 2, &before).unwrap_err();
-        assert!(matches!(refused, BindError::Socket { address, .. } if address == other[0].address));
+        let (taken, foreign) = (other[0].address, "192.0.2.77:80".parse().unwrap());
+        let wanted = [listener("web", taken), listener("new", free()), listener("far", foreign)];
+        let BindErrors(refused) = bind(&wanted, 2, &before).unwrap_err();
+        let at = refused.iter().map(|error| match error {
+            BindError::Socket { address, .. } => *address,
+            other => panic!("{other}"),
+        });
+        assert_eq!(at.collect::<Vec<_>>(), [taken, foreign], "all of them are told");
         assert!(!before[0].is_retired() && before[0].socket(0).unwrap().is_some());
     }
 }

@@ -35,7 +35,7 @@ pub use counts::{FailureCounts, ListenerCounts};
 pub use http::compress::{Algorithm, Compression, MediaPattern};
 pub use http::files::Folder;
 pub use http::pages::{ErrorPage, ErrorPages};
-pub use listen::{BindError, Bound, Listeners, bind, retire};
+pub use listen::{BindError, BindErrors, Bound, Listeners, bind, retire};
 pub use settings::{Http, Idle, Listener, Protocol, Settings, Tcp, Tls};
 pub use sticky::{CookieKeys, CookieKeysCell};
 pub use worker::{Phase, Shared};

@@ -73,6 +73,16 @@ impl Listener {
     pub fn scheme(&self) -> Scheme {
         if self.tls.is_some() { Scheme::Https } else { Scheme::Http }
     }
+
+    /// What it speaks, in a word: `http`, `https`, `tcp` or `tls`.
+    pub fn protocol_shown(&self) -> &'static str {
+        match (&self.protocol, &self.tls) {
+            (Protocol::Http(_), None) => "http",
+            (Protocol::Http(_), Some(_)) => "https",
+            (Protocol::Tcp(_), None) => "tcp",
+            (Protocol::Tcp(_), Some(_)) => "tls",
+        }
+    }
 }
 
 /// TLS of a listener.

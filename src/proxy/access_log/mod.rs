@@ -83,7 +83,7 @@ impl AccessLog {
 }
 
 /// The logs of these listeners. Where one writes already to the same place, be it of `now` or of these, its writer does it.
-pub(super) fn open(listeners: &[Listener], now: &[Arc<Bound>]) -> Result<Vec<Option<Arc<AccessLog>>>, BindError> {
+pub(super) fn open(listeners: &[Listener], now: &[Arc<Bound>]) -> Vec<Result<Option<Arc<AccessLog>>, BindError>> {
     let mut writers: Vec<Arc<Writer>> =
         now.iter().filter_map(|bound| bound.log.as_ref()).map(|log| Arc::clone(&log.writer)).collect();
     let logs = listeners.iter().map(|listener| {
