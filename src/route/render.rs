@@ -14,6 +14,8 @@ pub fn render<F: Facts + ?Sized>(template: &Template, facts: &F, route: &RouteNa
             Piece::Text(text) => text.as_bytes(),
             Piece::Variable(Variable::Host) => head.host(),
             Piece::Variable(Variable::Authority) => head.authority,
+            // What is asked of the whole server (`OPTIONS *`, RFC 9112 section 3.2.4) has no path.
+            Piece::Variable(Variable::Path | Variable::Target) if head.target == b"*" => b"",
             Piece::Variable(Variable::Path) => path::of(head.target),
             Piece::Variable(Variable::Target) => head.target,
             Piece::Variable(Variable::Scheme) => facts.scheme().as_str().as_bytes(),

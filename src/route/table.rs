@@ -161,7 +161,7 @@ enum HostKey<'p> {
 impl<'p> HostKey<'p> {
     fn of(pattern: &'p HostPattern) -> Self {
         let text = pattern.as_str();
-        let Some(star) = text.rfind('*') else { return Self::Exact(text.strip_suffix('.').unwrap_or(text)) };
+        let Some(star) = text.rfind('*') else { return Self::Exact(text) };
         let ending = &text[star + 1..];
         if star == 0 && ending.starts_with('.') {
             return Self::Below(ending);

@@ -148,7 +148,7 @@ impl View {
     /// Picks a node as this request wants it, and takes a place at it.
     ///
     /// A wanted node gets the request while it is usable, nothing is held against it, and it has a place; one that is `strict` also
-    /// otherwise, as long as it is enabled, and nobody else does.
+    /// otherwise, as long as it is enabled and its pool tries nodes that are down, and nobody else does.
     pub fn take(&self, wanted: &Wanted<'_>, tried: &Tried, dice: &mut Dice) -> Result<Taken, Unavailable> {
         let pool = self.pool(wanted.pool).ok_or(Unavailable::NoNode)?;
         let of_pool = |place: &Place| self.pools.get(place.pool).is_some_and(|of| Arc::ptr_eq(of, pool));
@@ -174,7 +174,8 @@ impl PoolView {
     fn take_one(self: &Arc<Self>, index: usize, strict: bool, tried: &Tried) -> Result<Taken, Unavailable> {
         let node = self.nodes.get(index).ok_or(Unavailable::NoNode)?;
         let is_well = node.is_usable() && !node.is_out_of_reach() && !node.live.is_suspect();
-        if !node.is_allowed() || !(is_well || strict) || tried.contains(key(node)) {
+        let is_tried = strict && self.pool.panic == Panic::Open;
+        if !node.is_allowed() || !(is_well || is_tried) || tried.contains(key(node)) {
             return Err(Unavailable::NoNode);
         }
         let has_place = self.live.try_enter(&node.live, node.node.max_connections.get());

@@ -113,6 +113,8 @@ fn host(text: &str) -> Result<Arc<str>, PatternError> {
     if text.contains(['/', ' ']) || text.ends_with("*.") {
         return Err(PatternError::Host);
     }
+    // A final dot says "absolute"; it is the same host, and requests are compared without it.
+    let text = text.strip_suffix('.').unwrap_or(text);
     // It is read as the host of a node is; the port is none of it, and a star stands for a letter.
     let read = |text: &str| format!("{text}:1").parse::<NodeAddress>().map_err(|_| PatternError::Host);
     let address = read(&text.replace('*', "x"))?;

@@ -82,6 +82,11 @@ impl Template {
     pub fn pieces(&self) -> &[Piece] {
         &self.0
     }
+
+    /// Whether it takes the host from the request.
+    pub fn names_host(&self) -> bool {
+        self.0.iter().any(|piece| matches!(piece, Piece::Variable(Variable::Host | Variable::Authority)))
+    }
 }
 
 impl FromStr for Template {

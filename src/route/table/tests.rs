@@ -372,3 +372,25 @@ fn no_host_can_pass_for_another_one_with_a_path() {
         assert_eq!(found(&table, &Request::get(url)), names, "{url:?}");
     }
 }
+
+#[test]
+fn a_host_is_the_same_with_a_dot_at_its_end_wherever_a_route_names_it() {
+    let hosts = |host: &str| when(&[host], &[]);
+    let table = Table::of(&[
+        route("any", 1, Conditions { any: vec![hosts("adm.test.")], ..Conditions::default() }),
+        route("star", 2, when(&["*.adm2.test."], &[])),
+        route("not", 3, Conditions { not: vec![hosts("ok.adm3.test.")], ..when(&["*.adm3.test"], &[]) }),
+        route("many", 4, when(&["a.many.test."], &["/a*b"; 1])),
+    ]);
+    for (url, name) in [
+        ("adm.test/", "any"),
+        ("adm.test./", "any"),
+        ("x.adm2.test/", "star"),
+        ("x.adm2.test./", "star"),
+        ("ok.adm3.test/", ""),
+        ("no.adm3.test/", "not"),
+        ("a.many.test/ab", "many"),
+    ] {
+        assert_eq!(found(&table, &Request::get(url)), name, "{url}");
+    }
+}
