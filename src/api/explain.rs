@@ -71,10 +71,27 @@ pub(super) async fn explain(State(handles): State<Handles>, uri: Uri) -> Result<
     Ok(Json(Shown::of(&answer, &handles.id)).into_response())
 }
 
+/// The URL as clients send it: a path that is left out is `/`, and what is not ASCII is percent-encoded (RFC 3986 section 2.1).
+fn as_sent(url: &str) -> String {
+    let mut sent = String::with_capacity(url.len());
+    for byte in url.bytes() {
+        match byte {
+            b'!'..=b'~' => sent.push(char::from(byte)),
+            _ => sent.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    let authority = sent.find("://").map_or(0, |at| at + 3);
+    if let Some(question) = sent[authority..].find(['/', '?']).filter(|at| sent[authority + at..].starts_with('?')) {
+        sent.insert(authority + question, '/');
+    }
+    sent
+}
+
 /// The head of a request for this URL.
 fn head(url: &str, method: &str, fields: &[&str]) -> Result<Vec<u8>, ApiError> {
     const HINT: &str = "write url=http://shop.example/cart";
-    let parsed: Uri = url.parse().map_err(|error| ApiError::bad_query(format!("url {url:?}: {error}"), HINT))?;
+    let parsed: Uri =
+        as_sent(url).parse().map_err(|error| ApiError::bad_query(format!("url {url:?}: {error}"), HINT))?;
     let Some(authority) = parsed.authority() else {
         return Err(ApiError::bad_query(format!("url {url:?} names no host"), HINT));
     };
@@ -204,6 +221,8 @@ fn end(end: &Ended) -> Value {
         Ended::Answer(status) => json!({"action": "answer", "status": status}),
         Ended::Health => json!({"action": "health"}),
         Ended::Refuse(status) => json!({"action": "refuse", "status": status}),
+        Ended::Reset => json!({"action": "reset"}),
+        Ended::File(folder) => json!({"action": "file", "folder": folder}),
         Ended::Forward { pool, target, pick, regions, home, fallback } => json!({
             "action": "forward",
             "pool": pool,
@@ -237,6 +256,25 @@ impl<'a> CandidateShown<'a> {
             in_flight: node.live.in_flight_everywhere(),
             max_connections: node.node.max_connections.get(),
             excluded: excluded.collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_asked_about_as_clients_send_it() {
+        for (url, sent) in [
+            ("http://a/b?c=1", "http://a/b?c=1"),
+            ("http://a?x=1", "http://a/?x=1"),
+            ("http://a:80?x=/", "http://a:80/?x=/"),
+            ("http://a", "http://a"),
+            ("http://a/\u{fc} x", "http://a/%C3%BC%20x"),
+            ("http://a/%2f", "http://a/%2f"),
+        ] {
+            assert_eq!(as_sent(url), sent, "{url}");
         }
     }
 }

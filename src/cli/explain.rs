@@ -109,6 +109,8 @@ fn end(answer: &Value) -> String {
         "answer" => format!("{by} answers {status} itself"),
         "health" => "the peer says how it is itself (health_path of the listener)".to_owned(),
         "refuse" => format!("{by} refuses it with {status}"),
+        "reset" => format!("{by} resets the connection"),
+        "file" => format!("{by} answers with a file of the folder {}", end["folder"].as_str().unwrap_or_default()),
         _ => {
             let regions: Vec<String> = rows(&end["regions"]).iter().map(word).collect();
             let looked =

@@ -11,6 +11,7 @@ use super::http::h1::head;
 use super::http::limited::only_value;
 use super::http::origin::Origin;
 use super::http::picture::RequestHead;
+use super::http::reply::Reply;
 use super::http::routed::{Asked, Routed};
 use super::http::wellness;
 use super::limits::{self, Standing};
@@ -22,7 +23,7 @@ use super::way::{Course, Way};
 use crate::geo::GeoCell;
 use crate::host::{self, Dice};
 use crate::limit::Limiter;
-use crate::model::{FieldName, ListenerName, NodeId, PoolName, RegionName, RouteName, Scheme};
+use crate::model::{FieldName, FolderName, ListenerName, NodeId, PoolName, RegionName, RouteName, Scheme};
 use crate::route::{Entry, render};
 use crate::view::{Ask, Unavailable, View, ViewCell};
 
@@ -69,8 +70,12 @@ pub enum Ended {
     Answer(u16),
     /// The peer says how it is, by `health_path` of the listener.
     Health,
-    /// The peer refuses it with this status; a connection is reset.
+    /// The peer refuses it with this status.
     Refuse(u16),
+    /// The peer resets the connection, which is not HTTP.
+    Reset,
+    /// The peer answers with a file of this folder, or that there is none.
+    File(FolderName),
     /// A node of this pool gets it.
     Forward {
         /// The pool.
@@ -170,6 +175,8 @@ fn explain_http(
     let client_region = routed.region(&view, (settings, origin, geo), &request).cloned();
     let (end, routes, limits) = match refused {
         Some(refusal) => (Ended::Malformed(refusal.status, refusal.reason), Vec::new(), Vec::new()),
+        // As for the peer itself, not for a node.
+        None if request.max_forwards == Some(0) => (Ended::Answer(Reply::OPTIONS.status), Vec::new(), Vec::new()),
         // How well this peer is, which the health of the pool says below.
         None if wellness::is_asked(settings, &request) => (Ended::Health, Vec::new(), Vec::new()),
         None => {
@@ -185,6 +192,9 @@ fn explain_http(
                     let target = String::from_utf8_lossy(routed.target(&request)).into_owned();
                     forward(&view, &way, ask, client_region.as_ref(), Some(target), dice)
                 }
+                Some(Course::Redirect(redirect)) if redirect.to.names_host() && request.authority.is_empty() => {
+                    Ended::Refuse(Reply::NO_HOST.status)
+                }
                 Some(Course::Redirect(redirect)) => {
                     let mut to = Vec::new();
                     if let Some(entry) = &routed.decision.end {
@@ -194,7 +204,10 @@ fn explain_http(
                 }
                 Some(Course::Answer(answer)) => Ended::Answer(answer.status),
                 // Which file it is only the disk knows.
-                Some(Course::Files(_)) => Ended::Answer(if files::can_be_had_by(&request.method) { 200 } else { 405 }),
+                Some(Course::Files(files)) if files::can_be_had_by(&request.method) => {
+                    Ended::File(files.folder.clone())
+                }
+                Some(Course::Files(_)) => Ended::Answer(405),
                 Some(Course::Refuse(status)) => Ended::Refuse(status),
                 None => Ended::Refuse(503),
             };
@@ -223,9 +236,7 @@ fn explain_tcp(
         Some(Course::Forward(way)) => {
             forward(&view, &way, asking.of(&way.pool, &view), client_region.as_ref(), None, dice)
         }
-        Some(Course::Redirect(_) | Course::Answer(_) | Course::Files(_) | Course::Refuse(_)) | None => {
-            Ended::Refuse(503)
-        }
+        Some(Course::Redirect(_) | Course::Answer(_) | Course::Files(_) | Course::Refuse(_)) | None => Ended::Reset,
     };
     let routes = decision.before.iter().chain(&decision.end).map(Arc::clone).collect();
     let limits = limits::look(limiter, &decision, client, |_| None, host::now());

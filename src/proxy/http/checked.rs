@@ -8,6 +8,7 @@ use super::fields::{Fields, Known, alike};
 use super::forward;
 use super::picture::{Length, Method, RequestHead};
 use super::retry::{self, Again, Failure};
+use super::routed::judged;
 use super::session::Session;
 use super::subrequest::{self, Answer, Message, Wanted};
 use crate::host;
@@ -166,7 +167,7 @@ fn head_of(request: &RequestHead, path: &str) -> RequestHead {
         }
     }
     fields.push(METHOD, request.method.as_bytes());
-    fields.push(URI, &request.target);
+    fields.push(URI, &judged(&request.target));
     RequestHead {
         method: Method::Get,
         target: path.as_bytes().to_vec(),

@@ -113,6 +113,11 @@ async fn answered(session: &mut Session<'_>) -> Next {
             }
             next
         }
+        // Whoever names no host (HTTP/1.0 need not) cannot be told where it goes on there.
+        Some(Course::Redirect(redirect)) if redirect.to.names_host() && session.request.authority.is_empty() => {
+            bump(&bound.counts.requests_refused);
+            refuse(session, &Own::Reply(Reply::NO_HOST)).await
+        }
         Some(Course::Redirect(redirect)) => {
             let mut location = Vec::with_capacity(128);
             let name = entry.as_ref().map(|entry| &entry.route.name);

@@ -61,7 +61,7 @@ pub(super) async fn serve(session: &mut Session<'_>, files: &Files) -> Next {
         session.request.method == Method::Get && session.request.fields.value_of(b"range").is_some_and(is_one_range);
     let mut found = find(session, folder, &target, asks_for_part).await;
     if let Some(answer) = &found
-        && !still_holds(session, answer)
+        && !(still_holds(session, answer) && is_part(session, answer))
     {
         found = find(session, folder, &target, false).await;
     }
@@ -150,6 +150,22 @@ fn still_holds(session: &Session<'_>, answer: &http::Response<FileBody>) -> bool
     }
     let is = |name: http::HeaderName| answer.headers().get(name).is_some_and(|value| value.as_bytes() == wanted);
     !wanted.starts_with(b"W/") && (is(http::header::ETAG) || is(http::header::LAST_MODIFIED))
+}
+
+/// Whether the answer is what was asked for of a file as long as this one: of what is shorter than its end that is asked for, it is all
+/// of it (RFC 9110 section 14.1.2), and an empty one has no parts.
+fn is_part(session: &Session<'_>, answer: &http::Response<FileBody>) -> bool {
+    let is_empty = || answer.headers().get(http::header::CONTENT_LENGTH).is_some_and(|length| length == "0");
+    let is_end = || {
+        let end =
+            session.request.fields.value_of(b"range").and_then(|range| range.get(6..)?.trim_ascii().strip_prefix(b"-"));
+        end.is_some_and(|end| end.iter().any(|&digit| digit != b'0'))
+    };
+    match answer.status() {
+        http::StatusCode::PARTIAL_CONTENT => !is_empty(),
+        http::StatusCode::RANGE_NOT_SATISFIABLE => !is_end(),
+        _ => true,
+    }
 }
 
 /// Sends what was found, as the answer of a node would be.

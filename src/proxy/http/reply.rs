@@ -23,6 +23,7 @@ impl Reply {
     /// To OPTIONS that was to come no further than here (RFC 9110 section 7.6.2).
     pub(crate) const OPTIONS: Self =
         Self { status: 200, reason: "this is as far as it was to go", retry_after_s: None };
+    pub(crate) const NO_HOST: Self = Self { status: 400, reason: "the request names no host", retry_after_s: None };
     pub(crate) const NO_NODE: Self = Self { status: 503, reason: "no node is available", retry_after_s: Some(1) };
     pub(crate) const FULL: Self = Self { status: 503, reason: "all nodes are busy", retry_after_s: Some(1) };
     pub(crate) const OVER_CAPACITY: Self =

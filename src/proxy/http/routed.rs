@@ -92,12 +92,15 @@ impl Routed {
         let (edits_request, edits_answer) =
             (any(|then| !then.request_fields.is_empty()), any(|then| !then.answer_fields.is_empty()));
         let (is_checked, is_mirrored) = (any(|then| then.check.is_some()), any(|then| then.mirror.is_some()));
-        // What was judged is what is sent: a node may read a path that climbs in another way than routes do.
-        let resolved = path::has_dots(path::of(&request.target)).then(|| resolved(&request.target));
-        let target = match any(|then| then.rewrite.is_some()) {
-            true => rewritten(&decision, resolved.as_deref().unwrap_or(&request.target)).or(resolved),
-            false => resolved,
+        let judged = judged(&request.target);
+        let rewritten = match any(|then| then.rewrite.is_some()) {
+            true => rewritten(&decision, &judged),
+            false => None,
         };
+        let target = rewritten.or(match judged {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(target) => Some(target),
+        });
         Self {
             decision,
             client,
@@ -180,6 +183,11 @@ impl Routed {
     }
 }
 
+/// The target as routes judge it. That is what is sent, and what others are asked about: they may read a path that climbs in another way.
+pub(super) fn judged(target: &[u8]) -> Cow<'_, [u8]> {
+    if path::has_dots(path::of(target)) { Cow::Owned(resolved(target)) } else { Cow::Borrowed(target) }
+}
+
 /// The target with its path in plain form.
 fn resolved(target: &[u8]) -> Vec<u8> {
     let (path, query) = target.split_at(path::of(target).len());
@@ -194,7 +202,11 @@ fn rewritten(decision: &Decision, target: &[u8]) -> Option<Vec<u8>> {
     let mut now: Cow<'_, [u8]> = Cow::Borrowed(target);
     for rewrite in decision.routes().filter_map(|route| route.then.rewrite.as_ref()) {
         let (path, query) = now.split_at(path::of(&now).len());
-        let changed = |rest: &[u8]| [rewrite.to.as_bytes(), rest, query].concat();
+        // Two slashes would be an empty segment that nobody asked for, and at the beginning of a path some take what follows for a host.
+        let changed = |rest: &[u8]| {
+            let rest = if rewrite.to.ends_with('/') { rest.strip_prefix(b"/").unwrap_or(rest) } else { rest };
+            [rewrite.to.as_bytes(), rest, query].concat()
+        };
         let next = match path.strip_prefix(rewrite.prefix.as_bytes()) {
             Some(rest) => changed(rest),
             // However it is written: it was the plain form that the route fitted.
@@ -298,7 +310,8 @@ impl Facts for Asked<'_> {
 
     fn has_field(&self, name: &str, is_it: &mut dyn FnMut(&[u8]) -> bool) -> bool {
         let fields = self.request.fields.iter();
-        fields.filter(|field| field.name.eq_ignore_ascii_case(name.as_bytes())).any(|field| is_it(field.value))
+        // Programs that get fields as variables (CGI, WSGI) read `x_tier` as `x-tier`: a condition must not be passed by so.
+        fields.filter(|field| alike(field.name, name.as_bytes())).any(|field| is_it(field.value))
     }
 }
 
