@@ -7,8 +7,9 @@ use std::time::Duration;
 use cluster_tests::node::{Behaviour, NodeProcess, SeenRequest, TestNode, Then};
 use cluster_tests::pattern::Pattern;
 use cluster_tests::peer::{Peer, write_settings};
+use cluster_tests::ports;
 use cluster_tests::raw::{Answer, Raw};
-use cluster_tests::settings::{Pool, Settings};
+use cluster_tests::settings::{Listener, Pool, Settings};
 use cluster_tests::wait::wait_until;
 use evenkeel::host;
 use rustix::process::Signal;
@@ -89,6 +90,17 @@ fn a_request_goes_on_once_a_check_says_so_with_what_the_check_says_of_it() {
     assert_eq!(client.ask(chunked).unwrap().status, 200);
     let went_on = asked(&web);
     assert_eq!((went_on.body_bytes, went_on.trailers), (2, Vec::new()));
+
+    // It is asked about what the node gets.
+    for (sent, judged) in [
+        ("/private/public/../secret?a=../b", "/private/secret?a=../b"),
+        ("/x/..%2fprivate/a", "/private/a"),
+        ("/private//a%20b", "/private//a%20b"),
+    ] {
+        assert_eq!(client.ask(format!("GET {sent} HTTP/1.1\r\nHost: a\r\n\r\n")).unwrap().status, 200);
+        assert_eq!(named_like(&asked(&auth), "x-original-uri"), [judged], "{sent}");
+        assert_eq!(asked(&web).line, format!("GET {judged} HTTP/1.1"));
+    }
 
     let (asked_before, connections) = auth.look(|seen| (seen.requests_total, seen.connections));
     assert_eq!(client.get("/open").text(), "web\n");
@@ -260,12 +272,17 @@ fn explain_says_of_each_request_what_routing_does_with_it() {
         ("GET", "example.com", "/old/page", &[], "301"),
         ("GET", "example.com", "/?debug=1", &[], "403"),
         ("GET", "example.com", "/?debug=0", &[], "web"),
+        ("OPTIONS", "example.com", "/", &[("Max-Forwards", "0")], "200"),
     ] {
         let what = format!("{method} {host}{target} {fields:?}");
         let lines: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let request = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n");
         let answer = Raw::connect(peer.listener("web")).ask(request).unwrap();
-        let went = if answer.status == 200 { answer.text().trim().to_owned() } else { answer.status.to_string() };
+        let went = if answer.status == 200 && method != "OPTIONS" {
+            answer.text().trim().to_owned()
+        } else {
+            answer.status.to_string()
+        };
         assert_eq!(went, goes, "{what}");
 
         let encode = |text: &str| {
@@ -377,6 +394,11 @@ then = { refuse = 403 }
 name = \"tenant\"
 when = { host = \"a.example\" }
 then = { rewrite = { prefix = \"/\", to = \"/tenant-a/\" }, request_headers = { set = { \"X-Role\" = \"guest\" }, remove = [\"x-internal\"] }, pool = \"web\" }
+
+[[route]]
+name = \"forbidden\"
+when = { header = { name = \"x-forbidden\" } }
+then = { refuse = 403 }
 ";
 
 #[test]
@@ -400,6 +422,10 @@ fn nobody_gets_around_a_route_by_another_spelling() {
         "/x%2f..%2fadmin%2fx",
     ] {
         assert_eq!(ask("b.example", target).0, 403, "{target}");
+    }
+    for name in ["X-Forbidden", "x_forbidden", "X_FORBIDDEN"] {
+        let request = format!("GET / HTTP/1.1\r\nHost: b.example\r\n{name}: 1\r\n\r\n");
+        assert_eq!(Raw::connect(peer.listener("web")).ask(request).unwrap().status, 403, "{name}");
     }
     for host in ["www.secret.example", "WWW.Secret.Example:80", "www.secret.example."] {
         assert_eq!(ask(host, "/").0, 403, "{host}");
@@ -471,5 +497,56 @@ fn another_pool_takes_what_the_first_cannot_answer_and_only_that() {
         spare.order(&format!("/status/{status}"), Behaviour::default());
         let (got, text) = ask(&request);
         assert_eq!((got, text == "spare\n"), (if is_spared { 200 } else { status }, is_spared), "{status}");
+    }
+}
+
+#[test]
+fn a_listener_that_comes_with_its_guard_never_answers_without_it() {
+    let web = TestNode::start("web");
+    let (at, coming) = (ports::free(), ports::free());
+    let file = |comes: bool| {
+        let mut settings = Settings::one("web", "http", [web.address()]);
+        settings.listeners[0].listen = at;
+        if comes {
+            let first = settings.listeners[0].clone();
+            settings.listeners.push(Listener { name: "pub".to_owned(), listen: coming, ..first });
+            let guard = "[[route]]\nname = \"guard\"\nwhen = { listener = \"pub\" }\nthen = { refuse = 403 }\n";
+            return format!("{}{guard}", settings.evenkeel_toml());
+        }
+        settings.evenkeel_toml()
+    };
+    let mut peer = Peer::start_file(&file(false), &[]);
+    for round in 0..5 {
+        write_settings(peer.process().folder(), &file(true));
+        peer.process().signal(Signal::HUP);
+        let mut answers = 0;
+        wait_until("twenty answers", || {
+            // It may not be bound yet.
+            if let Ok(mut raw) = Raw::try_connect(coming) {
+                assert_eq!(raw.get("/").status, 403, "round {round}, answer {answers}");
+                answers += 1;
+            }
+            answers >= 20
+        });
+        write_settings(peer.process().folder(), &file(false));
+        peer.process().signal(Signal::HUP);
+        wait_until("the listener to be gone", || Raw::try_connect(coming).is_err());
+    }
+    assert_eq!(web.look(|seen| seen.requests_total), 0);
+}
+
+#[test]
+fn a_redirect_leads_to_a_host_or_is_none() {
+    let web = TestNode::start("web");
+    let routes = "[[route]]\nname = \"moved\"\nthen = { redirect = { to = \"https://{host}{target}\" } }\n";
+    let peer = start(&web, Vec::new(), routes);
+    for (request, status, location) in [
+        ("GET /a?b HTTP/1.1\r\nHost: x.example:80\r\n\r\n", 302, Some("https://x.example/a?b")),
+        ("OPTIONS * HTTP/1.1\r\nHost: x.example\r\n\r\n", 302, Some("https://x.example")),
+        ("GET /a HTTP/1.0\r\n\r\n", 400, None),
+        ("GET /a HTTP/1.1\r\nHost:\r\n\r\n", 400, None),
+    ] {
+        let answer = Raw::connect(peer.listener("web")).ask(request).unwrap();
+        assert_eq!((answer.status, answer.field("location")), (status, location), "{request:?}");
     }
 }

@@ -32,6 +32,7 @@ fn site(folder: &Path) -> std::path::PathBuf {
     fs::write(site.join("index.html"), "<p>index").expect("the site is made");
     fs::write(site.join("sub/index.html"), "<p>sub").expect("the site is made");
     fs::write(site.join("app.js"), "let a = 1;\n").expect("the site is made");
+    fs::write(site.join("empty.txt"), "").expect("the site is made");
     fs::write(site.join("large.bin"), Pattern::shared().body(3_000_000)).expect("the site is made");
     fs::write(site.join(".env"), "secret").expect("the site is made");
     fs::write(site.join(".git/config"), "secret").expect("the site is made");
@@ -69,6 +70,12 @@ fn a_file_comes_whole_or_in_parts_and_only_once_while_it_is_the_same() {
     assert_eq!((part.body.len(), Pattern::shared().difference(1_000_000, &part.body)), (1_000_000, None));
     let end = client.ask(ask("/static/large.bin", "Range: bytes=-5\r\n")).unwrap();
     assert_eq!((end.status, end.body.len()), (206, 5));
+    for (file, range, bytes) in [("large.bin", "-9000000", 3_000_000), ("empty.txt", "0-", 0), ("empty.txt", "-5", 0)] {
+        let all = client.ask(ask(&format!("/static/{file}"), &format!("Range: bytes={range}\r\n"))).unwrap();
+        let seen = (all.status, all.body.len(), all.field("content-range"));
+        assert_eq!(seen, (200, bytes, None), "{file} {range}: more than there is is all that there is");
+    }
+    assert_eq!(client.ask(ask("/static/large.bin", "Range: bytes=-0\r\n")).unwrap().status, 416);
     let beyond = client.ask(ask("/static/large.bin", "Range: bytes=5000000-\r\n")).unwrap();
     assert_eq!((beyond.status, beyond.field("content-range")), (416, Some("bytes */3000000")));
     let tag = large.field("etag").unwrap();

@@ -106,6 +106,7 @@ fn whole(s: &mut Section<'_, '_, '_>, root: &Table, machine: &Machine, over: &Ov
     warn_of_unused_pools(s, &listeners, &written, over);
     warn_of_requests_of_relays(s, &listeners, &written);
     warn_of_unknown_folders(s, &written, &folders);
+    warn_of_unknown_listeners(s, &listeners, &written);
 
     let mut built: Vec<proxy::Listener> = listeners.iter().filter_map(|read| read.listener.clone()).collect();
     if over.beside.is_some() && listeners.is_empty() {
@@ -192,6 +193,23 @@ fn warn_of_unknown_folders(s: &mut Section<'_, '_, '_>, written: &Written, folde
         if !folders.iter().any(|folder| folder.name == files.folder) {
             let message = format!("this file has no [[files]] called {}; here it answers with 404", files.folder);
             s.reader().warn(origin.clone(), format!("route \"{name}\" then.files.folder"), message);
+        }
+    }
+}
+
+/// Routes of a listener that this peer does not have. In a cluster others may.
+fn warn_of_unknown_listeners(s: &mut Section<'_, '_, '_>, listeners: &[listener::Read], written: &Written) {
+    // A listener that was wrong may be the one that is meant.
+    let Some(known) = listeners.iter().map(|read| read.listener.as_ref()).collect::<Option<Vec<_>>>() else { return };
+    if known.is_empty() {
+        return;
+    }
+    for read in &written.routes {
+        let (Some((name, origin)), Some(route)) = (&read.name, &read.route) else { continue };
+        for unknown in route.when.listeners.iter().filter(|name| known.iter().all(|known| known.name != **name)) {
+            let message =
+                format!("this file has no [[listener]] called {unknown}; here the route fits nothing that comes there");
+            s.reader().warn(origin.clone(), format!("route \"{name}\" when.listener"), message);
         }
     }
 }

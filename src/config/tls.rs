@@ -41,7 +41,8 @@ fn server(s: &mut Section<'_, '_, '_>, protocols: &[&[u8]]) -> Option<Tls> {
     let certificates = s.list_or_one(
         "certificates",
         "A certificate of a listener; also written `certificates = [{ certificate_file = \"...\", key_file = \"...\" }]`, or one \
-         without the list. A client gets the first that carries the name that it asks for and whose key it knows.",
+         without the list. A client gets the first that carries the \
+         name that it asks for, a whole name before one with a star, and whose key it knows.",
         certificate,
     );
     let default: Option<String> = s.optional(

@@ -492,3 +492,16 @@ fn a_file_that_cannot_be_read_is_told_why() {
     assert!(said(&directory).contains("it is a directory"));
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+#[test]
+fn a_route_of_a_listener_that_the_file_does_not_have_is_warned_of() {
+    let route = |listener: &str| {
+        format!("{GOOD}[[route]]\nname = \"r\"\nwhen = {{ listener = \"{listener}\" }}\nthen = {{ refuse = 403 }}\n")
+    };
+    let warnings = |text: &str| of_text(text).unwrap_or_else(|refused| panic!("{refused}")).warnings;
+    let told: Vec<String> = warnings(&route("wbe")).iter().map(ToString::to_string).collect();
+    let why = "this file has no [[listener]] called wbe; here the route fits nothing that comes there";
+    assert!(told.len() == 1 && told[0].ends_with(&format!("route \"r\" when.listener: {why}")), "{told:?}");
+    let name = GOOD.split("[[listener]]").nth(1).and_then(|of| of.split("name = \"").nth(1)?.split('"').next());
+    assert_eq!(warnings(&route(name.expect("a listener"))), []);
+}
