@@ -382,9 +382,14 @@ impl CatalogHandle {
 
     /// Whether this peer serves by that revision, or does within [`APPLY_WAIT`].
     async fn applies(&self, revision: u64) -> bool {
+        timeout(APPLY_WAIT, self.wait_applied(revision)).await.is_ok_and(|is_there| is_there)
+    }
+
+    /// Waits until this peer serves by that revision or a later one; false where it ends first.
+    pub async fn wait_applied(&self, revision: u64) -> bool {
         let mut applied = self.applied.clone();
         let is_there = |applied: &Arc<Applied>| applied.revision().map(Revision::get) >= Some(revision);
-        timeout(APPLY_WAIT, applied.wait_for(is_there)).await.is_ok_and(|seen| seen.is_ok())
+        applied.wait_for(is_there).await.is_ok()
     }
 }
 

@@ -116,7 +116,8 @@ impl Reload {
         if let Some(listeners) = bound {
             is_same = false;
             // A listener that is new may be one that routes of the same file guard.
-            running.peer().listen(&listeners, catalog == CatalogPart::Applied);
+            let waits = self.settings.peer.follow_file && catalog != CatalogPart::Same;
+            running.peer().listen(&listeners, waits);
             self.settings.peer.proxy.listeners.clone_from(&read.peer.proxy.listeners);
             tell_listeners(&listeners);
         }

@@ -19,7 +19,7 @@ use crate::gossip::{Input, PeerRow, Seed};
 use crate::host::{self, DataFolder, Dice, Names};
 use crate::link::{Link, Question, Received};
 use crate::model::limits::{QUESTIONS_AT_ONCE_MAX, WRITES_OF_OTHERS_MAX, WRITES_WAITING_MAX};
-use crate::model::{Catalog, Electors, PeerId, Preset};
+use crate::model::{Catalog, Electors, PeerId, Preset, Revision};
 use crate::view::ViewCell;
 use crate::wire::{Query, QueryAnswer};
 
@@ -156,8 +156,8 @@ pub(super) struct OwnFile {
 #[derive(Clone, Debug)]
 struct Settled {
     desired: Arc<Object>,
-    /// Else it was refused for good.
-    is_applied: bool,
+    /// The revision by which it is the catalog; `None`: it was refused for good.
+    revision: Option<u64>,
 }
 
 impl OwnFile {
@@ -169,9 +169,12 @@ impl OwnFile {
         }
     }
 
-    /// Whether the file that was to be applied last is neither applied nor refused.
-    pub(super) fn is_under_way(&self) -> bool {
-        !self.settled.borrow().as_ref().is_some_and(|of| Arc::ptr_eq(&of.desired, &self.to_apply.borrow()))
+    /// Whether the file that was to be applied last is neither refused nor what this peer applied.
+    pub(super) fn is_under_way(&self, handle: &CatalogHandle) -> bool {
+        let settled = self.settled.borrow();
+        let of_newest = settled.as_ref().filter(|of| Arc::ptr_eq(&of.desired, &self.to_apply.borrow()));
+        let applied = handle.applied().revision().map(Revision::get);
+        !of_newest.is_some_and(|of| of.revision.is_none_or(|revision| applied >= Some(revision)))
     }
 
     /// Waits until this peer serves by the file that is to be applied, whichever that is by then. One that the leader refuses is waited
@@ -179,14 +182,17 @@ impl OwnFile {
     pub(super) fn served(&self, handle: CatalogHandle, view: ViewCell) -> impl Future<Output = ()> + Send + use<> {
         let (mut settled, to_apply) = (self.settled.subscribe(), self.to_apply.subscribe());
         async move {
-            let is_applied = |settled: &Option<Settled>| {
+            let revision_of = |settled: &Option<Settled>| {
                 let of_newest = settled.as_ref().filter(|of| Arc::ptr_eq(&of.desired, &to_apply.borrow()));
-                of_newest.is_some_and(|settled| settled.is_applied)
+                of_newest.and_then(|settled| settled.revision)
             };
-            if settled.wait_for(is_applied).await.is_err() {
+            let revision = settled.wait_for(|settled| revision_of(settled).is_some()).await;
+            let Some(revision) = revision.ok().and_then(|settled| revision_of(&settled)) else {
                 // The peer is ending.
                 return std::future::pending().await;
-            }
+            };
+            // The leader has committed it; here it is applied a moment later, or much later where this peer lags.
+            handle.wait_applied(revision).await;
             let mut catalogs = view.catalogs();
             while !view.load().is_of(&handle.applied().catalog) {
                 if catalogs.changed().await.is_err() {
@@ -379,8 +385,8 @@ fn follow_child(handle: CatalogHandle, own: PeerId, file: OwnFile) -> ChildSpec 
                     // A file that is read meanwhile takes the place of this one, between two tries: so no older write is on its
                     // way beside a newer one.
                     loop {
-                        if let Some(is_applied) = becomes(&handle, &write).await {
-                            settled.send_replace(Some(Settled { desired, is_applied }));
+                        if let Some(revision) = becomes(&handle, &write).await {
+                            settled.send_replace(Some(Settled { desired, revision }));
                             break;
                         }
                         if file.has_changed().unwrap_or(false) {
@@ -409,27 +415,27 @@ fn write_of_file(own: &PeerId, desired: &Object) -> Write {
     }
 }
 
-/// Asks for what a file says: whether it is applied or refused for good; `None`: neither, it is to be asked for again.
-async fn becomes(handle: &CatalogHandle, write: &Write) -> Option<bool> {
+/// Asks for what a file says: the revision that has it, or that it is refused for good; `None`: neither, it is to be asked for again.
+async fn becomes(handle: &CatalogHandle, write: &Write) -> Option<Option<u64>> {
     match handle.write(write.clone()).await {
         Ok(written) if written.changed => {
             tracing::info!(revision = written.revision, "the catalog follows this peer's file");
+            Some(Some(written.revision))
         }
-        Ok(_) => {}
+        Ok(written) => Some(Some(written.revision)),
         Err(refused) if refused.may_pass() => {
             tracing::debug!(%refused, "the catalog does not follow this peer's file yet");
-            return None;
+            None
         }
         Err(WriteRefused::Invalid { faults }) => {
             tracing::error!(?faults, "the catalog does not follow this peer's file: the leader refuses it");
-            return Some(false);
+            Some(None)
         }
         Err(refused) => {
             tracing::error!(%refused, "the catalog does not follow this peer's file");
-            return Some(false);
+            Some(None)
         }
     }
-    Some(true)
 }
 
 impl Agreed {

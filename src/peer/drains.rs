@@ -1,5 +1,5 @@
 //! How far a drain is, at every peer: each says what it has left, and who does not answer is named. A peer that was started while a
-//! node drained learns from the others since when that has been so.
+//! node drained, or was cut off from the others, learns from them since when that has been so.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -85,16 +85,22 @@ pub(super) fn learn_child(
             loop {
                 let drains = drains_of(&view);
                 told.retain(|known, _| drains.iter().any(|(_, key, begun)| (*key, *begun) == *known));
+                let mut asking = JoinSet::new();
                 for (node, key, begun) in &drains {
                     let told = told.entry((*key, *begun)).or_default();
                     let is_asked = |row: &&PeerRow| row.state == PeerState::Alive && !told.contains(&row.id);
                     let asked = peers.borrow().iter().filter(is_asked).map(|row| row.id.clone()).collect();
-                    for (peer, seen) in ask(&link, node, asked).await {
-                        let Some(seen) = seen.filter(|seen| seen.begun == *begun) else { continue };
-                        told.insert(peer);
+                    let (link, node, drain) = (Arc::clone(&link), node.clone(), (*key, *begun));
+                    asking.spawn(async move { (drain, ask(&link, &node, asked).await) });
+                }
+                while let Some(answered) = asking.join_next().await {
+                    let Ok(((node, begun), answers)) = answered else { continue };
+                    for (peer, seen) in answers {
+                        let Some(seen) = seen.filter(|seen| seen.begun == begun) else { continue };
+                        told.entry((node, begun)).or_default().insert(peer);
                         let since = host::now().checked_sub(Duration::from_millis(seen.passed_ms));
                         let Some(since) = since else { continue };
-                        if events.send(view::Event::DrainKnown { node: *key, begun: *begun, since }).await.is_err() {
+                        if events.send(view::Event::DrainKnown { node, begun, since }).await.is_err() {
                             return;
                         }
                     }

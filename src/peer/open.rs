@@ -64,6 +64,10 @@ impl OpenListeners {
         let is_all = meanwhile.len() == all.len()
             && meanwhile.iter().zip(all.iter()).all(|(one, other)| Arc::ptr_eq(one, other));
         let Some((after, runtime)) = after.filter(|_| !is_all) else { return self.open(Arc::clone(all)) };
+        let is_new = |bound: &&Arc<Bound>| meanwhile.iter().all(|open| !Arc::ptr_eq(open, bound));
+        let names: Vec<&str> = all.iter().filter(is_new).map(|bound| bound.listener.name.as_str()).collect();
+        let names = names.join(", ");
+        tracing::info!(listeners = names, "these are bound and open once the catalog is what the file says");
         self.open(meanwhile);
         let (this, opened) = (self.clone(), Arc::clone(all));
         let waiting = runtime.spawn(async move {
@@ -72,6 +76,7 @@ impl OpenListeners {
             // Whoever came meanwhile has taken it out, and this task ends at its next wait, which there is none of.
             if next.as_ref().is_some_and(|next| Arc::ptr_eq(&next.all, &opened)) {
                 *next = None;
+                tracing::info!(listeners = names, "these are open: the catalog is what the file says");
                 this.open(opened);
             }
         });

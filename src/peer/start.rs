@@ -284,7 +284,7 @@ impl Peer {
 
     /// Whether what the file said before is neither the cluster's catalog nor refused yet.
     pub fn is_file_under_way(&self) -> bool {
-        self.file.is_under_way()
+        self.file.is_under_way(&self.handles.agreed.catalog)
     }
 
     /// Serves this catalog from now on. Whatever is under way goes on.

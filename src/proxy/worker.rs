@@ -163,6 +163,8 @@ impl Worker {
     /// follows a moment later.
     pub(crate) fn pool_of<'b>(&self, bound: &'b Bound) -> &'b PoolName {
         let newest = bound.newest();
+        // Under another name it is another listener, which other routes guard.
+        let newest = if newest.listener.name == bound.listener.name { newest } else { bound };
         let pool = &newest.listener.pool;
         match &newest.pool_before {
             Some(before) if self.pool(pool).is_none() && self.pool(before).is_some() => before,
