@@ -17,7 +17,7 @@ use super::tls;
 use crate::catalog::rules::{self, Over, PoolNames, PoolRead, RouteRead, Written};
 use crate::document::{Description, Fault, Origin, Reader, Section, Table, quoted};
 use crate::model::limits::LISTENERS_MAX;
-use crate::model::{End, NodeId, PoolName};
+use crate::model::{Conditions, End, ListenerName, NodeId, PoolName};
 use crate::proxy::Folder;
 use crate::tls::Profile;
 use crate::{api, peer, proxy};
@@ -206,12 +206,18 @@ fn warn_of_unknown_listeners(s: &mut Section<'_, '_, '_>, listeners: &[listener:
     }
     for read in &written.routes {
         let (Some((name, origin)), Some(route)) = (&read.name, &read.route) else { continue };
-        for unknown in route.when.listeners.iter().filter(|name| known.iter().all(|known| known.name != **name)) {
+        let named = listeners_named(&route.when);
+        for unknown in named.into_iter().filter(|name| known.iter().all(|known| known.name != **name)) {
             let message =
                 format!("this file has no [[listener]] called {unknown}; here the route fits nothing that comes there");
             s.reader().warn(origin.clone(), format!("route \"{name}\" when.listener"), message);
         }
     }
+}
+
+fn listeners_named(when: &Conditions) -> Vec<&ListenerName> {
+    let within = when.any.iter().chain(&when.not).flat_map(listeners_named);
+    when.listeners.iter().chain(within).collect()
 }
 
 fn pools_of_route(route: &RouteRead) -> impl Iterator<Item = &PoolName> {

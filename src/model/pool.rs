@@ -44,8 +44,8 @@ pub enum Admin {
     Draining {
         /// The revision of the catalog that it began with: one that was ended and begun anew is another drain.
         begun: Revision,
-        /// How long the old may take, at each peer from when that peer was told, and at one that was started since from when the
-        /// first of the others was; then what is left is cut. `None`: as long as it takes.
+        /// How long the old may take, from when the first peer was told as far as others can ask it, and else from when they were told
+        /// themselves; then what is left is cut. `None`: as long as it takes.
         timeout: Option<Duration>,
     },
     /// It is not used at all, and not checked.

@@ -210,7 +210,13 @@ impl Table {
         for (place, route) in (0u32..).zip(enabled) {
             let when = &route.when;
             if !when.needs_http() {
-                when.listeners.iter().for_each(|name| of_connections.entry(name.clone()).or_default().push(place));
+                for name in &when.listeners {
+                    let places = of_connections.entry(name.clone()).or_default();
+                    // One that is named twice is named.
+                    if places.last() != Some(&place) {
+                        places.push(place);
+                    }
+                }
             }
             let settled = plan(route);
             let put = |hosts: &mut HostsDraft| put(hosts, route, settled, place);

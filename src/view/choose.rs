@@ -174,7 +174,9 @@ impl PoolView {
     fn take_one(self: &Arc<Self>, index: usize, strict: bool, tried: &Tried) -> Result<Taken, Unavailable> {
         let node = self.nodes.get(index).ok_or(Unavailable::NoNode)?;
         let is_well = node.is_usable() && !node.is_out_of_reach() && !node.live.is_suspect();
-        let is_tried = strict && self.pool.panic == Panic::Open;
+        // A suspicion is a reason to look, not a verdict: whoever wants this one only has no better one.
+        let is_known_down = !node.is_usable() || node.is_out_of_reach();
+        let is_tried = strict && (self.pool.panic == Panic::Open || !is_known_down);
         if !node.is_allowed() || !(is_well || is_tried) || tried.contains(key(node)) {
             return Err(Unavailable::NoNode);
         }

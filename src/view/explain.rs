@@ -48,7 +48,7 @@ pub struct Chance<'v> {
 
 impl View {
     /// Which node [`View::take`] would pick now. No region is asked more often for it, none has less room for others, and the place at
-    /// the node is free again.
+    /// the node is free again. Where nodes or regions take turns it is one of them.
     pub fn rehearse(&self, wanted: &Wanted<'_>, dice: &mut Dice) -> Result<NodeId, Unavailable> {
         let apart = Self { regions: Arc::new(self.regions.apart()), ..self.clone() };
         apart.take(wanted, &Tried::default(), dice).map(|taken| taken.node().node.id.clone())

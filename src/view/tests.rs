@@ -422,3 +422,31 @@ fn a_node_says_how_it_is_at_this_moment() {
     node.live.suspect();
     assert_eq!(node.local(), Local::Ejected);
 }
+
+#[test]
+fn who_wants_one_node_gets_it_or_another_or_nobody_as_strict_and_panic_say() {
+    let gets = |how: &str, strict: bool, panic: Panic| {
+        let mut settings = named(Strategy::RoundRobin);
+        settings.panic = panic;
+        let (view, wanted) = (pool(settings, &[("a", how), ("b", "U")]), id("a"));
+        let name = view.pools[0].pool.name.clone();
+        let node = Some(WantedNode { id: &wanted, strict });
+        let wanted = Wanted { node, ..Wanted::one_of(&name, client(1)) };
+        let taken = view.take(&wanted, &Tried::default(), &mut Dice::from_seed(1));
+        taken.map(|taken| taken.node().node.id.as_str().to_owned()).unwrap_or_default()
+    };
+    for (how, lenient, strict_open, strict_closed) in [
+        ("U", "a", "a", "a"),
+        ("G", "a", "a", "a"),
+        // A suspicion is no verdict.
+        ("U!", "b", "a", "a"),
+        ("D", "b", "a", ""),
+        ("?", "b", "a", ""),
+        ("x", "b", "", ""),
+        ("o", "b", "", ""),
+    ] {
+        let got = [(false, Panic::Open), (true, Panic::Open), (true, Panic::Closed)];
+        let got = got.map(|(strict, panic)| gets(how, strict, panic));
+        assert_eq!(got, [lenient, strict_open, strict_closed], "{how}");
+    }
+}

@@ -183,7 +183,8 @@ impl Routed {
     }
 }
 
-/// The target as routes judge it. That is what is sent, and what others are asked about: they may read a path that climbs in another way.
+/// The target as routes judge it. That is what is sent, unless a route rewrites it, and what others are asked about: they may read a path
+/// that climbs in another way.
 pub(super) fn judged(target: &[u8]) -> Cow<'_, [u8]> {
     if path::has_dots(path::of(target)) { Cow::Owned(resolved(target)) } else { Cow::Borrowed(target) }
 }
@@ -204,8 +205,9 @@ fn rewritten(decision: &Decision, target: &[u8]) -> Option<Vec<u8>> {
         let (path, query) = now.split_at(path::of(&now).len());
         // Two slashes would be an empty segment that nobody asked for, and at the beginning of a path some take what follows for a host.
         let changed = |rest: &[u8]| {
-            let rest = if rewrite.to.ends_with('/') { rest.strip_prefix(b"/").unwrap_or(rest) } else { rest };
-            [rewrite.to.as_bytes(), rest, query].concat()
+            let slashes =
+                if rewrite.to.ends_with('/') { rest.iter().take_while(|&&byte| byte == b'/').count() } else { 0 };
+            [rewrite.to.as_bytes(), &rest[slashes..], query].concat()
         };
         let next = match path.strip_prefix(rewrite.prefix.as_bytes()) {
             Some(rest) => changed(rest),

@@ -394,3 +394,16 @@ fn a_host_is_the_same_with_a_dot_at_its_end_wherever_a_route_names_it() {
         assert_eq!(found(&table, &Request::get(url)), name, "{url}");
     }
 }
+
+#[test]
+fn a_listener_that_a_route_names_twice_is_named_once() {
+    let listeners = vec!["db".parse().unwrap(); 2];
+    let twice = Route {
+        then: Action { end: None, ..Action::to_pool("web".parse().unwrap()) },
+        ..route("r", 1, Conditions { listeners, ..Conditions::default() })
+    };
+    let connection =
+        Request::get("a/").with(|request| (request.listener, request.is_http) = ("db".parse().unwrap(), false));
+    assert_eq!(found(&Table::of(std::slice::from_ref(&twice)), &connection), "r");
+    assert_eq!(found(&Table::of(&[twice]), &Request { is_http: true, ..connection }), "r");
+}

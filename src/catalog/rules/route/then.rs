@@ -404,7 +404,7 @@ fn rewrite(s: &mut Section<'_, '_, '_>) -> Option<Rewrite> {
     let to = s.required(
         "to",
         &PATH,
-        "What takes its place. Where it ends with a slash and the rest begins with one, it is one slash.",
+        "What takes its place. Where it ends with a slash, slashes at the beginning of the rest go.",
     );
     Some(Rewrite { prefix: prefix?, to: to? })
 }
