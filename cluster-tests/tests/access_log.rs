@@ -175,8 +175,10 @@ fn a_connection_that_is_relayed_has_one_line_at_its_end() {
     assert_eq!(found["bytes_in"], request.len());
     assert!(found["bytes_out"].as_u64().unwrap() > 500, "{found}");
     drop(node);
-    let mut client = Raw::connect(peer.listener("web"));
-    assert!(!matches!(client.end(PATIENCE), End::Bytes(_)));
+    // The reset may come before the connection is one to whoever opens it.
+    if let Ok(mut client) = Raw::try_connect(peer.listener("web")) {
+        assert!(!matches!(client.end(PATIENCE), End::Bytes(_)));
+    }
     assert_eq!(objects(&file, 2)[1]["end"], "no_node");
 }
 

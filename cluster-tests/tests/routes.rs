@@ -440,6 +440,7 @@ fn nobody_gets_around_a_route_by_another_spelling() {
         ("a.example", "/../tenant-b/x", "/tenant-a/tenant-b/x"),
         ("a.example", "/x/..%2f..%2ftenant-b/x?y", "/tenant-a/tenant-b/x?y"),
         ("a.example", "/x/%2e%2E/%20y", "/tenant-a/%20y"),
+        ("a.example", "///evil//x", "/tenant-a/evil//x"),
     ] {
         assert_eq!(line(ask(host, target)), Some(format!("GET {sent} HTTP/1.1")), "{host}{target}");
     }
