@@ -174,7 +174,7 @@ impl OwnFile {
         let settled = self.settled.borrow();
         let of_newest = settled.as_ref().filter(|of| Arc::ptr_eq(&of.desired, &self.to_apply.borrow()));
         let applied = handle.applied().revision().map(Revision::get);
-        !of_newest.is_some_and(|of| of.revision.is_none_or(|revision| applied >= Some(revision)))
+        of_newest.is_none_or(|of| of.revision.is_some_and(|revision| applied < Some(revision)))
     }
 
     /// Waits until this peer serves by the file that is to be applied, whichever that is by then. One that the leader refuses is waited
