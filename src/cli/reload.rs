@@ -111,12 +111,13 @@ impl Reload {
                 }
             }
         }
+        let is_under_way = running.peer().file_under_way().is_some();
         let catalog = self.take_catalog(read, running);
         is_same &= catalog == CatalogPart::Same;
         if let Some(listeners) = bound {
             is_same = false;
             // A listener that is new may be one that routes of the same file guard.
-            let waits = self.settings.peer.follow_file && catalog != CatalogPart::Same;
+            let waits = self.settings.peer.follow_file && (is_under_way || catalog != CatalogPart::Same);
             running.peer().listen(&listeners, waits);
             self.settings.peer.proxy.listeners.clone_from(&read.peer.proxy.listeners);
             tell_listeners(&listeners);
@@ -139,10 +140,10 @@ impl Reload {
         // A file that is followed is new where users have changed the catalog since it was read last.
         let differs = match follows {
             true => {
+                let applied = running.peer().handles().agreed.catalog.applied();
                 // One that is still under way will be the catalog before this one is.
-                running.peer().is_file_under_way()
-                    || canonical(running.peer().handles().agreed.catalog.applied().desired())
-                        != canonical(&read.peer.desired)
+                let before = running.peer().file_under_way();
+                canonical(before.as_deref().unwrap_or(applied.desired())) != canonical(&read.peer.desired)
             }
             false => now.desired != read.peer.desired,
         };

@@ -169,12 +169,14 @@ impl OwnFile {
         }
     }
 
-    /// Whether the file that was to be applied last is neither refused nor what this peer applied.
-    pub(super) fn is_under_way(&self, handle: &CatalogHandle) -> bool {
+    /// What the file said that was to be applied last, where that is neither refused nor applied by this peer.
+    pub(super) fn under_way(&self, handle: &CatalogHandle) -> Option<Arc<Object>> {
+        let newest = Arc::clone(&self.to_apply.borrow());
         let settled = self.settled.borrow();
-        let of_newest = settled.as_ref().filter(|of| Arc::ptr_eq(&of.desired, &self.to_apply.borrow()));
+        let of_newest = settled.as_ref().filter(|of| Arc::ptr_eq(&of.desired, &newest));
         let applied = handle.applied().revision().map(Revision::get);
-        of_newest.is_none_or(|of| of.revision.is_some_and(|revision| applied < Some(revision)))
+        let is_under_way = of_newest.is_none_or(|of| of.revision.is_some_and(|revision| applied < Some(revision)));
+        is_under_way.then_some(newest)
     }
 
     /// Waits until this peer serves by the file that is to be applied, whichever that is by then. One that the leader refuses is waited

@@ -282,9 +282,9 @@ impl Peer {
         }
     }
 
-    /// Whether what the file said before is neither the cluster's catalog nor refused yet.
-    pub fn is_file_under_way(&self) -> bool {
-        self.file.is_under_way(&self.handles.agreed.catalog)
+    /// What the file said before, where that is neither the catalog of this peer nor refused yet.
+    pub fn file_under_way(&self) -> Option<Arc<Object>> {
+        self.file.under_way(&self.handles.agreed.catalog)
     }
 
     /// Serves this catalog from now on. Whatever is under way goes on.
