@@ -1,7 +1,9 @@
 use super::super::events::LinkEvent;
+use super::dials::BACKOFF_MOST;
 use super::*;
 use crate::host;
 use crate::model::ClusterId;
+use crate::model::limits::DIAL_ADDRESSES_MAX;
 use crate::wire::{Advertised, Software};
 
 /// A keeper, and what it has been told and has answered.
