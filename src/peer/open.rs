@@ -73,7 +73,7 @@ impl OpenListeners {
         let waiting = runtime.spawn(async move {
             after.await;
             let mut next = this.next();
-            // Whoever came meanwhile has taken it out, and this task ends at its next wait, which there is none of.
+            // Another list that came just now stays.
             if next.as_ref().is_some_and(|next| Arc::ptr_eq(&next.all, &opened)) {
                 *next = None;
                 tracing::info!(listeners = names, "these are open: the catalog is what the file says");

@@ -192,7 +192,7 @@ fn explain_http(
                     let target = String::from_utf8_lossy(routed.target(&request)).into_owned();
                     forward(&view, &way, ask, client_region.as_ref(), Some(target), dice)
                 }
-                Some(Course::Redirect(redirect)) if redirect.to.names_host() && request.authority.is_empty() => {
+                Some(Course::Redirect(redirect)) if !redirect.leads(&request.authority) => {
                     Ended::Refuse(Reply::NO_HOST.status)
                 }
                 Some(Course::Redirect(redirect)) => {

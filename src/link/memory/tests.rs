@@ -82,10 +82,14 @@ async fn what_is_lost_on_the_way_comes_late_and_once() {
         ams.link.send(To::Peer(waw.id.clone()), Channel::Election, Bytes::from(vec![at]));
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let counts = || *ams.link.known().counts.of(Channel::Election);
+    // In virtual time: until each has come or is too late.
+    while counts().sent + counts().late < 100 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let mut heard: Vec<u8> = std::iter::from_fn(|| waw.inboxes.election.try_recv().ok()).map(|m| m.bytes[0]).collect();
     heard.sort_unstable();
-    let counts = *ams.link.known().counts.of(Channel::Election);
+    let counts = counts();
     assert_eq!(counts.sent, heard.len() as u64);
     assert_eq!(counts.sent + counts.late, 100);
     assert!(heard.len() > 90, "five tries fit into the limit of the channel: {}", heard.len());

@@ -148,6 +148,11 @@ pub struct Redirect {
 }
 
 impl Redirect {
+    /// Whether it leads somewhere for a request that names this host and port. One of HTTP/1.0 need not name any.
+    pub fn leads(&self, authority: &[u8]) -> bool {
+        !authority.is_empty() || !self.to.names_host()
+    }
+
     /// Found: nobody remembers it, so a mistake can be mended.
     pub const STATUS_DEFAULT: u16 = 302;
     /// Every status that says where to go.

@@ -113,8 +113,7 @@ async fn answered(session: &mut Session<'_>) -> Next {
             }
             next
         }
-        // Whoever names no host (HTTP/1.0 need not) cannot be told where it goes on there.
-        Some(Course::Redirect(redirect)) if redirect.to.names_host() && session.request.authority.is_empty() => {
+        Some(Course::Redirect(redirect)) if !redirect.leads(&session.request.authority) => {
             bump(&bound.counts.requests_refused);
             refuse(session, &Own::Reply(Reply::NO_HOST)).await
         }

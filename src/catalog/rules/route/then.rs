@@ -174,8 +174,13 @@ pub(super) fn action(s: &mut Section<'_, '_, '_>) -> ActionRead {
     });
     let picks = s.is_describing() || node.is_some() || prefer.is_some();
     let strict = s.only(picks, "a node or a region", |s| {
-        s.key("strict", &YesNo, false, "Whether nobody else gets it: while none of them can take it the answer is 503. Nodes that are down are tried unless `panic` of the \
-             pool says otherwise.")
+        s.key(
+            "strict",
+            &YesNo,
+            false,
+            "Whether nobody else gets it: while none of them can take it the answer is 503. Nodes that are down are tried \
+             unless `panic` of the pool says otherwise.",
+        )
     });
     let fallback = s.only(forwards, "a pool or a node", |s| {
         s.optional_table("fallback", "Where it is sent if that fails, as long as it can be sent again.", fallback)
