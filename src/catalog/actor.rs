@@ -38,6 +38,8 @@ const WRITES_PER_TURN_MAX: usize = 64;
 pub struct Asked {
     /// The write.
     pub write: Keyed,
+    /// It is done only while this peer leads in this term; `None`: whenever it leads.
+    pub term: Option<Term>,
     /// Takes what becomes of it. A peer that does not lead answers [`WriteRefused::NotLeading`] at once.
     pub reply: Reply,
 }
@@ -252,8 +254,9 @@ impl State {
     }
 
     fn offer(&mut self, asked: Asked) {
-        let Asked { write, reply } = asked;
-        let (Some(_), Some(newest)) = (self.leading, &self.newest) else {
+        let Asked { write, term, reply } = asked;
+        let leading = self.leading.filter(|leading| term.is_none_or(|term| term == *leading));
+        let (Some(_), Some(newest)) = (leading, &self.newest) else {
             return answer(reply, Err(WriteRefused::NotLeading));
         };
         let key = write.key().clone();

@@ -2,8 +2,6 @@
 //!
 //! Pure: a body and a write make the next body, or the reason why not.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -14,7 +12,7 @@ use super::rules::{self, Read, Unknown};
 use super::write::{Author, Change, Write, WriteRefused, Wrong};
 use crate::document::{Faults, Warning};
 use crate::model::limits::{HISTORY_MAX, VALUE_BODY_BYTES_MAX};
-use crate::model::{Catalog, NodeId, PeerId};
+use crate::model::{Catalog, NodeId, PeerId, ServerId};
 
 /// The catalog of a cluster at one revision. What a later version wrote beside what this one knows is kept.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -145,11 +143,25 @@ impl Body {
                 self.node(node)?;
                 managed.undrain(node);
             }
-            Change::Electors { .. } => {}
+            Change::Unblacklist { server } => {
+                self.server(server)?;
+                managed.servers.remove(server);
+            }
+            Change::Blacklist { server, duration_ms, reason } => {
+                self.server(server)?;
+                let until_ms = duration_ms.map(|duration_ms| write.at_ms.saturating_add(duration_ms));
+                managed.blacklist(server, until_ms, reason, write);
+            }
+            Change::Electors { .. } | Change::Shift(_) | Change::Plan(_) => {}
         }
-        let Read { catalog, warnings, .. } = self.check(&desired)?;
-        let nodes: BTreeSet<&NodeId> = catalog.nodes().map(|(_, node)| &node.id).collect();
-        managed.prune(|id| nodes.contains(id));
+        let Read { mut catalog, warnings, .. } = self.check(&desired)?;
+        managed.prune(&catalog);
+        managed.with_started(&mut catalog);
+        match &write.change {
+            Change::Plan(progress) => managed.progress(progress, revision, write, &catalog)?,
+            Change::Shift(shifting) => managed.shift(shifting, revision, write, &catalog)?,
+            _ => {}
+        }
         let resource = match &write.change {
             Change::Put { name, .. } => resource::find(&desired, name).map(|(_, resource)| Etag::of(resource)),
             _ => None,
@@ -170,8 +182,9 @@ impl Body {
             etag: Etag::of(&desired),
             other: Object::new(),
         };
-        let skipped = (self.history.len() + 1).saturating_sub(HISTORY_MAX);
-        let history = self.history.iter().skip(skipped).cloned().chain([record]).collect();
+        let record = (!write.change.is_of_leader()).then_some(record);
+        let skipped = (self.history.len() + record.iter().len()).saturating_sub(HISTORY_MAX);
+        let history = self.history.iter().skip(skipped).cloned().chain(record).collect();
         let body = Self { desired, managed, history, other: self.other.clone() };
         let bytes = body.encode();
         if bytes.len() > VALUE_BODY_BYTES_MAX {
@@ -188,10 +201,17 @@ impl Body {
     fn match_etag(&self, write: &Write) -> Result<(), WriteRefused> {
         let Some(expected) = write.if_match else { return Ok(()) };
         let name = match &write.change {
-            Change::Apply { .. } | Change::Rollback { .. } | Change::Electors { .. } => None,
+            Change::Apply { .. }
+            | Change::Rollback { .. }
+            | Change::Electors { .. }
+            | Change::Shift(_)
+            | Change::Plan(_) => None,
             Change::Put { name, .. } | Change::Delete { name } => Some(name.clone()),
             Change::Drain { node, .. } | Change::Undrain { node } => {
                 Some(Name { kind: Kind::Node, id: node.to_string() })
+            }
+            Change::Blacklist { server, .. } | Change::Unblacklist { server } => {
+                Some(Name { kind: Kind::Server, id: server.to_string() })
             }
         };
         let now = match &name {
@@ -207,6 +227,15 @@ impl Body {
 
     fn node(&self, node: &NodeId) -> Result<(), WriteRefused> {
         let name = Name { kind: Kind::Node, id: node.to_string() };
+        match resource::find(&self.desired, &name) {
+            Some(_) => Ok(()),
+            None if self.managed.started.contains_key(node) => Ok(()),
+            None => Err(refused(&ResourceError::NotFound(name))),
+        }
+    }
+
+    fn server(&self, server: &ServerId) -> Result<(), WriteRefused> {
+        let name = Name { kind: Kind::Server, id: server.to_string() };
         match resource::find(&self.desired, &name) {
             Some(_) => Ok(()),
             None => Err(refused(&ResourceError::NotFound(name))),

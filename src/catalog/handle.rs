@@ -17,7 +17,7 @@ use super::write::{self, Author, Keyed, Outcome, Write, WriteRefused, Written};
 use crate::election::{self, Change, Declined, IdempotencyId, Request, Standing, Store};
 use crate::host::{self, Dice};
 use crate::link::{Answer, Link, LinkState};
-use crate::model::{Electors, PeerId, Revision};
+use crate::model::{Electors, PeerId, Revision, Term};
 use crate::wire::{ElectorsChange, Query, QueryAnswer};
 
 /// How long a write may take in all.
@@ -137,6 +137,24 @@ impl CatalogHandle {
             }
             sleep(AGAIN_AFTER).await;
         };
+        let applied = self.applies(written.revision).await;
+        Ok(Written { applied, ..written })
+    }
+
+    /// Does what the leader of this term wants, while this peer is that leader; nobody else does it in its place.
+    pub async fn write_as_leader(&self, change: write::Change, term: Term) -> Result<Written, WriteRefused> {
+        let write = Write {
+            change,
+            if_match: None,
+            id: IdempotencyId::random(&mut Dice::new()),
+            by: Author::new(""),
+            via: self.own.clone(),
+            at_ms: host::wall_now_ms(),
+        };
+        let keyed = spawn_blocking(move || Keyed::new(write)).await.map_err(|error| WriteRefused::Unavailable {
+            message: format!("the write could not be looked at: {error}"),
+        })?;
+        let written = self.ask_here(keyed, Some(term)).await?;
         let applied = self.applies(written.revision).await;
         Ok(Written { applied, ..written })
     }
@@ -288,8 +306,8 @@ impl CatalogHandle {
                 };
                 QueryAnswer::Outcome(Outcome::from(outcome).encode())
             }
-            // Routing answers that.
-            Query::Drain(_) => return,
+            // Others answer that.
+            Query::Drain(_) | Query::Order(_) | Query::Operate(_) | Query::Report | Query::Events => return,
             Query::Electors(change) => {
                 let outcome: Result<Vec<PeerId>, ElectorsRefused> =
                     self.change_here(change).await.map(|electors| electors.iter().cloned().collect());
@@ -300,6 +318,21 @@ impl CatalogHandle {
             Ok(bytes) => answer.send(Bytes::from(bytes)),
             Err(error) => tracing::error!(%error, "an answer to a peer cannot be written"),
         }
+    }
+
+    /// The leader that this peer knows; one is waited for that long.
+    pub async fn known_leader(&self, wait: Duration) -> Option<PeerId> {
+        self.leader(host::now() + wait).await
+    }
+
+    /// How this peer's elector stands, as it changes.
+    pub fn follow_standing(&self) -> watch::Receiver<Arc<Standing>> {
+        self.standing.clone()
+    }
+
+    /// What this peer serves by, as it changes.
+    pub fn follow(&self) -> watch::Receiver<Arc<Applied>> {
+        self.applied.clone()
     }
 
     /// The leader that this peer knows; one is waited for a little.
@@ -343,9 +376,17 @@ impl CatalogHandle {
     }
 
     async fn do_here(&self, write: Keyed) -> Result<Written, WriteRefused> {
+        if write.write().change.is_of_leader() {
+            // It was another one's that leads no more.
+            return Err(WriteRefused::Unavailable { message: "only the leader itself writes that".to_owned() });
+        }
+        self.ask_here(write, None).await
+    }
+
+    async fn ask_here(&self, write: Keyed, term: Option<Term>) -> Result<Written, WriteRefused> {
         let id = write.key().id.clone();
         let (reply, outcome) = oneshot::channel();
-        let sent = timeout(WRITE_LIMIT, self.asked.send(Asked { write, reply })).await;
+        let sent = timeout(WRITE_LIMIT, self.asked.send(Asked { write, term, reply })).await;
         sent.ok().and_then(Result::ok).ok_or(WriteRefused::NotLeading)?;
         // Whoever had it is gone, and may have proposed it.
         timeout(WRITE_LIMIT, outcome)

@@ -22,7 +22,9 @@ pub use body::{Body, Meaning, Next, Record};
 pub use difference::{Changed, Difference, KeyChanged, Operation, Overridden, difference};
 pub use handle::{CatalogHandle, ElectorsRefused, Parts};
 pub use json::{Etag, EtagError, JsonError, Object, canonical, parse};
-pub use managed::{Managed, ManagedNode};
+pub use managed::{
+    Attempt, Intent, Managed, ManagedNode, ManagedServer, ManagedShift, Moved, Progress, Shifting, Started,
+};
 pub use reading::{at_start, of_file};
 pub use resource::{Kind, Mode, Name, ResourceError, all, find};
 pub use versions::Versions;

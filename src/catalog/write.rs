@@ -5,11 +5,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::json::{Etag, Object};
+use super::managed::{Progress, Shifting};
 use super::resource::{Mode, Name};
 use crate::document::Faults;
 use crate::election::{Fingerprint, IdempotencyId, WriteKey};
 use crate::model::limits::AUTHOR_BYTES_MAX;
-use crate::model::{NodeId, PeerId};
+use crate::model::{NodeId, PeerId, ServerId};
 use crate::wire::ElectorsChange;
 
 /// What is to be changed.
@@ -51,6 +52,26 @@ pub enum Change {
         /// Which.
         node: NodeId,
     },
+    /// No node is moved to a server.
+    Blacklist {
+        /// Which.
+        server: ServerId,
+        /// For how long, in milliseconds; `None`: until somebody says otherwise.
+        #[serde(default)]
+        duration_ms: Option<u64>,
+        /// Why.
+        #[serde(default)]
+        reason: String,
+    },
+    /// Nodes may be moved there again.
+    Unblacklist {
+        /// Which.
+        server: ServerId,
+    },
+    /// Traffic is held away from a region, or comes back.
+    Shift(Shifting),
+    /// What the leader does with a plan; nobody else writes that.
+    Plan(Progress),
     /// A change of electors, which was made, for the history.
     Electors {
         /// Which.
@@ -74,6 +95,17 @@ impl Change {
         Fingerprint::of(value.to_string().as_bytes())
     }
 
+    /// Whether it changes what users want; else what is managed over that.
+    pub fn is_of_desired(&self) -> bool {
+        matches!(self, Self::Apply { .. } | Self::Put { .. } | Self::Delete { .. } | Self::Rollback { .. })
+    }
+
+    /// Whether it is the leader's own: so it is done only by the leader that asks for it, and is not one of the changes among which users
+    /// look for their own.
+    pub fn is_of_leader(&self) -> bool {
+        matches!(self, Self::Plan(_) | Self::Shift(Shifting::Turn { .. }))
+    }
+
     /// What it did, in a few words, for the history.
     pub fn summary(&self) -> String {
         match self {
@@ -86,6 +118,10 @@ impl Change {
                 format!("drain node \"{node}\" within {} s", Duration::from_millis(*ms).as_secs_f64())
             }
             Self::Undrain { node } => format!("undrain node \"{node}\""),
+            Self::Blacklist { server, .. } => format!("blacklist server \"{server}\""),
+            Self::Unblacklist { server } => format!("take server \"{server}\" off the blacklist"),
+            Self::Shift(shifting) => shifting.summary(),
+            Self::Plan(progress) => progress.summary(),
             Self::Electors { change: ElectorsChange::Add(peer) } => format!("add elector \"{peer}\""),
             Self::Electors { change: ElectorsChange::Remove(peer) } => format!("remove elector \"{peer}\""),
             Self::Rollback { revision, .. } => format!("rollback to revision {revision}"),

@@ -8,6 +8,7 @@ use super::pool::{Node, Pool};
 use super::region::Region;
 use super::route::Route;
 use super::server::Server;
+use super::shift::{Shift, ShiftPolicy};
 
 /// Why parts do not make a catalog.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -45,6 +46,9 @@ pub enum CatalogError {
     /// A route to a pool that is not there.
     #[error("route {0} leads to pool {1}, and there is no such pool")]
     RouteToNowhere(RouteName, PoolName),
+    /// A node on a server that is not there.
+    #[error("node {0} stands on server {1}, and there is no such server")]
+    NodeOnNoServer(NodeId, ServerId),
     /// A route to a node that is not there.
     #[error("route {0} leads to node {1}, and there is no such node")]
     RouteToNoNode(RouteName, NodeId),
@@ -61,6 +65,10 @@ pub struct CatalogParts {
     pub servers: Vec<Server>,
     /// Where requests go.
     pub routes: Vec<Route>,
+    /// When traffic is held away from regions.
+    pub shift_policy: ShiftPolicy,
+    /// From which it is.
+    pub shifts: Vec<Shift>,
 }
 
 /// Pools with unique names, of nodes with unique ids; regions, servers and routes with unique names, and routes that lead to
@@ -76,7 +84,7 @@ impl Catalog {
 
     /// A catalog of these parts.
     pub fn of(parts: CatalogParts) -> Result<Self, CatalogError> {
-        let CatalogParts { pools, regions, servers, routes } = &parts;
+        let CatalogParts { pools, regions, servers, routes, .. } = &parts;
         if pools.len() > POOLS_MAX {
             return Err(CatalogError::PoolsTooMany(pools.len()));
         }
@@ -111,6 +119,11 @@ impl Catalog {
         if let Some(server) = servers.iter().find(|server| !seen.insert(&server.id)) {
             return Err(CatalogError::ServerTwice(server.id.clone()));
         }
+        let on = |node: &Node| node.server.clone().filter(|server| !seen.contains(server));
+        let nodes = pools.iter().flat_map(|pool| &pool.nodes);
+        if let Some((node, server)) = nodes.filter_map(|node| Some((node, on(node)?))).next() {
+            return Err(CatalogError::NodeOnNoServer(node.id.clone(), server));
+        }
         let mut seen = HashSet::new();
         if let Some(route) = routes.iter().find(|route| !seen.insert(&route.name)) {
             return Err(CatalogError::RouteTwice(route.name.clone()));
@@ -144,6 +157,42 @@ impl Catalog {
     /// Where requests go, in the order in which they were written.
     pub fn routes(&self) -> &[Route] {
         &self.0.routes
+    }
+
+    /// When traffic is held away from regions.
+    pub fn shift_policy(&self) -> &ShiftPolicy {
+        &self.0.shift_policy
+    }
+
+    /// The regions from which traffic is held away.
+    pub fn shifts(&self) -> &[Shift] {
+        &self.0.shifts
+    }
+
+    /// The server of this id.
+    pub fn server(&self, id: &ServerId) -> Option<&Server> {
+        self.0.servers.iter().find(|server| server.id == *id)
+    }
+
+    /// Whether a node is said to be there, or users say something of it.
+    pub fn has_region(&self, name: &RegionName) -> bool {
+        self.0.regions.iter().any(|region| region.name == *name)
+            || self.nodes().any(|(_, node)| node.region.as_ref() == Some(name))
+    }
+
+    /// The same, where traffic is held away from these regions.
+    pub fn set_shifts(&mut self, shifts: Vec<Shift>) {
+        self.0.shifts = shifts;
+    }
+
+    /// One node more. False where there is one of this id, no such pool, or no room.
+    pub fn add_node(&mut self, pool: &PoolName, node: Node) -> bool {
+        if self.nodes().any(|(_, known)| known.id == node.id) || self.nodes().count() >= NODES_MAX {
+            return false;
+        }
+        let Some(pool) = self.0.pools.iter_mut().find(|known| known.name == *pool) else { return false };
+        pool.nodes.push(node);
+        true
     }
 
     /// The pool of this name.

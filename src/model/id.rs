@@ -143,6 +143,10 @@ id! {
     ListenerName
 }
 id! {
+    /// How a plan is carried out, as the settings of the peers say that can; policies name it.
+    DriverName
+}
+id! {
     /// How a peer speaks TLS to nodes, unique in its peer; pools name it.
     TlsName
 }

@@ -18,6 +18,26 @@ pub const SERVERS_MAX: usize = 10_000;
 pub const LABELS_MAX: usize = 32;
 /// Bytes of a label's name, and of its text.
 pub const LABEL_BYTES_MAX: usize = 256;
+/// Plans that are carried out or abandoned.
+pub const INTENTS_MAX: usize = 64;
+/// Plans that are over and are remembered by the catalog.
+pub const ATTEMPTS_MAX: usize = 64;
+/// Moves of one node whose times are remembered, and so the most that may be allowed in an hour.
+pub const MOVES_KEPT_MAX: usize = 60;
+/// Bytes of a reason, or of what was seen, that the catalog remembers.
+pub const REASON_BYTES_MAX: usize = 512;
+/// Events that a peer keeps in memory.
+pub const EVENTS_KEPT_MAX: usize = 1_024;
+/// What operators want of the leader and it has not looked at yet.
+pub const OPERATIONS_WAITING_MAX: usize = 64;
+/// Orders of leaders that one peer answers at the same time, and questions about what it has.
+pub const ORDERS_OF_OTHERS_MAX: usize = 64;
+/// Drivers of one peer.
+pub const DRIVERS_MAX: usize = 64;
+/// Words of a driver's command, and texts of its environment.
+pub const DRIVER_TEXTS_MAX: usize = 256;
+/// Bytes of one of them.
+pub const DRIVER_TEXT_BYTES_MAX: usize = 4 * 1024;
 /// Routes of a catalog.
 pub const ROUTES_MAX: usize = 10_000;
 /// Values of one condition of a route.

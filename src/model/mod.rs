@@ -5,21 +5,27 @@ mod catalog;
 mod check;
 mod cidr;
 mod electors;
+mod event;
 mod evidence;
+mod failover;
 mod geography;
 mod id;
+mod intent;
 pub mod limits;
 mod member;
 mod min_timeout;
 mod node_key;
 mod observation;
 mod peer_state;
+mod plan;
 mod pool;
 mod preset;
 mod region;
 mod route;
+mod scaling;
 mod security_headers;
 mod server;
+mod shift;
 mod slot;
 mod sticky;
 mod strategy;
@@ -31,17 +37,22 @@ pub use catalog::{Catalog, CatalogError, CatalogParts};
 pub use check::{Check, CheckKind, CheckTarget, HttpCheck, StatusRange, TcpCheck};
 pub use cidr::{Cidr, CidrError};
 pub use electors::{Electors, ElectorsError, ElectorsHash, ElectorsWarning};
+pub use event::{Event, Happened, PlanTold, ShiftKind, ShiftTold};
 pub use evidence::Evidence;
+pub use failover::{By, Failover, Mode};
 pub use geography::{CodeError, Continent, Country, Whereabouts};
 pub use id::{
-    ClusterName, FolderName, IdError, ListenerName, NodeId, PeerId, PoolName, RegionName, RouteName, ServerId, TlsName,
+    ClusterName, DriverName, FolderName, IdError, ListenerName, NodeId, PeerId, PoolName, RegionName, RouteName,
+    ServerId, TlsName,
 };
+pub use intent::{IntentId, IntentIdError};
 pub use member::{Member, Members};
 pub use min_timeout::MinTimeout;
 pub use node_key::NodeKey;
 pub use observation::{Health, Heard, Observation, Verdict};
 pub use peer_state::PeerState;
-pub use pool::{Admin, DrainLeft, DrainSeen, HostSent, Node, Observe, Panic, Pool, Weight};
+pub use plan::{Candidate, Plan, PlanOutcome, Step, StepTaken};
+pub use pool::{Admin, DrainLeft, DrainSeen, HostSent, Node, Observe, Panic, Pool, Run, Weight};
 pub use preset::{Preset, PresetError};
 pub use region::{Capacity, Demand, Region, RegionStrategy, RegionWeight};
 pub use route::{
@@ -50,8 +61,10 @@ pub use route::{
     Named, PathPattern, PatternError, Per, Percent, Period, Piece, Rate, RateLimit, Redirect, RegionChoice, Rewrite,
     Route, Scheme, Share, ShareOf, Target, Template, TemplateError, TextPattern, TimeError, TimeWindow, Variable, Zone,
 };
+pub use scaling::{Band, Load, LoadTarget, Scaling};
 pub use security_headers::SecurityHeaders;
 pub use server::{Server, ServerAddress};
+pub use shift::{Shift, ShiftPolicy, Stays};
 pub use slot::{ClusterId, Newness, Revision, Slot, ValueHash, ValueHashError};
 pub use sticky::{SameSite, Sticky, StickyCookie};
 pub use strategy::{HashKey, Strategy, StrategyError};

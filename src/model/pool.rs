@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::address::NodeAddress;
 use super::check::Check;
-use super::id::{NodeId, PoolName, RegionName, TlsName};
+use super::failover::Failover;
+use super::id::{NodeId, PoolName, RegionName, ServerId, TlsName};
 use super::region::RegionStrategy;
+use super::scaling::Scaling;
 use super::slot::Revision;
 use super::sticky::Sticky;
 use super::strategy::{HashKey, Strategy};
@@ -69,6 +71,19 @@ impl Serialize for Admin {
     }
 }
 
+/// How a node runs. One that nobody starts and stops runs.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Run {
+    /// It is started, and was not up yet.
+    Starting,
+    /// It runs.
+    #[default]
+    Running,
+    /// It finishes its work, and then is stopped.
+    Stopping,
+}
+
 /// What one peer still has at a node that drains.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct DrainLeft {
@@ -98,6 +113,10 @@ pub struct Node {
     pub address: NodeAddress,
     /// Where it is; a node that says nothing is in the region of whoever asks.
     pub region: Option<RegionName>,
+    /// What it stands on; `None`: nobody said.
+    pub server: Option<ServerId>,
+    /// How it runs.
+    pub run: Run,
     /// Its share.
     pub weight: Weight,
     /// Used only when no other node of the pool is usable.
@@ -118,6 +137,8 @@ impl Node {
             id,
             address,
             region: None,
+            server: None,
+            run: Run::default(),
             weight: Weight::DEFAULT,
             backup: false,
             max_connections: Self::MAX_CONNECTIONS_DEFAULT,
@@ -193,6 +214,10 @@ pub struct Pool {
     pub queue: u32,
     /// How long a request waits for a place.
     pub queue_timeout: Duration,
+    /// How its nodes are moved to other servers; `None`: they are not.
+    pub failover: Option<Failover>,
+    /// How nodes are started and stopped by what there is to do; `None`: they are not.
+    pub scaling: Option<Scaling>,
     /// The nodes, in the order of the file.
     pub nodes: Vec<Node>,
 }
@@ -218,6 +243,8 @@ impl Pool {
             response_timeout: Duration::from_secs(60),
             queue: 1_024,
             queue_timeout: Duration::from_secs(5),
+            failover: None,
+            scaling: None,
             nodes: Vec::new(),
         }
     }

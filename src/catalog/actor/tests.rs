@@ -84,7 +84,7 @@ impl Peer {
         let (id, by, via) = (id.parse().unwrap(), Author::new("ada"), "ams".parse().unwrap());
         let (reply, outcome) = oneshot::channel();
         let write = Keyed::new(Write { change, if_match: None, id, by, via, at_ms: 1 });
-        self.asks.send(Asked { write, reply }).await.unwrap();
+        self.asks.send(Asked { write, term: None, reply }).await.unwrap();
         outcome
     }
 }

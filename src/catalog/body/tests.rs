@@ -170,14 +170,14 @@ fn what_a_later_version_wrote_is_kept_and_no_fault_and_what_is_new_and_unknown_i
     let mut body = shop();
     body.desired.insert("galaxy".into(), Value::from(7));
     body.other.insert("later".into(), Value::from("kept"));
-    body.managed.other.insert("shifts".into(), Value::from(1));
+    body.managed.other.insert("moons".into(), Value::from(1));
     assert!(body.meaning().is_ok());
     let next = changed(&body, &put("web-1", r#"{"address":"10.0.0.9:80"}"#));
     assert_eq!(
         (next.desired.get("galaxy"), next.other.get("later")),
         (Some(&Value::from(7)), Some(&Value::from("kept")))
     );
-    assert_eq!(next.managed.other.get("shifts"), Some(&Value::from(1)));
+    assert_eq!(next.managed.other.get("moons"), Some(&Value::from(1)));
     let unknown = next.after(&put("web-1", r#"{"address":"10.0.0.9:80","colour":"red"}"#), 3).unwrap_err();
     assert!(matches!(unknown, WriteRefused::Invalid { faults } if faults.len() == 1));
 }

@@ -5,6 +5,7 @@
 //! catalog that stands alone: one that a user sends, or one that the cluster agreed on.
 
 mod check;
+mod failover;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod hash_key;
@@ -13,6 +14,7 @@ mod node;
 mod pool;
 mod region;
 mod route;
+mod scaling;
 mod server;
 mod sticky;
 #[cfg(test)]
@@ -25,7 +27,7 @@ use serde_json::{Map, Value};
 
 pub use crate::document::Unknown;
 use crate::document::{Description, Faults, Origin, Outside, Override, Reader, Section, Table, Warning};
-use crate::model::{Catalog, CatalogParts, Pool, RegionStrategy, Route, Strategy};
+use crate::model::{Catalog, CatalogParts, Pool, RegionStrategy, Route, ShiftPolicy, Strategy};
 
 pub(crate) use check::{INTERVAL, STATUSES};
 pub(crate) use names::PoolNames;
@@ -36,7 +38,7 @@ use region::RegionRead;
 use server::ServerRead;
 
 /// The keys that a catalog has, which are the sections of the settings file that are the catalog.
-pub const PARTS: [&str; 4] = ["pool", "region", "server", "route"];
+pub const PARTS: [&str; 5] = ["pool", "region", "server", "route", "failover"];
 
 /// A catalog that was read.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,6 +102,8 @@ pub(crate) struct Over {
     pub region_strategy: Option<Override<RegionStrategy>>,
     /// The interval of every pool's checks.
     pub interval: Option<Override<Duration>>,
+    /// Whether regions are shifted by themselves.
+    pub auto_shift: Option<Override<bool>>,
     /// A pool more, and who says so.
     pub beside: Option<(Pool, Origin)>,
 }
@@ -109,24 +113,20 @@ pub(crate) struct Written {
     pub pools: Vec<PoolRead>,
     regions: Vec<RegionRead>,
     servers: Vec<ServerRead>,
+    shift_policy: ShiftPolicy,
     pub routes: Vec<RouteRead>,
 }
 
 /// Reads every part.
 pub(crate) fn written(s: &mut Section<'_, '_, '_>, over: &Over) -> Written {
-    let written = Written {
+    Written {
         pools: pool::pools(s, over),
         regions: region::regions(s),
         servers: server::servers(s),
+        shift_policy: s
+            .section("failover", "When a region that is lost gets its traffic back.", |s| failover::shifts(s, over)),
         routes: route::routes(s),
-    };
-    for (part, why) in [("server", "kept in the catalog; this version moves no node")] {
-        if s.is_set(part) {
-            let origin = s.origin_of(part);
-            s.reader().warn(origin, part, why);
-        }
     }
-    written
 }
 
 /// The route, switched off where a newer peer wrote of it what this version does not know: with a condition less it would fit
@@ -146,6 +146,7 @@ impl Written {
     pub(crate) fn refuse(&self, s: &mut Section<'_, '_, '_>, over: &Over) {
         names::refuse_twice(s, self, over);
         names::refuse_unknown_ends(s, self, over);
+        names::refuse_unknown_servers(s, self);
     }
 
     /// The catalog; `None` where something of it was refused.
@@ -155,6 +156,8 @@ impl Written {
             pools: self.pools.into_iter().filter_map(|read| read.pool).chain(beside).collect(),
             regions: self.regions.into_iter().filter_map(|read| read.region).collect(),
             servers: self.servers.into_iter().filter_map(|read| read.server).collect(),
+            shift_policy: self.shift_policy,
+            shifts: Vec::new(),
             routes: self.routes.into_iter().filter_map(|read| read.route).map(|route| known(route, s)).collect(),
         };
         names::build(s, parts)

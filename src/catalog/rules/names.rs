@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::route::RouteRead;
 use super::{Over, Written};
 use crate::document::{Fault, Origin, Reader, Section, nearest, quoted};
-use crate::model::{Catalog, CatalogError, CatalogParts, NodeId, PoolName};
+use crate::model::{Catalog, CatalogError, CatalogParts, NodeId, PoolName, ServerId};
 
 /// More pools than this are not listed in a fault.
 const NAMES_SHOWN_MAX: usize = 20;
@@ -97,6 +97,25 @@ pub(super) fn refuse_unknown_ends(s: &mut Section<'_, '_, '_>, written: &Written
     }
 }
 
+/// Refuses nodes on servers that do not exist.
+pub(super) fn refuse_unknown_servers(s: &mut Section<'_, '_, '_>, written: &Written) {
+    if s.reader().is_damaged() || written.servers.iter().any(|server| server.id.is_none()) {
+        return;
+    }
+    let ids = written.servers.iter().filter_map(|server| server.id.as_ref()).map(|(id, _)| id);
+    let ids: BTreeSet<&str> = ids.map(ServerId::as_str).collect();
+    for node in written.pools.iter().flat_map(|pool| &pool.nodes) {
+        let Some((id, origin)) = node.server.as_ref().filter(|(id, _)| !ids.contains(id.as_str())) else { continue };
+        let fault =
+            Fault::new(origin.clone(), format!("{} server", node.place), "there is no such server").found(quoted(id));
+        let fault = match nearest(id.as_str(), ids.iter().copied()) {
+            Some(meant) => fault.hint(format!("did you mean \"{meant}\"?")),
+            None => fault.hint("write a [[server]] with this id"),
+        };
+        s.reader().fault(fault);
+    }
+}
+
 /// A catalog of what could be read.
 pub(super) fn build(s: &mut Section<'_, '_, '_>, parts: CatalogParts) -> Option<Catalog> {
     match Catalog::of(parts) {
@@ -114,6 +133,7 @@ pub(super) fn build(s: &mut Section<'_, '_, '_>, parts: CatalogParts) -> Option<
                 | CatalogError::ServerTwice(_)
                 | CatalogError::RouteTwice(_)
                 | CatalogError::RouteToNowhere(..)
+                | CatalogError::NodeOnNoServer(..)
                 | CatalogError::RouteToNoNode(..) => return None,
             };
             let fault = Fault::new(s.origin(), part, error.to_string());

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use crate::document::{Origin, Section, Words, YesNo, name, parsed, quoted, whole};
-use crate::model::{AddressError, Node, NodeAddress, NodeId, Weight};
+use crate::model::{AddressError, Node, NodeAddress, NodeId, ServerId, Weight};
 
 const ADDRESS: Words<NodeAddress> = Words::of(
     "\"host:port\", \"http://host\", \"https://host\"; a name is looked up again as its TTL ends",
@@ -25,6 +25,7 @@ const ADDRESS: Words<NodeAddress> = Words::of(
 pub(crate) struct NodeRead {
     pub id: Option<(NodeId, Origin)>,
     pub address: Option<(NodeAddress, Origin)>,
+    pub server: Option<(ServerId, Origin)>,
     /// As faults name it.
     pub place: String,
 }
@@ -39,9 +40,16 @@ pub(super) fn node(s: &mut Section<'_, '_, '_>, above: &str, nodes: &mut Vec<Nod
         &ADDRESS,
         "Where it listens; https speaks TLS to it, checks its certificate and its name.",
     );
+    let server: Option<ServerId> = s.optional(
+        "server",
+        &name(),
+        "not known",
+        "What it stands on: a [[server]]. It is moved from there to another one of its region, where its pool has `failover`.",
+    );
     nodes.push(NodeRead {
         id: id.clone().map(|id| (id, s.origin_of("id"))),
         address: address.clone().map(|address| (address, s.origin_of("address"))),
+        server: server.clone().map(|server| (server, s.origin_of("server"))),
         place: s.name().to_owned(),
     });
     let region = s.optional("region", &name(), "the region of whoever asks", "Where it is.");
@@ -58,5 +66,5 @@ pub(super) fn node(s: &mut Section<'_, '_, '_>, above: &str, nodes: &mut Vec<Nod
         Node::MAX_CONNECTIONS_DEFAULT,
         "Requests or connections at the same time, a peer; more wait in the pool's queue.",
     );
-    Some(Node { region, weight, backup, max_connections, ..Node::new(id?, address?) })
+    Some(Node { region, server, weight, backup, max_connections, ..Node::new(id?, address?) })
 }

@@ -165,6 +165,18 @@ fn pool(s: &mut Section<'_, '_, '_>, over: &Over) -> PoolRead {
             "Requests that wait when every node has `max_connections`; 0: none waits, and a request more gets 503.",
         ),
         queue_timeout: s.key("queue_timeout", &Span(MS_10, HOUR), default.queue_timeout, "How long a request waits for a place."),
+        failover: s.optional_table(
+            "failover",
+            "When a node is moved to another server. Left out: never.",
+            super::failover::failover,
+        ),
+        scaling: s
+            .optional_table(
+                "scaling",
+                "When nodes are started and stopped, in each region by itself. Left out: never.",
+                super::scaling::scaling,
+            )
+            .flatten(),
         ..default
     };
     let mut read = Vec::new();

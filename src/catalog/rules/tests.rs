@@ -79,7 +79,7 @@ fn every_fault_is_told_at_once_and_names_what_it_is_about() {
     assert_eq!(
         found.faults[2].to_string(),
         "the catalog: pool \"web\" node \"web-1\" weigth\n    found:   weigth = 3\n    wrong:   there is no such key\n    \
-         allowed: address, backup, id, max_connections, region, weight\n    hint:    did you mean weight?"
+         allowed: address, backup, id, max_connections, region, server, weight\n    hint:    did you mean weight?"
     );
 }
 
@@ -130,7 +130,7 @@ fn regions_servers_and_routes_are_read_and_a_warning_says_what_nothing_acts_on()
     )
     .unwrap_or_else(|refused| panic!("{refused}"));
     let told: Vec<String> = warnings.iter().map(ToString::to_string).collect();
-    assert_eq!(told, ["the catalog: server: kept in the catalog; this version moves no node",]);
+    assert_eq!(told, [""; 0]);
     let [eu, us] = catalog.regions() else { panic!("two regions") };
     assert_eq!((eu.name.as_str(), eu.prefer.len(), eu.weight.get()), ("eu-west", 2, 1.5));
     assert_eq!(eu.capacity.map(|capacity| capacity.0.get()), Some(1_000));

@@ -1,0 +1,219 @@
+//! Something that happened, as it is told and kept.
+
+use serde::{Deserialize, Serialize};
+
+use super::id::{NodeId, PeerId, PoolName, RegionName, ServerId};
+use super::intent::IntentId;
+use super::plan::{Candidate, Plan, PlanOutcome, Step, StepTaken};
+
+/// Why a region is shifted.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShiftKind {
+    /// It was lost: traffic comes back when it has been well for a while.
+    Lost,
+    /// An operator wants it: traffic comes back when the time is over or they say so.
+    Operator,
+    /// A drill: a little of it, for a little while.
+    Drill,
+    /// One of a later version; this one leaves it alone.
+    #[serde(other)]
+    Unknown,
+}
+
+impl ShiftKind {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lost => "lost",
+            Self::Operator => "operator",
+            Self::Drill => "drill",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Event {
+    /// What several peers tell of one thing has one id.
+    pub id: String,
+    /// When, in milliseconds since 1970, as the clock of the peer had it that it happened at.
+    pub at_ms: u64,
+    /// The peer that tells it.
+    pub peer: PeerId,
+    /// What.
+    #[serde(flatten)]
+    pub happened: Happened,
+}
+
+/// What happened.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Happened {
+    /// A plan is carried out from now on.
+    PlanBegun(PlanTold),
+    /// It goes on.
+    PlanStep {
+        /// Which.
+        intent: IntentId,
+        /// Of which node.
+        node: NodeId,
+        /// Where the node is.
+        region: RegionName,
+        /// Where it is now.
+        step: Step,
+        /// What went wrong.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<String>,
+        /// The term of the leader.
+        term: u64,
+    },
+    /// It is over.
+    PlanEnded {
+        /// All of it.
+        #[serde(flatten)]
+        plan: PlanTold,
+        /// How it ended.
+        outcome: PlanOutcome,
+        /// What went wrong.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<String>,
+        /// When each step began, and in whose term.
+        steps: Vec<StepTaken>,
+        /// How long it took, in milliseconds by the clocks of those who led.
+        took_ms: u64,
+    },
+    /// There was a reason for a plan, and something was against it.
+    PlanRefused {
+        /// What would have been done.
+        plan: Plan,
+        /// With which node; of one that would have been started none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<NodeId>,
+        /// Its pool.
+        pool: PoolName,
+        /// Where.
+        region: RegionName,
+        /// Why it would have been done.
+        trigger: String,
+        /// What was seen.
+        evidence: String,
+        /// Who asked for it; empty: nobody.
+        by: String,
+        /// What is against it: `moves_per_hour`, `cooldown`, `candidates`.
+        constraint: String,
+        /// In words.
+        reason: String,
+        /// The servers that were looked at, and what was found.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        candidates: Vec<Candidate>,
+        /// The term of the leader.
+        term: u64,
+    },
+    /// An executor refused what a leader of an earlier term asked, or what belongs to an earlier plan.
+    OrderRefused {
+        /// Of which node.
+        node: NodeId,
+        /// Which plan.
+        intent: IntentId,
+        /// The term of whoever asked.
+        term: u64,
+        /// The highest that the executor knows.
+        highest: u64,
+    },
+    /// A region's traffic is held away from it.
+    ShiftBegun(ShiftTold),
+    /// More of it stays, or less again.
+    ShiftTurned(ShiftTold),
+    /// It is over.
+    ShiftEnded(ShiftTold),
+}
+
+/// A plan, as it is told.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct PlanTold {
+    /// Which.
+    pub intent: IntentId,
+    /// What it does.
+    pub plan: Plan,
+    /// With which node.
+    pub node: NodeId,
+    /// Its pool.
+    pub pool: PoolName,
+    /// Where.
+    pub region: RegionName,
+    /// Why.
+    pub trigger: String,
+    /// What was seen.
+    pub evidence: String,
+    /// Who asked for it; empty: nobody.
+    pub by: String,
+    /// What the node stood on.
+    pub from: Option<ServerId>,
+    /// What it is to stand on.
+    pub to: Option<ServerId>,
+    /// The peer that carries it out; `None`: the catalog alone.
+    pub executor: Option<PeerId>,
+    /// The servers that were looked at, and what was found.
+    pub candidates: Vec<Candidate>,
+    /// The term of the leader that planned it.
+    pub term: u64,
+}
+
+/// A region's shift, as it is told.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct ShiftTold {
+    /// The region.
+    pub region: RegionName,
+    /// Why there is a shift.
+    pub shift: ShiftKind,
+    /// The revision that it began with.
+    pub begun: u64,
+    /// Where the traffic goes first.
+    pub to: Option<RegionName>,
+    /// What stays, in percent.
+    pub stays_percent: u8,
+    /// How often it was taken back.
+    pub taken_back: u32,
+    /// Who asked for it; empty: nobody.
+    pub by: String,
+    /// Why, in words.
+    pub why: String,
+}
+
+impl Happened {
+    /// The word for it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::PlanBegun(_) => "plan_begun",
+            Self::PlanStep { .. } => "plan_step",
+            Self::PlanEnded { .. } => "plan_ended",
+            Self::PlanRefused { .. } => "plan_refused",
+            Self::OrderRefused { .. } => "order_refused",
+            Self::ShiftBegun(_) => "shift_begun",
+            Self::ShiftTurned(_) => "shift_turned",
+            Self::ShiftEnded(_) => "shift_ended",
+        }
+    }
+
+    /// The node that it is about.
+    pub fn node(&self) -> Option<&NodeId> {
+        match self {
+            Self::PlanBegun(plan) | Self::PlanEnded { plan, .. } => Some(&plan.node),
+            Self::PlanStep { node, .. } | Self::OrderRefused { node, .. } => Some(node),
+            Self::PlanRefused { node, .. } => node.as_ref(),
+            Self::ShiftBegun(_) | Self::ShiftTurned(_) | Self::ShiftEnded(_) => None,
+        }
+    }
+
+    /// The region that it is about.
+    pub fn region(&self) -> Option<&RegionName> {
+        match self {
+            Self::PlanBegun(plan) | Self::PlanEnded { plan, .. } => Some(&plan.region),
+            Self::PlanStep { region, .. } | Self::PlanRefused { region, .. } => Some(region),
+            Self::OrderRefused { .. } => None,
+            Self::ShiftBegun(shift) | Self::ShiftTurned(shift) | Self::ShiftEnded(shift) => Some(&shift.region),
+        }
+    }
+}
