@@ -194,7 +194,7 @@ impl View {
             let nodes = changed.unwrap_or_else(|| pool.nodes.clone());
             let (settings, live) = (Arc::clone(&pool.pool), Arc::clone(&pool.live));
             let seen = Seen { standing, regions: &self.regions, tally, near: &near, judged };
-            Arc::new(build_pool(settings, live, Some(&pool.tiers), nodes, seen, now))
+            Arc::new(build_pool(settings, live, Some(Previous::of(pool)), nodes, seen, now))
         });
         let pools = pools.collect();
         let (routes, regions) = (Arc::clone(&self.routes), Arc::clone(&self.regions));
@@ -206,7 +206,12 @@ impl View {
 impl PoolView {
     /// Whether the same nodes are picked in the same way.
     pub fn picks_like(&self, other: &Self) -> bool {
-        self.tiers.are(&other.tiers)
+        let are = |one: &Self, other: &Self| one.tiers.are(&other.tiers);
+        let away = match (&self.away, &other.away) {
+            (Some(one), Some(other)) => are(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        are(self, other) && away
     }
 }
 
@@ -341,7 +346,7 @@ pub(super) struct Seen<'n> {
 pub(super) fn build_pool(
     pool: Arc<Pool>,
     live: Arc<PoolLive>,
-    previous: Option<&Tiers>,
+    previous: Option<Previous<'_>>,
     mut nodes: Vec<Arc<NodeView>>,
     Seen { standing, regions, tally, near, judged }: Seen<'_>,
     now: Instant,
@@ -396,8 +401,33 @@ pub(super) fn build_pool(
             Arc::make_mut(node).effective_weight = weight;
         }
     }
-    let tiers = Tiers::new(&pool, &nodes, regions, previous);
-    PoolView { pool, live, nodes, tiers, due, standing, tally }
+    let all = |_: &NodeView| true;
+    let tiers = Tiers::new(&pool, &nodes, regions, &all, previous.map(|previous| previous.tiers));
+    let shifted = |node: &NodeView| {
+        let region = node.node.region.as_ref().unwrap_or(regions.own());
+        regions.shifts().iter().any(|shift| shift.region == *region)
+    };
+    let is_shifted = nodes.iter().any(|node| shifted(node)) && !nodes.iter().all(|node| shifted(node));
+    let away = is_shifted.then(|| {
+        let others = |node: &NodeView| !shifted(node);
+        let tiers = Tiers::new(&pool, &nodes, regions, &others, previous.and_then(|previous| previous.away));
+        let (pool, live, nodes, tally) = (Arc::clone(&pool), Arc::clone(&live), nodes.clone(), Arc::clone(&tally));
+        Arc::new(PoolView { pool, live, nodes, tiers, away: None, due: None, standing, tally })
+    });
+    PoolView { pool, live, nodes, tiers, away, due, standing, tally }
+}
+
+/// What was prepared for a pool before.
+#[derive(Clone, Copy)]
+pub(super) struct Previous<'p> {
+    tiers: &'p Tiers,
+    away: Option<&'p Tiers>,
+}
+
+impl<'p> Previous<'p> {
+    pub(super) fn of(pool: &'p PoolView) -> Self {
+        Self { tiers: &pool.tiers, away: pool.away.as_ref().map(|away| &away.tiers) }
+    }
 }
 
 /// What all observations of a node say together.

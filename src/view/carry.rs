@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::build::{Seen, build_pool, tally};
+use super::build::{Previous, Seen, build_pool, tally};
 use super::heard::{Moves, Near, Observers, Place, Slots};
-use super::picture::{DrainBegun, Index, NodeState, NodeView, PoolView, Routes, Run, Standing, View};
+use super::picture::{DrainBegun, Index, NodeState, NodeView, PoolView, Routes, Standing, View};
 use super::regions::Regions;
 use super::verdict::Tally;
 use crate::balance::NodeLive;
@@ -54,10 +54,10 @@ pub(super) fn carried(view: &View, catalog: &Catalog, now: Instant) -> View {
         Arc::new(Routes { written: catalog.routes().to_vec(), table: view.routes.table.after(catalog.routes()) })
     };
     let own = &view.members.own().region;
-    let regions = if view.regions.are(own, catalog.regions()) && view.regions.count(catalog.pools()) {
+    let regions = if view.regions.are(own, catalog.regions(), catalog.shifts()) && view.regions.count(catalog.pools()) {
         Arc::clone(&view.regions)
     } else {
-        let regions = Regions::of(own.clone(), catalog.regions());
+        let regions = Regions::of(own.clone(), catalog.regions(), catalog.shifts());
         Arc::new(regions.counting(catalog.pools(), &view.regions, now))
     };
     judged(view, drafts, (Arc::new(index), routes, regions), observers, now)
@@ -75,7 +75,7 @@ fn draw(view: &View, pool: &Pool, node: &Node, place: Place, moves: &mut Moves, 
     }
     Arc::new(NodeView {
         node: node.clone(),
-        state: NodeState { admin: node.admin, ..before.state },
+        state: NodeState { admin: node.admin, run: node.run, ..before.state },
         drain: DrainBegun::of(node.admin, before.drain, &before.live, now),
         ..NodeView::clone(before)
     })
@@ -88,7 +88,7 @@ fn begin(node: &Node, pool: &Pool, now: Instant) -> NodeView {
         node: node.clone(),
         key: NodeKey::of(&node.id, &node.address),
         addresses: node.address.literal().into_iter().collect(),
-        state: NodeState { admin: node.admin, run: Run::Running, verdict: Verdict::Unknown },
+        state: NodeState { admin: node.admin, run: node.run, verdict: Verdict::Unknown },
         observation: Observation {
             // Nobody ever asks such a node, so it counts as up until traffic says otherwise.
             vote: (pool.check.kind == CheckKind::None).then_some(Health::Up),
@@ -146,7 +146,7 @@ fn judged(
         }
         let live = before.map_or_else(Arc::default, |before| Arc::clone(&before.live));
         let seen = Seen { standing, regions: &regions, tally, near: &near, judged: None };
-        Arc::new(build_pool(pool, live, before.map(|before| &before.tiers), nodes, seen, now))
+        Arc::new(build_pool(pool, live, before.map(|before| Previous::of(before)), nodes, seen, now))
     });
     let pools = pools.collect();
     let (dropped, deadlines_moved) = (view.dropped, view.deadlines_moved);
@@ -160,7 +160,7 @@ impl View {
             pools: Vec::new(),
             index: Arc::default(),
             routes: Arc::default(),
-            regions: Arc::new(Regions::of(members.own().region.clone(), &[])),
+            regions: Arc::new(Regions::of(members.own().region.clone(), &[], &[])),
             members,
             observers,
             doubtful: Slots::default(),
@@ -174,7 +174,7 @@ impl View {
     pub fn is_of(&self, catalog: &Catalog) -> bool {
         self.pools.iter().map(|pool| &*pool.pool).eq(catalog.pools())
             && self.routes.written == catalog.routes()
-            && self.regions.are(self.regions.own(), catalog.regions())
+            && self.regions.are(self.regions.own(), catalog.regions(), catalog.shifts())
     }
 
     /// Whether both are views of one catalog.

@@ -162,10 +162,14 @@ impl View {
                 return taken;
             }
         }
-        if let Some(settled) = self.take_at_home(pool, wanted, tried) {
-            return settled;
+        let taken = match self.take_at_home(pool, wanted, tried) {
+            Some(settled) => settled,
+            None => pool.take_by_region(&self.regions, wanted, tried, dice),
+        };
+        match (taken, &pool.away) {
+            (Ok(taken), Some(away)) => Ok(self.take_away(taken, away, wanted, tried, dice)),
+            (taken, _) => taken,
         }
-        pool.take_by_region(&self.regions, wanted, tried, dice)
     }
 }
 
@@ -193,7 +197,7 @@ impl PoolView {
     /// anywhere.
     ///
     /// A region is passed over where nobody in it is usable, and also where all are full: others may have a place.
-    fn take_by_region(
+    pub(super) fn take_by_region(
         self: &Arc<Self>,
         regions: &Regions,
         wanted: &Wanted<'_>,

@@ -90,6 +90,10 @@ impl View {
             Admin::Draining { .. } => add("draining", Vec::new()),
             Admin::Disabled => add("disabled", Vec::new()),
         }
+        let region = node.node.region.as_ref().unwrap_or(self.regions().own());
+        if self.regions().shifts().iter().any(|shift| shift.region == *region) {
+            add("region_shifted", Vec::new());
+        }
         if node.addresses.is_empty() {
             add("name_leads_nowhere", own());
         }

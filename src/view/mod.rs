@@ -2,6 +2,7 @@
 //! alone writes the [`View`].
 
 mod actor;
+mod away;
 mod build;
 mod carry;
 mod changes;
@@ -25,7 +26,7 @@ pub use build::{Event, first};
 pub use changes::Changes;
 pub use choose::{Ask, Stick, Taken, Tried, Unavailable, Wanted, WantedNode};
 pub use explain::{Against, Chance, Rank};
-pub use picture::{Local, NodeState, NodeView, Opinion, PoolView, Run, View};
+pub use picture::{Local, NodeState, NodeView, Opinion, PoolView, View};
 pub use regions::Regions;
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::balance::score::{Band, Score};
 use crate::balance::{NodeLive, PoolLive};
 use crate::model::{
     Admin, CheckKind, DrainLeft, DrainSeen, Health, Heard, Members, Node, NodeId, NodeKey, Observation, PeerId, Pool,
-    PoolName, Revision, Route, Verdict,
+    PoolName, Revision, Route, Run, Verdict,
 };
 use crate::route::Table;
 
@@ -162,6 +162,8 @@ pub struct PoolView {
     pub nodes: Vec<Arc<NodeView>>,
     /// Who may be picked, prepared.
     pub(super) tiers: Tiers,
+    /// The same pool for traffic that is held away from regions: without their nodes. `None`: none of it is, or there would be none left.
+    pub(super) away: Option<Arc<PoolView>>,
     /// When it changes by time alone: a node climbs its ramp, or an old verdict ends.
     pub(super) due: Option<Instant>,
     /// Whose votes it was judged by.
@@ -353,15 +355,6 @@ pub struct NodeState {
     pub run: Run,
     /// What the cluster says.
     pub verdict: Verdict,
-}
-
-/// How a node runs. Nodes that nobody starts and stops run.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Run {
-    /// It runs.
-    #[default]
-    Running,
 }
 
 /// What this peer's own traffic and checks say of a node.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::spill::{Meter, RegionLive};
-use crate::model::{Continent, Country, Pool, Region, RegionName, RegionWeight, Whereabouts};
+use crate::model::{Continent, Country, Pool, Region, RegionName, RegionWeight, Shift, Whereabouts};
 use crate::route::ClientRanges;
 
 /// The regions of a catalog, seen from one peer.
@@ -19,6 +19,8 @@ pub struct Regions {
     clients: ClientRanges,
     by_country: HashMap<Country, usize>,
     by_continent: HashMap<Continent, usize>,
+    /// Those from which traffic is held away.
+    shifts: Vec<Shift>,
     /// What is counted of each region, where users say of any what it can take; else empty.
     live: BTreeMap<RegionName, Arc<RegionLive>>,
     /// Requests that this peer wanted to send to another region than the first of their choice.
@@ -26,7 +28,7 @@ pub struct Regions {
 }
 
 impl Regions {
-    pub(super) fn of(own: RegionName, written: &[Region]) -> Self {
+    pub(super) fn of(own: RegionName, written: &[Region], shifts: &[Shift]) -> Self {
         let by_name = written.iter().enumerate().map(|(at, region)| (region.name.clone(), at)).collect();
         // Of two that name the same the first counts.
         let (mut by_country, mut by_continent) = (HashMap::new(), HashMap::new());
@@ -36,7 +38,8 @@ impl Regions {
         }
         let clients = ClientRanges::of(written);
         let (live, guests) = (BTreeMap::new(), Arc::default());
-        Self { own, clients, by_name, by_country, by_continent, written: written.to_vec(), live, guests }
+        let (written, shifts) = (written.to_vec(), shifts.to_vec());
+        Self { own, clients, by_name, by_country, by_continent, written, shifts, live, guests }
     }
 
     /// The same, counting where `pools` have nodes; what was counted `before` goes on.
@@ -81,8 +84,13 @@ impl Regions {
     }
 
     /// Whether they are these, at this peer.
-    pub(super) fn are(&self, own: &RegionName, written: &[Region]) -> bool {
-        self.own == *own && self.written == written
+    pub(super) fn are(&self, own: &RegionName, written: &[Region], shifts: &[Shift]) -> bool {
+        self.own == *own && self.written == written && self.shifts == shifts
+    }
+
+    /// Those from which traffic is held away.
+    pub fn shifts(&self) -> &[Shift] {
+        &self.shifts
     }
 
     /// The peer's own region.

@@ -66,7 +66,7 @@ impl PoolView {
     ///
     /// Sessions that are at home where they would be anyway stay, whatever their region takes. Those that are there because their own
     /// region has no node for them are guests.
-    fn take_home_by_hash(
+    pub(super) fn take_home_by_hash(
         self: &Arc<Self>,
         hash: u64,
         regions: &Regions,

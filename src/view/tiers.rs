@@ -82,10 +82,16 @@ pub(super) struct Tier {
 }
 
 impl Tiers {
-    /// Sorts the nodes; what is as it was in `previous` is taken over with all that was prepared for it.
-    pub(super) fn new(pool: &Pool, nodes: &[Arc<NodeView>], regions: &Regions, previous: Option<&Self>) -> Self {
+    /// Sorts the nodes; what is as it was in `previous` is taken over with all that was prepared for it. `may`: those that there are.
+    pub(super) fn new(
+        pool: &Pool,
+        nodes: &[Arc<NodeView>],
+        regions: &Regions,
+        may: &dyn Fn(&NodeView) -> bool,
+        previous: Option<&Self>,
+    ) -> Self {
         let tier = |belongs: &dyn Fn(&NodeView) -> bool, previous: Option<&Arc<Tier>>| {
-            let members = || nodes.iter().enumerate().filter(|(_, node)| belongs(node));
+            let members = || nodes.iter().enumerate().filter(|(_, node)| belongs(node) && may(node));
             let positions: Vec<u32> = members().map(|(at, _)| u32::try_from(at).unwrap_or(u32::MAX)).collect();
             let candidates: Vec<Candidate> = members().map(|(_, node)| candidate(node)).collect();
             let same = previous.filter(|previous| {
@@ -152,7 +158,7 @@ impl Tiers {
                 Admin::Draining { timeout, .. } => timeout.is_some() && !node.drain_is_over,
                 Admin::Disabled => false,
             };
-            let residents = nodes.iter().enumerate().filter(|(_, node)| stays(node) && !node.node.backup);
+            let residents = nodes.iter().enumerate().filter(|(_, node)| stays(node) && !node.node.backup && may(node));
             let residents = residents.map(|(at, node)| Resident {
                 at: u32::try_from(at).unwrap_or(u32::MAX),
                 key: key(node),
