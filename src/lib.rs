@@ -8,7 +8,9 @@ pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod document;
+pub mod driver;
 pub mod election;
+pub mod failover;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;

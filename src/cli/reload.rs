@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::watch::Watch;
-use crate::catalog::canonical;
+use crate::catalog::{Object, canonical};
 use crate::config::{self, Fault, Loaded, Refused, Settings, Sources};
 use crate::link::TrustSource;
 use crate::model::{ListenerName, PoolName};
@@ -96,6 +96,13 @@ impl Reload {
                 None => tracing::info!("the settings were read again; there is no GeoIP file any more"),
             }
         }
+        if self.settings.peer.drivers != read.peer.drivers {
+            is_same = false;
+            running.peer().set_drivers(read.peer.drivers.clone());
+            self.settings.peer.drivers.clone_from(&read.peer.drivers);
+            let drivers: Vec<String> = read.peer.drivers.keys().map(ToString::to_string).collect();
+            tracing::info!(drivers = drivers.join(", "), "the settings were read again; the drivers are taken");
+        }
         if let (Some(old), Some(new)) = (&mut self.settings.peer.cluster, &read.peer.cluster)
             && (&old.trust, &old.cookie_keys) != (&new.trust, &new.cookie_keys)
         {
@@ -111,13 +118,14 @@ impl Reload {
                 }
             }
         }
-        let is_under_way = running.peer().file_under_way().is_some();
-        let catalog = self.take_catalog(read, running);
+        // What the file said before may be the catalog only in a moment.
+        let under_way = running.peer().file_under_way();
+        let catalog = self.take_catalog(read, under_way.as_deref(), running);
         is_same &= catalog == CatalogPart::Same;
         if let Some(listeners) = bound {
             is_same = false;
             // A listener that is new may be one that routes of the same file guard.
-            let waits = self.settings.peer.follow_file && (is_under_way || catalog != CatalogPart::Same);
+            let waits = self.settings.peer.follow_file && (under_way.is_some() || catalog != CatalogPart::Same);
             running.peer().listen(&listeners, waits);
             self.settings.peer.proxy.listeners.clone_from(&read.peer.proxy.listeners);
             tell_listeners(&listeners);
@@ -134,16 +142,14 @@ impl Reload {
     }
 
     /// Takes what users want, and says what becomes of it.
-    fn take_catalog(&mut self, read: &Settings, running: &Running) -> CatalogPart {
+    fn take_catalog(&mut self, read: &Settings, under_way: Option<&Object>, running: &Running) -> CatalogPart {
         let now = &mut self.settings.peer;
         let follows = now.follow_file;
         // A file that is followed is new where users have changed the catalog since it was read last.
         let differs = match follows {
             true => {
                 let applied = running.peer().handles().agreed.catalog.applied();
-                // One that is still under way will be the catalog before this one is.
-                let before = running.peer().file_under_way();
-                canonical(before.as_deref().unwrap_or(applied.desired())) != canonical(&read.peer.desired)
+                canonical(under_way.unwrap_or(applied.desired())) != canonical(&read.peer.desired)
             }
             false => now.desired != read.peer.desired,
         };

@@ -43,7 +43,7 @@ pub fn catalog_of(path: &Path) -> Result<Object, Faults> {
     if desired.is_empty() && faults.count() == 0 {
         let origin = Origin::File { path: shown, line: 0 };
         let fault = Fault::new(origin, "", "it has no catalog part")
-            .hint("the catalog is [[pool]], [[region]], [[server]] and [[route]]; write at least one pool");
+            .hint("the catalog is [[pool]], [[region]], [[server]], [[route]] and [failover]; write at least one pool");
         faults.push(fault);
     }
     if faults.count() > 0 { Err(faults) } else { Ok(desired) }

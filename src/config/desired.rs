@@ -15,6 +15,12 @@ pub(super) fn desired(root: &Table, over: &Over) -> Map<String, Value> {
             fold(pool, over);
         }
     }
+    if let Some(enabled) = over.auto_shift.as_ref().and_then(|over| over.value) {
+        let failover = desired.entry("failover").or_insert_with(|| json!({}));
+        if let Some(failover) = failover.as_object_mut() {
+            failover.insert("enabled".to_owned(), enabled.into());
+        }
+    }
     if let Some((pool, _)) = &over.beside {
         let beside = written(pool);
         match desired.get_mut("pool") {

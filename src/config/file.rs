@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::addresses::{self, Listening, NodeAt};
 use super::cluster;
 use super::desired::desired;
+use super::driver;
 use super::folders;
 use super::geoip;
 use super::inherited;
@@ -71,7 +72,8 @@ fn whole(s: &mut Section<'_, '_, '_>, root: &Table, machine: &Machine, over: &Ov
     let profiles = tls::profiles(s);
     let geo = geoip::geoip(s);
     let written = rules::written(s, over);
-    s.later(&["driver", "webhook", "history"]);
+    let drivers = driver::drivers(s, &peer.data_dir);
+    s.later(&["webhook", "history"]);
 
     if s.reader().is_describing() {
         return None;
@@ -134,6 +136,7 @@ fn whole(s: &mut Section<'_, '_, '_>, root: &Table, machine: &Machine, over: &Ov
         desired,
         follow_file,
         tls: profiles,
+        drivers,
         geo,
         cluster,
     };

@@ -8,14 +8,13 @@ use std::time::Duration;
 use super::sources::Environment;
 use crate::catalog::rules::{INTERVAL, Over, REGION_STRATEGY, STRATEGY};
 use crate::document::{
-    Choice, Content, Fault, Form, NOT_AVAILABLE, Origin, Override, Reader, Setting, Wrong, nearest, shorten,
+    Choice, Content, Fault, Form, NOT_AVAILABLE, Origin, Override, Reader, Setting, Wrong, YesNo, nearest, shorten,
 };
 use crate::model::{HostSent, ListenerName, Node, NodeAddress, NodeId, Pool, PoolName, RegionName};
 use crate::proxy::{Http, Listener, Protocol};
 
 /// Variables that a later version gives an effect.
-pub(super) const LATER: [&str; 7] = [
-    "FAILOVER_ENABLED",
+pub(super) const LATER: [&str; 6] = [
     "FAILOVER_THRESHOLD",
     "LOAD_BALANCER_ENABLED",
     "MAX_NODES_PER_COUNTRY",
@@ -83,16 +82,29 @@ fn choice<T: Copy + PartialEq>(reader: &mut Reader<'_>, name: &'static str, form
     }
 }
 
+fn yes_no(reader: &mut Reader<'_>, name: &'static str) -> Option<bool> {
+    let text = reader.inherited(name)?;
+    match YesNo.read(&Content::Word(text.to_lowercase())) {
+        Ok(value) => Some(value),
+        Err(wrong) => {
+            refuse(reader, name, text, wrong, YesNo.allowed());
+            None
+        }
+    }
+}
+
 /// Reads them all.
 pub(super) fn read(reader: &mut Reader<'_>) -> Over {
     let strategy = choice(reader, "LOAD_BALANCER_STRATEGY", &STRATEGY);
     let interval = interval(reader);
     let region_strategy = choice(reader, "LOAD_BALANCING_STRATEGY", &REGION_STRATEGY);
+    let auto_shift = yes_no(reader, "FAILOVER_ENABLED");
     let regional = reader.inherited(REGIONAL_ENDPOINTS);
     let mut over = Over {
         strategy: Some(Override { variable: "LOAD_BALANCER_STRATEGY", value: strategy }),
         region_strategy: Some(Override { variable: "LOAD_BALANCING_STRATEGY", value: region_strategy }),
         interval: Some(Override { variable: "HEALTH_CHECK_INTERVAL", value: interval }),
+        auto_shift: Some(Override { variable: "FAILOVER_ENABLED", value: auto_shift }),
         beside: None,
     };
     let Some(text) = regional else { return over };

@@ -17,6 +17,7 @@ mod certificate_file;
 mod cluster;
 mod compression;
 mod desired;
+mod driver;
 mod error_pages;
 mod file;
 mod folders;

@@ -2,7 +2,7 @@
 //! where it can what to write instead.
 
 use std::fmt::Display;
-use std::num::{NonZeroU8, NonZeroU32, NonZeroUsize};
+use std::num::{NonZeroU8, NonZeroU16, NonZeroU32, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -152,7 +152,7 @@ macro_rules! count {
         })*
     };
 }
-count!(u8, u16, u32, usize; NonZeroU8 = u8, NonZeroU32 = u32, NonZeroUsize = usize);
+count!(u8, u16, u32, usize; NonZeroU8 = u8, NonZeroU16 = u16, NonZeroU32 = u32, NonZeroUsize = usize);
 
 impl Count for Weight {
     fn of(number: u64) -> Option<Self> {

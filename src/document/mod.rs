@@ -10,6 +10,7 @@ mod json;
 mod origin;
 mod reader;
 mod said;
+mod texts;
 mod tree;
 
 pub use fault::{Fault, Faults};
@@ -33,4 +34,5 @@ pub(crate) use form::{
 };
 pub use reader::Unknown;
 pub(crate) use reader::{Description, Outside, Override, Reader, Row, Section};
+pub(crate) use texts::Texts;
 pub(crate) use tree::{Content, Document, Lines, Table, shorten};

@@ -9,16 +9,18 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::cluster::{AgreeInboxes, ClusterHandles, ClusterSettings};
+use super::failover::{Joints, failover};
 use super::founding::Founding;
 use super::supervise::ChildSpec;
 use crate::catalog::{
     self, Applied, Author, CatalogActor, CatalogHandle, Change, Object, Parts, Source, Versions, Write, WriteRefused,
 };
 use crate::election::{self, Committed, ElectionActor, Founders, Reach, Request, Standing, Store};
+use crate::failover::FailoverHandle;
 use crate::gossip::{Input, PeerRow, Seed};
 use crate::host::{self, DataFolder, Dice, Names};
 use crate::link::{Link, Question, Received};
-use crate::model::limits::{QUESTIONS_AT_ONCE_MAX, WRITES_OF_OTHERS_MAX, WRITES_WAITING_MAX};
+use crate::model::limits::{ORDERS_OF_OTHERS_MAX, QUESTIONS_AT_ONCE_MAX, WRITES_OF_OTHERS_MAX, WRITES_WAITING_MAX};
 use crate::model::{Catalog, Electors, PeerId, Preset, Revision};
 use crate::view::ViewCell;
 use crate::wire::{Query, QueryAnswer};
@@ -119,6 +121,8 @@ pub(super) struct Settings {
     pub(super) follow_file: bool,
     /// Whether a new cluster shall rather begin with another peer's file.
     pub(super) gives_way: bool,
+    /// What failover is joined with.
+    pub(super) joints: Joints,
 }
 
 /// A peer's elector and its catalog, ready to be supervised.
@@ -134,6 +138,8 @@ pub(super) struct Agreement {
 pub struct Agreed {
     /// The catalog.
     pub catalog: CatalogHandle,
+    /// Failover, and the last events.
+    pub failover: FailoverHandle,
     /// What a new cluster still waits for before it can elect a first leader, for people.
     pub founding: watch::Receiver<Option<String>>,
     /// Whether this peer's file is applied at every start.
@@ -236,7 +242,7 @@ pub(super) fn agree(
     (gossip, view): (Option<mpsc::Sender<Input>>, &ViewCell),
     dice: Dice,
 ) -> Agreement {
-    let Settings { own, preset, desired, follow_file, gives_way } = settings;
+    let Settings { own, preset, desired, follow_file, gives_way, joints } = settings;
     let Files { folder, store, versions } = files;
     let (elector, requests) = mpsc::channel(REQUESTS_MAX);
     let (asks, asked) = mpsc::channel(WRITES_WAITING_MAX);
@@ -260,6 +266,8 @@ pub(super) fn agree(
         versions: versions.clone(),
     });
 
+    let (failover, part) = failover(joints, &handle, &elector, view, &folder);
+    children.push(part);
     let (told, founders) = match &company {
         // Alone it needs nobody's word.
         None => watch::channel(Some(Electors::alone(own.clone()))),
@@ -271,7 +279,8 @@ pub(super) fn agree(
         let founding =
             Founding { founders, own, advertise, seeds, peers, names, standing, told: told.clone(), waits_for };
         children.push(founding.child());
-        children.push(questions_child(questions, handle.clone(), view.clone()));
+        let answers = Answers { catalog: handle.clone(), failover: failover.clone(), view: view.clone() };
+        children.push(questions_child(questions, answers));
         Reach { link, inbox: Arc::new(Mutex::new(election_inbox)) }
     });
     let arguments = election::Arguments {
@@ -309,7 +318,8 @@ pub(super) fn agree(
         children.push(follow_child(handle.clone(), own, file.clone()));
     }
     let read = file.read.subscribe();
-    let handles = Agreed { catalog: handle, founding: founding_seen, follow_file, file: read, data_folder: folder };
+    let handles =
+        Agreed { catalog: handle, failover, founding: founding_seen, follow_file, file: read, data_folder: folder };
     Agreement { handles, children, elector: Elector(elector), file }
 }
 
@@ -333,18 +343,27 @@ fn serves_by_child(applied: watch::Receiver<Arc<Applied>>, gossip: mpsc::Sender<
     })
 }
 
+/// Who answers what other peers ask.
+#[derive(Clone)]
+struct Answers {
+    catalog: CatalogHandle,
+    failover: FailoverHandle,
+    view: ViewCell,
+}
+
 /// Answers what other peers ask, a bounded number at once; one more is told at once that it is not taken. Writes wait for a
 /// majority, which may have to ask here for what it shall accept; so they are counted apart.
-fn questions_child(questions: mpsc::Receiver<Question>, handle: CatalogHandle, view: ViewCell) -> ChildSpec {
+fn questions_child(questions: mpsc::Receiver<Question>, answers: Answers) -> ChildSpec {
     let questions = Arc::new(Mutex::new(questions));
     ChildSpec::task("questions", move || {
-        let (questions, handle, view) = (Arc::clone(&questions), handle.clone(), view.clone());
+        let (questions, Answers { catalog: handle, failover, view }) = (Arc::clone(&questions), answers.clone());
         async move {
             let mut questions = questions.lock().await;
-            let (mut answering, mut writing) = (JoinSet::new(), JoinSet::new());
+            let (mut answering, mut writing, mut ordering) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
             while let Some(Question { from, bytes, answer }) = questions.recv().await {
                 while answering.try_join_next().is_some() {}
                 while writing.try_join_next().is_some() {}
+                while ordering.try_join_next().is_some() {}
                 let query = match Query::decode(&bytes) {
                     Ok(query) => query,
                     Err(error) => {
@@ -358,6 +377,18 @@ fn questions_child(questions: mpsc::Receiver<Question>, handle: CatalogHandle, v
                         let seen = view.node(node).and_then(|(_, node)| node.drain_seen(host::now()));
                         if let Ok(bytes) = QueryAnswer::Drain(seen).encode() {
                             answer.send(bytes.into());
+                        }
+                        continue;
+                    }
+                    Query::Order(_) | Query::Operate(_) | Query::Report | Query::Events => {
+                        if ordering.len() < ORDERS_OF_OTHERS_MAX {
+                            let failover = failover.clone();
+                            ordering.spawn(async move {
+                                let answered = failover.answer(query).await.and_then(|answered| answered.encode().ok());
+                                if let Some(bytes) = answered {
+                                    answer.send(bytes.into());
+                                }
+                            });
                         }
                         continue;
                     }
@@ -449,13 +480,17 @@ impl Agreed {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use bytes::Bytes;
 
     use super::super::supervise::{Board, Supervisor};
     use super::*;
+    use crate::driver::Executor;
     use crate::link::memory::Network;
     use crate::link::{AskError, Channel, Identity, LinkEvent, Timing, To};
     use crate::model::{Member, Members, RegionName, ValueHash};
+    use crate::telemetry::events::Events;
 
     /// A peer whose catalog takes no write, with others' questions on a link.
     #[tokio::test(start_paused = true)]
@@ -500,7 +535,17 @@ mod tests {
         let members = Arc::new(Members::alone(Member { id: to.clone(), region: RegionName::default() }));
         let view = ViewCell::new(crate::view::first(&Catalog::default(), members, host::now()));
         let supervisor = Supervisor::start(Board::default(), Dice::from_seed(1)).await.unwrap();
-        supervisor.add(questions_child(inboxes.query, handle, view)).await.unwrap();
+        let failover = FailoverHandle::new(crate::failover::Parts {
+            own: to.clone(),
+            link: None,
+            catalog: handle.clone(),
+            executor: Executor::new(BTreeMap::new(), folder.path().join("driver"), Dice::from_seed(1)),
+            view: view.clone(),
+            asked: mpsc::channel(1).0,
+            events: Events::default(),
+        });
+        let answers = Answers { catalog: handle, failover, view };
+        supervisor.add(questions_child(inboxes.query, answers)).await.unwrap();
 
         let write = serde_json::to_vec(&write_of_file(&to, &Object::new())).unwrap();
         let write = Bytes::from(Query::Write(write).encode().unwrap());

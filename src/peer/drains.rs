@@ -28,22 +28,36 @@ impl Handles {
     /// What each peer has left at a node that drains, by peer. `None`: it does not answer, or has not heard of the drain, so it
     /// may be sending the node new work. One that said goodbye has nothing.
     pub async fn drain_left(&self, node: &NodeId) -> Vec<(PeerId, Option<DrainLeft>)> {
-        let here = self.view.load().node(node).and_then(|(_, node)| node.drain_left());
-        let mut left = vec![(self.id.clone(), here)];
-        let Some(cluster) = &self.cluster else { return left };
-        let mut asked = Vec::new();
-        for peer in cluster.peers.borrow().iter() {
-            match peer.state {
-                PeerState::Alive | PeerState::Suspect => asked.push(peer.id.clone()),
-                PeerState::Dead if !peer.leaving => left.push((peer.id.clone(), None)),
-                PeerState::Dead | PeerState::Refused => {}
-            }
-        }
-        let answers = ask(&cluster.link, node, asked).await;
-        left.extend(answers.into_iter().map(|(peer, seen)| (peer, seen.map(|seen| seen.left))));
-        left.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        left
+        let others = self.cluster.as_ref().map(|cluster| (Arc::clone(&cluster.link), cluster.peers.clone()));
+        left_at(&self.id, &self.view, others.as_ref(), node).await
     }
+}
+
+/// The way to other peers, and who they are.
+pub(super) type Others = (Arc<dyn Link>, watch::Receiver<Arc<Vec<PeerRow>>>);
+
+/// [`Handles::drain_left`] for whoever has no handles.
+pub(super) async fn left_at(
+    own: &PeerId,
+    view: &ViewCell,
+    others: Option<&Others>,
+    node: &NodeId,
+) -> Vec<(PeerId, Option<DrainLeft>)> {
+    let here = view.load().node(node).and_then(|(_, node)| node.drain_left());
+    let mut left = vec![(own.clone(), here)];
+    let Some((link, peers)) = others else { return left };
+    let mut asked = Vec::new();
+    for peer in peers.borrow().iter() {
+        match peer.state {
+            PeerState::Alive | PeerState::Suspect => asked.push(peer.id.clone()),
+            PeerState::Dead if !peer.leaving => left.push((peer.id.clone(), None)),
+            PeerState::Dead | PeerState::Refused => {}
+        }
+    }
+    let answers = ask(link, node, asked).await;
+    left.extend(answers.into_iter().map(|(peer, seen)| (peer, seen.map(|seen| seen.left))));
+    left.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    left
 }
 
 /// Asks peers how they see a drain.

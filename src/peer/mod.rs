@@ -6,6 +6,8 @@ mod bare;
 mod cluster;
 mod cookies;
 mod drains;
+mod events;
+mod failover;
 mod founding;
 mod handles;
 mod listeners;

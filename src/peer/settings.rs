@@ -1,13 +1,15 @@
 //! What one peer is told when it starts.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use super::cluster::ClusterSettings;
+use crate::driver::Kind;
 use crate::geo::Geo;
-use crate::model::{Catalog, PeerId, RegionName};
+use crate::model::{Catalog, DriverName, PeerId, RegionName};
 use crate::proxy;
 use crate::tls::Profile;
 
@@ -30,6 +32,8 @@ pub struct Settings {
     pub follow_file: bool,
     /// Profiles of TLS to nodes, which pools name.
     pub tls: Vec<Profile>,
+    /// By what it moves, starts and stops nodes.
+    pub drivers: BTreeMap<DriverName, Kind>,
     /// Where addresses are; `None`: nobody says.
     pub geo: Option<Arc<Geo>>,
     /// With whom it shares what it knows; `None`: a cluster of one.

@@ -1,5 +1,6 @@
 //! Starting and stopping: what is bound, made and wired in which order, and undone in the reverse.
 
+use std::collections::BTreeMap;
 use std::hash::RandomState;
 use std::io;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use tokio::time::timeout;
 use super::agree::{self, Agreement, Company, Elector, Files, OwnFile, agree};
 use super::cluster::{ClusterSettings, Ends, Joined, Own, join, link_settings};
 use super::cookies;
+use super::failover::{Joints, made};
 use super::handles::{Handles, Readiness};
 use super::listeners::pools_child;
 use super::open::OpenListeners;
@@ -21,13 +23,14 @@ use super::profiles::profiles_child;
 use super::settings::Settings;
 use super::supervise::{AddError, Board, ChildSpec, Supervisor};
 use crate::catalog::{Applied, Object};
+use crate::driver::Kind;
 use crate::geo::{Geo, GeoCell};
 use crate::gossip::Input;
 use crate::health::{self, Asker};
 use crate::host::{self, Dice, FolderError, Incarnations, Names};
 use crate::limit::Limiter;
 use crate::link::{self, Link, QuicLink, TrustError};
-use crate::model::{Catalog, Evidence, Member, Members, Preset};
+use crate::model::{Catalog, DriverName, Evidence, Member, Members, Preset};
 use crate::proxy::explain::{Beside, Explainer};
 use crate::proxy::limits::ProcessCap;
 use crate::proxy::{self, BindErrors, CookieKeys, CookieKeysCell, Listener, Listeners, Phase, WorkerActor};
@@ -151,12 +154,21 @@ impl Peer {
             }
             None => (None, Ends::of_one(members, started), Vec::new(), None, None),
         };
+        let others = handles.as_ref().map(|cluster| (Arc::clone(&cluster.link), cluster.peers.clone()));
+        let joints = Joints {
+            own: Member { id: settings.id.clone(), region: settings.region.clone() },
+            drivers: settings.drivers,
+            tls: tls.clone(),
+            members: ends.members.clone(),
+            others,
+        };
         let agreement = agree::Settings {
             own: settings.id.clone(),
             preset: settings.cluster.as_ref().map_or(Preset::Local, |cluster| cluster.preset),
             desired: Arc::clone(&settings.desired),
             follow_file: settings.follow_file,
             gives_way: settings.proxy.listeners.is_empty() || settings.catalog.pools().is_empty(),
+            joints,
         };
         let inputs = gossip.as_ref().map(|(inputs, _)| inputs.clone());
         let Agreement { handles: agreed, children: agreeing, elector, file } =
@@ -266,6 +278,11 @@ impl Peer {
         let tls = self.handles.tls.load().with(profiles)?;
         self.handles.tls.set(tls);
         Ok(())
+    }
+
+    /// From now on nodes are moved, started and stopped here by these drivers; what goes on is ended by those before.
+    pub fn set_drivers(&self, drivers: BTreeMap<DriverName, Kind>) {
+        self.handles.agreed.failover.executor().set_drivers(made(drivers));
     }
 
     /// From now on addresses are where this file says.

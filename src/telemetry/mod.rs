@@ -1,4 +1,5 @@
 //! Names of metrics, and the log.
 
+pub mod events;
 pub mod log;
 pub mod metrics;

@@ -23,6 +23,14 @@ pub enum Query {
     Electors(ElectorsChange),
     /// How far the drain of this node is at the peer.
     Drain(NodeId),
+    /// What a leader orders of an executor, as JSON.
+    Order(Vec<u8>),
+    /// What an operator asks of the leader, as JSON: it passes it on to nobody.
+    Operate(Vec<u8>),
+    /// What the peer can carry out, and what its traffic met.
+    Report,
+    /// The last events of the peer.
+    Events,
 }
 
 /// One elector more or less.
@@ -84,6 +92,10 @@ pub(super) mod samples {
             Query::Electors(ElectorsChange::Add(peer.clone())),
             Query::Electors(ElectorsChange::Remove(peer)),
             Query::Drain("web-1".parse().expect("a legal sample")),
+            Query::Order(b"{}".to_vec()),
+            Query::Operate(b"{}".to_vec()),
+            Query::Report,
+            Query::Events,
         ]
     }
 

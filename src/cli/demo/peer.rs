@@ -1,5 +1,6 @@
 //! A peer of the demo, which can be ended and started again at the addresses that it had.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -123,6 +124,7 @@ fn settings(number: u16, nodes: &[SampleNode], folder: &Path) -> Result<config::
         peer: peer::Settings {
             data_dir: folder.join(id.as_str()),
             tls: Vec::new(),
+            drivers: BTreeMap::new(),
             geo: None,
             id,
             region: RegionName::default(),

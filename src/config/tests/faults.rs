@@ -10,7 +10,7 @@ fn a_wrong_file_is_told_what_stands_there_what_may_and_what_to_do() {
             r#"evenkeel.toml line 16: pool "web" node "web-2" weigth
     found:   weigth = 3
     wrong:   there is no such key
-    allowed: address, backup, id, max_connections, region, weight
+    allowed: address, backup, id, max_connections, region, server, weight
     hint:    did you mean weight?
 
 1 fault"#,
@@ -173,7 +173,7 @@ evenkeel.toml line 16: pool "b" retries
             r#"evenkeel.toml line 16: pool "web" node "web-2" pool
     found:   pool.x = 1
     wrong:   there is no such key
-    allowed: address, backup, id, max_connections, region, weight
+    allowed: address, backup, id, max_connections, region, server, weight
     hint:    pool is a key of [[listener]] and of [route.then] and of [route.then.fallback] and of 2 more
 
 1 fault"#,
@@ -416,7 +416,6 @@ fn what_may_stand_in_a_section_leaves_out_what_this_version_does_not_have() {
 #[test]
 fn every_name_of_a_later_version_is_refused_as_such_and_not_as_unknown() {
     for text in [
-        "[[driver]]",
         "[[webhook]]",
         "[history]",
         "[[api.user]]\nname = \"admin\"",
@@ -504,4 +503,39 @@ fn a_route_of_a_listener_that_the_file_does_not_have_is_warned_of() {
     assert!(told.len() == 1 && told[0].ends_with(&format!("route \"r\" when.listener: {why}")), "{told:?}");
     let name = GOOD.split("[[listener]]").nth(1).and_then(|of| of.split("name = \"").nth(1)?.split('"').next());
     assert_eq!(warnings(&route(name.expect("a listener"))), []);
+}
+
+#[test]
+fn a_driver_that_cannot_be_is_refused_with_what_it_takes() {
+    let driver = |lines: &str| format!("{GOOD}[[driver]]\n{lines}\n");
+    for (lines, said) in [
+        ("name = \"static\"\ntype = \"exec\"\ncommand = [\"/bin/true\"]", "choose another name"),
+        ("name = \"vpn\"\ntype = \"exec\"", "write command = ["),
+        ("name = \"vpn\"\ntype = \"exec\"\ncommand = [\"true\"]", "no path from the root"),
+        ("name = \"vpn\"\ntype = \"exec\"\ncommand = [\"/bin/true\"]\nimage = \"x\"", "type = \"docker\""),
+        ("name = \"vpn\"\ntype = \"vmware\"", "\"exec\""),
+    ] {
+        let found = faults(of_text(&driver(lines)));
+        assert!(found.count() == 1 && found.to_string().contains(said), "{lines}: {found}");
+    }
+    let loaded = of_text(&driver("name = \"vpn\"\ntype = \"exec\"\ncommand = [\"/bin/true\", \"-v\"]")).unwrap();
+    assert_eq!(loaded.settings.peer.drivers.len(), 1);
+}
+
+#[cfg(feature = "docker")]
+#[test]
+fn a_docker_driver_needs_an_image_and_a_port_and_words_in_braces_that_it_knows() {
+    let driver = |lines: &str| format!("{GOOD}[[driver]]\nname = \"exits\"\ntype = \"docker\"\n{lines}\n");
+    assert_eq!(faults(of_text(&driver(""))).count(), 2);
+    let whole = "image = \"vpn:1\"\nport = 8000\n";
+    assert!(of_text(&driver(whole)).is_ok());
+    for lines in
+        ["environment = { A = \"{sever.address}\" }", "labels = { \"evenkeel.node\" = \"x\" }", "networks = [\"host\"]"]
+    {
+        let found = faults(of_text(&driver(&format!("{whole}{lines}"))));
+        assert_eq!(found.count(), 1, "{lines}: {found}");
+    }
+    let secret = driver(&format!("{whole}environment = {{ TOKEN = \"hunter2\" }}"));
+    let shown = format!("{:?}", of_text(&secret).unwrap().values);
+    assert!(shown.contains("TOKEN") && !shown.contains("hunter2"), "{shown}");
 }

@@ -1,0 +1,218 @@
+//! Regions: when one is lost for long enough its traffic is held away, and comes back step by step when it has been well.
+//!
+//! Spill moves what cannot stay at once, at every peer and without a leader. A shift is for a region that comes and goes: it is not trusted
+//! again before it has been well for a while.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::facts::{Facts, RegionFacts};
+use super::machine::Machine;
+use super::output::{Output, Write};
+use crate::catalog::{ManagedShift, Shifting};
+use crate::model::{RegionName, ShiftKind, ShiftPolicy, Stays};
+
+/// Until a shift is written again that could not be.
+const WRITE_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// With fewer answers nothing is said of a region's errors.
+const ANSWERS_LEAST: u64 = 20;
+
+/// What a leader knows of regions beside the catalog.
+#[derive(Debug, Default)]
+pub(super) struct Shifts {
+    /// Since when a region has been lost.
+    lost_since: BTreeMap<RegionName, Instant>,
+    /// Since when one has been well.
+    well_since: BTreeMap<RegionName, Instant>,
+    /// The step that each shift is at.
+    steps: BTreeMap<RegionName, AtStep>,
+    is_waiting: bool,
+    not_before: Option<Instant>,
+}
+
+/// The step of a shift.
+#[derive(Clone, Copy, Debug)]
+struct AtStep {
+    begun: u64,
+    stays_percent: u8,
+    is_returning: bool,
+    /// When it began, as far as this leader can tell.
+    entered: Instant,
+    /// What was counted of the region, and of all others, when this leader first saw it.
+    here: (u64, u64),
+    elsewhere: (u64, u64),
+}
+
+impl Shifts {
+    pub(super) fn written(&mut self, written: &Result<(), String>, now: Instant) {
+        self.is_waiting = false;
+        self.not_before = written.is_err().then_some(now + WRITE_AGAIN_AFTER);
+    }
+}
+
+impl Machine {
+    /// Looks at all regions. One thing is written at a time.
+    pub(super) fn shift(&mut self, facts: &Facts<'_>, now: Instant, out: &mut Vec<Output>) {
+        let shifts = &mut self.shifting;
+        for (name, region) in &facts.regions {
+            note(&mut shifts.lost_since, name, is_lost(*region), now);
+            note(&mut shifts.well_since, name, is_well(*region), now);
+        }
+        let known = |name: &RegionName| facts.regions.contains_key(name);
+        shifts.lost_since.retain(|name, _| known(name));
+        shifts.well_since.retain(|name, _| known(name));
+        shifts.steps.retain(|name, _| facts.managed.shifts.contains_key(name));
+        for (name, shift) in &facts.managed.shifts {
+            shifts.at_step(name, shift, facts, now);
+        }
+        if shifts.is_waiting || shifts.not_before.is_some_and(|at| now < at) {
+            return;
+        }
+        let policy = facts.catalog.shift_policy();
+        let of_shifts =
+            facts.managed.shifts.iter().filter_map(|(name, shift)| shifts.next(name, shift, policy, facts, now));
+        let of_lost = facts.regions.keys().filter_map(|name| shifts.begin(name, policy, facts, now));
+        let next = of_shifts.chain(of_lost).next();
+        if let Some(shifting) = next {
+            shifts.is_waiting = true;
+            out.push(Output::Write(Write::Shift(shifting)));
+        }
+    }
+}
+
+impl Shifts {
+    fn at_step(&mut self, name: &RegionName, shift: &ManagedShift, facts: &Facts<'_>, now: Instant) {
+        let is_it = |step: &AtStep| {
+            (step.begun, step.stays_percent, step.is_returning)
+                == (shift.begun, shift.stays_percent, shift.is_returning)
+        };
+        let known = self.steps.get(name);
+        if known.is_some_and(is_it) {
+            return;
+        }
+        // One that this leader has not seen before may have been at its step for a while.
+        let age = match known {
+            Some(_) => Duration::ZERO,
+            None => Duration::from_millis(facts.wall_now_ms.saturating_sub(shift.step_ms)),
+        };
+        let (here, elsewhere) = counted(name, facts);
+        let ManagedShift { begun, stays_percent, is_returning, .. } = *shift;
+        let entered = now.checked_sub(age).unwrap_or(now);
+        self.steps.insert(name.clone(), AtStep { begun, stays_percent, is_returning, entered, here, elsewhere });
+    }
+
+    /// Whether a region that is not shifted is to be.
+    fn begin(&self, name: &RegionName, policy: &ShiftPolicy, facts: &Facts<'_>, now: Instant) -> Option<Shifting> {
+        let since = *self.lost_since.get(name)?;
+        let lost_for = now.saturating_duration_since(since);
+        let has_other = facts.regions.iter().any(|(other, region)| other != name && region.usable > 0);
+        let is_due = policy.enabled && facts.is_checked && lost_for >= policy.after && has_other;
+        if !is_due || facts.managed.shifts.contains_key(name) {
+            return None;
+        }
+        let why = format!("none of its nodes could be used for {} s", lost_for.as_secs());
+        Some(Shifting::Begin {
+            region: name.clone(),
+            kind: ShiftKind::Lost,
+            to: None,
+            stays_percent: Stays::NONE.percent(),
+            duration_ms: None,
+            why,
+        })
+    }
+
+    /// What becomes of a region that is shifted.
+    fn next(
+        &self,
+        name: &RegionName,
+        shift: &ManagedShift,
+        policy: &ShiftPolicy,
+        facts: &Facts<'_>,
+        now: Instant,
+    ) -> Option<Shifting> {
+        let step = self.steps.get(name)?;
+        let turn = |stays: Stays, is_returning: bool, why: Option<String>| Shifting::Turn {
+            region: name.clone(),
+            begun: shift.begun,
+            stays_percent: stays.percent(),
+            is_returning,
+            why,
+        };
+        let end = || Shifting::End { region: name.clone(), begun: Some(shift.begun) };
+        if !facts.regions.contains_key(name) {
+            // It has no nodes any more, so there is nothing to come back to.
+            return Some(end());
+        }
+        let is_over = shift.until_ms.is_some_and(|until_ms| until_ms <= facts.wall_now_ms);
+        match shift.kind {
+            ShiftKind::Unknown => return None,
+            ShiftKind::Drill => return is_over.then(end),
+            ShiftKind::Operator if !is_over && !shift.is_returning => return None,
+            ShiftKind::Operator | ShiftKind::Lost => {}
+        }
+        let well_for = self.well_since.get(name).map(|since| now.saturating_duration_since(*since));
+        let [first, ..] = ShiftPolicy::STEPS;
+        if !shift.is_returning {
+            // One that was taken back for its errors was well all the while, as far as its nodes say.
+            let held_for = now.saturating_duration_since(step.entered);
+            let is_due = well_for.is_some_and(|well_for| well_for.min(held_for) >= policy.stable);
+            return is_due.then(|| turn(first, true, None));
+        }
+        if well_for.is_none() {
+            return Some(turn(Stays::NONE, false, Some("it was lost again while its traffic came back".to_owned())));
+        }
+        if let Some(why) = errors(name, step, policy, facts) {
+            return Some(turn(Stays::NONE, false, Some(why)));
+        }
+        if now.saturating_duration_since(step.entered) < policy.step {
+            return None;
+        }
+        let further = ShiftPolicy::STEPS.into_iter().find(|stays| stays.percent() > shift.stays_percent);
+        Some(further.map_or_else(end, |stays| turn(stays, true, None)))
+    }
+}
+
+fn note(since: &mut BTreeMap<RegionName, Instant>, name: &RegionName, holds: bool, now: Instant) {
+    if holds {
+        since.entry(name.clone()).or_insert(now);
+    } else {
+        since.remove(name);
+    }
+}
+
+/// None of its nodes can be used.
+fn is_lost(region: RegionFacts) -> bool {
+    region.nodes > 0 && region.usable == 0
+}
+
+/// At least half of its nodes can be used: with fewer it would be lost again by what comes back.
+fn is_well(region: RegionFacts) -> bool {
+    region.usable > 0 && u64::from(region.usable) * 2 >= u64::from(region.nodes)
+}
+
+/// Answers and errors of a region, and of all others.
+fn counted(name: &RegionName, facts: &Facts<'_>) -> ((u64, u64), (u64, u64)) {
+    let of = |region: &RegionFacts| (region.answers, region.errors);
+    let here = facts.regions.get(name).map(of).unwrap_or_default();
+    let others = facts.regions.iter().filter(|(other, _)| *other != name).map(|(_, region)| of(region));
+    (here, others.fold((0, 0), |(answers, errors), (more, of_them)| (answers + more, errors + of_them)))
+}
+
+/// Why what comes back is taken back, if it is: more errors than elsewhere.
+fn errors(name: &RegionName, step: &AtStep, policy: &ShiftPolicy, facts: &Facts<'_>) -> Option<String> {
+    let (here, elsewhere) = counted(name, facts);
+    let since = |now: (u64, u64), then: (u64, u64)| (now.0.saturating_sub(then.0), now.1.saturating_sub(then.1));
+    let (answers, errors) = since(here, step.here);
+    if answers < ANSWERS_LEAST {
+        return None;
+    }
+    let (of_all, wrong) = since(elsewhere, step.elsewhere);
+    let percent = |errors: u64, answers: u64| if answers == 0 { 0.0 } else { errors as f64 * 100.0 / answers as f64 };
+    let (is, usual) = (percent(errors, answers), percent(wrong, of_all));
+    (is > usual + policy.errors_percent).then(|| {
+        format!(
+            "{is:.1} % of {answers} answers were errors at {} % of its traffic; elsewhere {usual:.1} %",
+            step.stays_percent
+        )
+    })
+}
