@@ -79,10 +79,21 @@ impl Page {
     /// the rest. A page stays right while items come and go, because it begins behind a key and not at a number.
     pub(super) fn reply<T, S: Serialize>(
         self,
-        mut all: Vec<T>,
+        all: Vec<T>,
         key: impl Fn(&T) -> &str,
         show: impl Fn(&T) -> S,
         handles: &Handles,
+    ) -> Response {
+        self.reply_without(all, key, show, super::peers::missing(handles))
+    }
+
+    /// The same, where it is known of which peers nothing is in it.
+    pub(super) fn reply_without<T, S: Serialize>(
+        self,
+        mut all: Vec<T>,
+        key: impl Fn(&T) -> &str,
+        show: impl Fn(&T) -> S,
+        missing_peers: Vec<PeerId>,
     ) -> Response {
         all.sort_by(|a, b| key(a).cmp(key(b)));
         let begin = self.after.map_or(0, |after| all.partition_point(|item| key(item) <= after.as_str()));
@@ -92,7 +103,7 @@ impl Page {
             items: page.iter().map(show).collect(),
             next: page.last().filter(|_| more).map(key),
             as_of: rfc3339(host::wall_now()),
-            missing_peers: super::peers::missing(handles),
+            missing_peers,
         })
         .into_response()
     }

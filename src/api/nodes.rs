@@ -17,9 +17,11 @@ use super::resources::{beside, progress};
 use super::writing::in_step;
 use crate::balance::score::Band;
 use crate::catalog::Kind;
-use crate::model::{Admin, Health, NodeAddress, NodeId, Observation, PeerId, PoolName, RegionName, Verdict};
+use crate::model::{
+    Admin, Health, NodeAddress, NodeId, Observation, PeerId, PoolName, RegionName, Run, ServerId, Verdict,
+};
 use crate::peer::Handles;
-use crate::view::{Local, NodeView, Opinion, PoolView, Run, View};
+use crate::view::{Local, NodeView, Opinion, PoolView, View};
 
 /// `GET /api/v1/nodes?pool=`
 pub(super) async fn list(State(handles): State<Handles>, uri: Uri) -> Result<Response, ApiError> {
@@ -101,8 +103,8 @@ struct NodeShown<'a> {
     address: &'a NodeAddress,
     /// Where its name leads now; empty where it does not resolve.
     addresses: &'a [SocketAddr],
-    /// What it stands on. Nodes of this version stand on nothing that they could be moved from.
-    server: Option<&'a str>,
+    /// What it stands on, where that is known.
+    server: Option<&'a ServerId>,
     weight: u16,
     effective_weight: f64,
     backup: bool,
@@ -170,7 +172,7 @@ impl<'a> NodeShown<'a> {
             region: node.region.as_ref().unwrap_or(&handles.region),
             address: &node.address,
             addresses: &view.addresses,
-            server: None,
+            server: node.server.as_ref(),
             weight: node.weight.get(),
             effective_weight: rounded(view.effective_weight),
             backup: node.backup,

@@ -14,7 +14,7 @@ use tower_http::timeout::TimeoutLayer;
 
 use super::error::{ApiError, shape};
 use super::resources::{add_node, changed, drain, listed, made, one_of, undrain};
-use super::{catalog, cluster, electors, explain, health, metrics, nodes, peers, pools};
+use super::{catalog, cluster, electors, events, explain, failover, health, metrics, nodes, peers, pools};
 use crate::catalog::Kind;
 use crate::host;
 use crate::model::limits::API_BODY_BYTES_MAX;
@@ -55,7 +55,7 @@ pub(super) fn router(handles: Handles) -> Router {
     Router::new().fallback_service(router).layer(from_fn(in_one_form))
 }
 
-fn routes() -> [(&'static str, MethodRouter<Asked>); 30] {
+fn routes() -> [(&'static str, MethodRouter<Asked>); 43] {
     [
         ("/health", get(health::ready)),
         ("/api/health", get(health::summary)),
@@ -80,13 +80,30 @@ fn routes() -> [(&'static str, MethodRouter<Asked>); 30] {
         ("/api/v1/nodes/{node}/drain", post(drain)),
         ("/api/v1/nodes/{node}/undrain", post(undrain)),
         ("/api/v1/nodes/{node}/observations", get(nodes::observations)),
+        ("/api/v1/nodes/{node}/move", post(failover::move_node)),
+        ("/api/v1/pools/{pool}/scale", post(failover::scale)),
+        ("/api/v1/failover", get(failover::status)),
+        ("/api/v1/failover/plans/{intent}/resolve", post(failover::resolve)),
+        ("/api/v1/events", get(events::list)),
         ("/api/v1/regions", listed(Kind::Region)),
+        ("/api/v1/regions/{region}/shift", post(failover::shift).delete(failover::unshift)),
         ("/api/v1/regions/{region}", one_of(Kind::Region)),
         ("/api/v1/servers", listed(Kind::Server)),
         ("/api/v1/servers/{server}", one_of(Kind::Server)),
+        (
+            "/api/v1/servers/{server}/blacklist",
+            get(failover::blacklisted).post(failover::blacklist).delete(failover::unblacklist),
+        ),
         ("/api/v1/explain", get(explain::explain)),
         ("/api/v1/routes", listed(Kind::Route)),
         ("/api/v1/routes/{route}", one_of(Kind::Route)),
+        // As the systems that Evenkeel takes over from have them.
+        ("/api/v1/lb/failover/trigger", post(failover::trigger)),
+        ("/api/v1/lb/failover/status", get(failover::status)),
+        ("/api/failover/force/{node}", post(failover::move_node)),
+        ("/api/failover/status", get(failover::status)),
+        ("/api/load-balancer/scale-up/{country}", post(failover::scale_up)),
+        ("/api/load-balancer/scale-down/{country}", post(failover::scale_down)),
     ]
 }
 

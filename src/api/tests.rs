@@ -1,5 +1,6 @@
 //! The shapes that programs rely on, asked of the whole router; and the API as a real child on a real socket.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -15,10 +16,12 @@ use tower::ServiceExt;
 
 use super::router::router;
 use crate::catalog::{self, CatalogHandle};
+use crate::driver::Executor;
 use crate::election;
+use crate::failover;
 use crate::geo::GeoCell;
 use crate::gossip::{self, PeerRow};
-use crate::host::{DataFolder, Dice};
+use crate::host::{self, DataFolder, Dice};
 use crate::limit::Limiter;
 use crate::link::{
     AskError, Channel, Counts, Events, KeyRing, Link, LinkState, Links, PeerLink, SeenRefusal, To, Waiting,
@@ -64,7 +67,7 @@ fn observed(node: &Node, vote: Health) -> Event {
 
 /// The view of these pools after these observations.
 fn view_of(pools: Vec<Pool>, events: Vec<Event>) -> Arc<View> {
-    let now = crate::host::now();
+    let now = host::now();
     let own = Member { id: "ams-1".parse().unwrap(), region: RegionName::default() };
     let view = view::first(&Catalog::new(pools).unwrap(), Arc::new(Members::alone(own)), now);
     let mut changes = Changes::default();
@@ -109,7 +112,7 @@ fn cookie_keys() -> CookieKeysCell {
 
 fn empty() -> Handles {
     let view = ViewCell::new(Arc::unwrap_or_clone(view_of(Vec::new(), Vec::new())));
-    let limiter = Arc::new(Limiter::new(std::hash::RandomState::new(), crate::host::now()));
+    let limiter = Arc::new(Limiter::new(std::hash::RandomState::new(), host::now()));
     Handles {
         id: "ams-1".parse().unwrap(),
         region: RegionName::default(),
@@ -120,7 +123,7 @@ fn empty() -> Handles {
         ),
         limiter,
         view,
-        started: crate::host::now(),
+        started: host::now(),
         listeners: watch::channel::<Arc<[_]>>(Arc::new([BoundListener {
             name: "front".parse().unwrap(),
             address: "127.0.0.1:8000".parse().unwrap(),
@@ -157,8 +160,20 @@ fn agreed(catalog: Catalog) -> Agreed {
         store: Arc::new(election::Store::new(folder.path().to_path_buf())),
         versions: catalog::Versions::new(folder.path().to_path_buf()),
     };
+    let handle = CatalogHandle::new(parts);
+    let members = Arc::new(Members::alone(Member { id: "ams-1".parse().unwrap(), region: RegionName::default() }));
+    let failover = failover::FailoverHandle::new(failover::Parts {
+        own: "ams-1".parse().unwrap(),
+        link: None,
+        catalog: handle.clone(),
+        executor: Executor::new(BTreeMap::new(), folder.path().join("driver"), Dice::from_seed(1)),
+        view: ViewCell::new(view::first(&Catalog::default(), members, host::now())),
+        asked: mpsc::channel(1).0,
+        events: crate::telemetry::events::Events::default(),
+    });
     Agreed {
-        catalog: CatalogHandle::new(parts),
+        catalog: handle,
+        failover,
         founding: watch::channel(None).1,
         follow_file: false,
         file: watch::channel(file).1,
@@ -451,7 +466,7 @@ fn limit(handles: &Handles) {
     let catalog = Catalog::of(CatalogParts { pools, routes: vec![route], ..CatalogParts::default() }).unwrap();
     let mut changes = Changes::default();
     changes.add(&view, Event::Catalog(Arc::new(catalog)));
-    handles.view.store(Arc::new(view.after(changes, crate::host::now())));
+    handles.view.store(Arc::new(view.after(changes, host::now())));
 }
 
 #[tokio::test]
@@ -588,7 +603,7 @@ async fn clients_that_never_read_hold_no_place_for_good_and_no_stop() {
     // Answered, so the others are being answered too.
     assert!(exchange(address, READY).await.unwrap().starts_with("HTTP/1.1 200"));
     stop.send(()).unwrap();
-    let asked_to_stop = crate::host::now();
+    let asked_to_stop = host::now();
     tokio::time::timeout(PATIENCE, serving).await.expect("it stops").unwrap();
-    assert!(crate::host::now() - asked_to_stop < Duration::from_secs(3), "before its actor would be killed");
+    assert!(host::now() - asked_to_stop < Duration::from_secs(3), "before its actor would be killed");
 }

@@ -96,7 +96,7 @@ impl Asking {
     /// Asks whoever leads for this change, and answers what becomes of it.
     pub(super) async fn write(self, handles: &Handles, change: Change) -> Result<Written, ApiError> {
         let Self { by, id, if_match, mode } = self;
-        let is_of_file = !matches!(change, Change::Drain { .. } | Change::Undrain { .. });
+        let is_of_file = change.is_of_desired();
         if mode == Mode::Create && !matches!(change, Change::Put { .. }) {
             return Err(ApiError::bad_field("if-none-match", "only a PUT of one resource may be new", "leave it out"));
         }

@@ -77,7 +77,7 @@ pub(super) fn wait<T>(question: impl Future<Output = Result<T, Failure>>) -> Res
 }
 
 /// A whole list, page by page. Whatever else stands in the answers is that of the last page.
-async fn list(question: &Question, path: &str, query: &str) -> Result<Value, Failure> {
+pub(super) async fn list(question: &Question, path: &str, query: &str) -> Result<Value, Failure> {
     let (mut items, mut after) = (Vec::new(), String::new());
     loop {
         let Answer { status, mut body } = get(&question.api, &format!("{path}?{query}{after}")).await?;

@@ -24,7 +24,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const SILENT_MAX: Duration = Duration::from_secs(10);
 
 /// Sends a write, under an id by which it is done once. Where nobody can say what became of it, it is sent again.
-async fn write(api: &ApiAddress, method: Method, path: &str, mut sent: Sent) -> Result<Value, Failure> {
+pub(super) async fn write(api: &ApiAddress, method: Method, path: &str, mut sent: Sent) -> Result<Value, Failure> {
     /// Each try waits for a leader by itself.
     const TRIES_MAX: usize = 3;
     let id = IdempotencyId::random(&mut Dice::new()).to_string();

@@ -8,6 +8,7 @@ mod client;
 mod demo;
 mod elect;
 mod explain;
+mod failover;
 mod keygen;
 mod outcome;
 mod reload;
@@ -48,6 +49,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Catalog(catalog) => change::catalog(&catalog, cli.colour),
         Command::Drain(drain) => change::drain(&drain),
         Command::Undrain(undrain) => change::undrain(&undrain),
+        Command::Failover(asked) => failover::failover(&asked, cli.colour),
+        Command::Events(events) => failover::events(&events, cli.colour),
         Command::Keygen(keygen) => keygen::keygen(&keygen),
         Command::Demo(demo) => demo::demo(&demo, &program),
     };

@@ -39,7 +39,7 @@ impl Link for Standing {
 
 /// The peer of [`handles`] in a cluster: `fra-1` alive with a link, `waw-1` dead, and somebody with another key refused.
 pub(super) fn in_cluster() -> Handles {
-    let now = crate::host::now();
+    let now = host::now();
     let row = |id: &str, state| PeerRow {
         id: id.parse().unwrap(),
         region: Some("eu-west".parse().unwrap()),
@@ -186,7 +186,7 @@ async fn a_node_on_which_peers_disagree_is_named_with_who_says_what() {
     let own = Member { id: "ams-1".parse().unwrap(), region: RegionName::default() };
     let other = Member { id: "fra-1".parse().unwrap(), region: RegionName::default() };
     let fra: PeerId = "fra-1".parse().unwrap();
-    let now = crate::host::now();
+    let now = host::now();
     let first = view::first(&Catalog::new(pools()).unwrap(), Arc::new(Members::new(own, [other])), now);
     let key = first.node(&"web-1".parse().unwrap()).unwrap().1.key;
     let heard = crate::model::Heard { vote: Some(Health::Down), reached_before: true, latency: None, ejected: true };
