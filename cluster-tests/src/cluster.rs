@@ -25,6 +25,7 @@ use crate::wait::{PATIENCE, wait_for};
 const CLUSTER_PORT: u16 = 7_940;
 const TRAFFIC_PORT: u16 = 8_000;
 const NODE_PORT: u16 = 9_000;
+const SPARE_PORT: u16 = 9_100;
 
 /// What a cluster is made of.
 #[derive(Clone, Debug)]
@@ -56,8 +57,14 @@ pub struct Special {
     pub pool_lines: Vec<&'static str>,
     /// Further lines of the listener.
     pub listener_lines: Vec<String>,
+    /// Further lines of the nodes, one after the other.
+    pub node_lines: Vec<&'static str>,
     /// Further sections of the catalog.
     pub catalog: &'static str,
+    /// So many nodes that no pool has, at ports of the host of clients from 9100 on.
+    pub spares: u16,
+    /// Further sections of each peer's file, by the number of the peer.
+    pub sections: Option<fn(usize) -> String>,
 }
 
 /// A running cluster.
@@ -68,6 +75,7 @@ pub struct Cluster {
     nodes: Vec<Option<Process>>,
     /// Held, as long as the cluster lives.
     crowd: Option<Process>,
+    spares: Vec<Option<Process>>,
     shape: Shape,
     special: Special,
     key: TempDir,
@@ -94,8 +102,17 @@ impl Cluster {
         let memory = tempfile::tempdir().expect("a temporary folder");
         let text = ClusterKey::generate().expect("a machine has random numbers").to_text();
         std::fs::write(key.path().join("cluster.key"), text.as_bytes()).expect("a temporary folder takes a file");
-        let mut cluster =
-            Self { peers: Vec::new(), nodes: Vec::new(), crowd: None, shape, special, key, memory, network };
+        let mut cluster = Self {
+            peers: Vec::new(),
+            nodes: Vec::new(),
+            crowd: None,
+            spares: Vec::new(),
+            shape,
+            special,
+            key,
+            memory,
+            network,
+        };
         for node in 0..usize::from(cluster.shape.nodes) {
             cluster.nodes.push(None);
             cluster.start_node(node);
@@ -103,6 +120,10 @@ impl Cluster {
         if let Some(more) = cluster.special.crowd.checked_sub(1) {
             let listen = SocketAddr::new(cluster.client().address(), NODE_PORT);
             cluster.crowd = Some(spawn_node(cluster.client(), "crowd", listen, more));
+        }
+        for spare in 0..cluster.special.spares {
+            cluster.spares.push(None);
+            cluster.start_spare(spare);
         }
         let spawned: Vec<Process> =
             (0..usize::from(cluster.shape.peers)).map(|peer| cluster.spawn_peer(peer)).collect();
@@ -195,6 +216,9 @@ impl Cluster {
         for (node, region) in pool.nodes.iter_mut().zip(&self.special.node_regions) {
             node.lines.push(format!("region = {region:?}"));
         }
+        for (node, lines) in pool.nodes.iter_mut().zip(&self.special.node_lines) {
+            node.lines.push((*lines).to_owned());
+        }
         pool.lines.extend(self.special.pool_lines.iter().map(|&line| line.to_owned()));
         if let Some(health) = self.shape.health {
             pool = pool.checked(health);
@@ -212,9 +236,10 @@ impl Cluster {
             .map(|peer| format!("\"{}:{CLUSTER_PORT}\"", self.address(peer)))
             .collect();
         format!(
-            "{}{}[cluster]\nlisten = \"{}:{CLUSTER_PORT}\"\nseeds = [{}]\npreset = \"{}\"\n{}",
+            "{}{}{}[cluster]\nlisten = \"{}:{CLUSTER_PORT}\"\nseeds = [{}]\npreset = \"{}\"\n{}",
             settings.evenkeel_toml(),
             self.special.catalog,
+            self.special.sections.map(|section| section(peer)).unwrap_or_default(),
             self.address(peer),
             seeds.join(", "),
             self.shape.preset,
@@ -324,6 +349,21 @@ impl Cluster {
         let host = self.network.host(self.node_host(node));
         let process = spawn_node(host, &format!("web-{}", node + 1), SocketAddr::new(host.address(), NODE_PORT), 0);
         self.nodes[node] = Some(process);
+    }
+
+    /// Starts a node that no pool has.
+    #[track_caller]
+    pub fn start_spare(&mut self, spare: u16) {
+        let listen = SocketAddr::new(self.client().address(), SPARE_PORT + spare);
+        let process = spawn_node(self.client(), &format!("spare-{spare}"), listen, 0);
+        self.spares[usize::from(spare)] = Some(process);
+    }
+
+    /// Kills one at once.
+    pub fn kill_spare(&mut self, spare: u16) {
+        if let Some(mut process) = self.spares[usize::from(spare)].take() {
+            process.kill();
+        }
     }
 
     /// Kills a node at once.

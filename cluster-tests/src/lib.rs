@@ -6,6 +6,7 @@ pub mod api;
 pub mod binary;
 pub mod certificates;
 pub mod cluster;
+pub mod docker;
 pub mod environment;
 pub mod example;
 pub mod frames;

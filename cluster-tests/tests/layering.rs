@@ -27,10 +27,10 @@ const TOP: u8 = 10;
 
 /// Folders that decide and do not do: no runtime there, but in `actor.rs`.
 const DECIDING: &[&str] =
-    &["balance", "catalog", "config", "document", "election", "limit", "model", "route", "view", "wire"];
+    &["balance", "catalog", "config", "document", "election", "failover", "limit", "model", "route", "view", "wire"];
 
 /// Files of deciding folders that wait on behalf of whoever asks: the runtime is all that they are about.
-const WAITING: &[&str] = &["catalog/handle.rs"];
+const WAITING: &[&str] = &["catalog/handle.rs", "failover/handle.rs", "failover/hands.rs"];
 
 /// Files that may name ractor, beside every `actor.rs`.
 const SUPERVISION: &str = "peer/supervise.rs";

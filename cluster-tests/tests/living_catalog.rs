@@ -65,6 +65,7 @@ impl Peer {
                 },
                 data_dir: folder.path().to_path_buf(),
                 tls: Vec::new(),
+                drivers: std::collections::BTreeMap::new(),
                 geo: None,
                 catalog: Catalog::default(),
                 desired: Arc::default(),
