@@ -143,9 +143,10 @@ fn a_fourth_move_within_an_hour_is_refused_with_the_reason_at_any_peer() {
     assert_eq!(status, 202, "{said}");
 }
 
-/// The commands of `exec` write here what they are asked, a file a peer.
+/// The commands of `exec` write here what they are asked, a folder a peer and story. The harness names a story's thread after it.
 fn journal(peer: usize) -> PathBuf {
-    std::env::temp_dir().join(format!("evenkeel-failover-{}-{peer}", std::process::id()))
+    let story = std::thread::current().name().unwrap_or("story").to_owned();
+    std::env::temp_dir().join(format!("evenkeel-{story}-{}-{peer}", std::process::id()))
 }
 
 /// A driver that writes down what it begins and ends, and takes its time over it.
@@ -198,7 +199,8 @@ fn forget() {
 fn judge(cluster: &Cluster, what: &str) {
     let attempts = attempts(cluster);
     // A peer that was killed with its command has it begun again, and says so to the command.
-    let (mut begun, mut did): (BTreeMap<(String, String), usize>, BTreeSet<(String, String)>) = Default::default();
+    let mut begun: BTreeMap<(String, String), usize> = BTreeMap::new();
+    let mut did: BTreeSet<(String, String)> = BTreeSet::new();
     for (when, action, intent, _, again) in noted(3) {
         if when == "begin" {
             did.insert((intent.clone(), action.clone()));

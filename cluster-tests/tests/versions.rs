@@ -35,6 +35,7 @@ impl Later {
                 id: "later".parse().expect("an id"),
                 region: RegionName::default(),
                 data_dir: folder.path().to_path_buf(),
+                drivers: std::collections::BTreeMap::new(),
                 tls: Vec::new(),
                 geo: None,
                 proxy: proxy::Settings {

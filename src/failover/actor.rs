@@ -21,7 +21,7 @@ use crate::catalog::{Applied, Managed, Source};
 use crate::driver::Usage;
 use crate::election::{Leadership, Standing};
 use crate::host;
-use crate::model::{Event, Member, Members, NodeId, PeerId, Term};
+use crate::model::{Event, Member, Members, NodeId, PeerId, Pool, Term};
 use crate::telemetry::events::Events;
 use crate::view::{View, ViewCell};
 
@@ -83,6 +83,8 @@ pub struct State {
     /// What was managed when it was told last what happened.
     known: Arc<Managed>,
     leading: Option<Leading>,
+    /// Whether the catalog has anything to look at.
+    is_concerned: bool,
     tickets_given: u64,
     refused_told: u64,
 }
@@ -117,7 +119,9 @@ impl Actor for FailoverActor {
         // Whoever ran before has ended, or is about to.
         let asked = Arc::clone(&arguments.asked).lock_owned().await;
         let known = managed(&arguments.applied.borrow());
-        let mut state = State { arguments, asked, known, leading: None, tickets_given: 0, refused_told: 0 };
+        let is_concerned = concerns(&arguments.applied.borrow());
+        let mut state =
+            State { arguments, asked, known, leading: None, is_concerned, tickets_given: 0, refused_told: 0 };
         state.stand();
         myself.cast(Turn)?;
         Ok(state)
@@ -197,7 +201,9 @@ impl State {
 
     /// Another catalog: what happened is told, whoever led.
     fn applied(&mut self) {
-        let managed = managed(&self.arguments.applied.borrow_and_update());
+        let applied = Arc::clone(&self.arguments.applied.borrow_and_update());
+        self.is_concerned = concerns(&applied);
+        let managed = managed(&applied);
         if Arc::ptr_eq(&managed, &self.known) {
             return;
         }
@@ -231,7 +237,7 @@ impl State {
     fn look(&mut self) {
         let now = host::now();
         let Some(leading) = &mut self.leading else { return };
-        if leading.report_at <= now && leading.reporting.is_empty() {
+        if self.is_concerned && leading.report_at <= now && leading.reporting.is_empty() {
             leading.report_at = now + REPORT_EVERY;
             let own = self.arguments.own.id.clone();
             for peer in self.arguments.members.borrow().iter() {
@@ -256,6 +262,9 @@ impl State {
         let Some(leading) = &mut self.leading else { return };
         let applied = Arc::clone(&self.arguments.applied.borrow());
         let Source::Committed { body, revision, .. } = &applied.source else { return };
+        if !self.is_concerned && input.is_none() {
+            return;
+        }
         // One that lags behind what it has committed would decide by what was.
         if self.arguments.standing.borrow().committed.is_some_and(|committed| committed > *revision) && input.is_none()
         {
@@ -268,7 +277,7 @@ impl State {
             revision: revision.get(),
             catalog: &applied.catalog,
             managed: &body.managed,
-            nodes: nodes(&view, &leading.reports),
+            nodes: nodes(&view, &body.managed, &leading.reports),
             regions: regions(&view, leading.reports.values().map(|(_, report)| report)),
             executors: executors(&leading.reports, &self.arguments.members.borrow()),
             is_checked: view.is_checked(),
@@ -303,6 +312,20 @@ impl State {
     }
 }
 
+/// Whether a leader has anything to look at: what moves or scales, more than one region, or something that was begun.
+fn concerns(applied: &Applied) -> bool {
+    let catalog = &applied.catalog;
+    let mut regions = catalog.nodes().map(|(_, node)| &node.region);
+    let first = regions.next();
+    let is_managed = match &applied.source {
+        Source::File { .. } => false,
+        Source::Committed { body, .. } => !body.managed.intents.is_empty() || !body.managed.shifts.is_empty(),
+    };
+    is_managed
+        || catalog.pools().iter().any(|pool| pool.failover.is_some() || pool.scaling.is_some())
+        || regions.any(|region| Some(region) != first)
+}
+
 /// What a catalog has that is managed.
 fn managed(applied: &Applied) -> Arc<Managed> {
     match &applied.source {
@@ -311,12 +334,14 @@ fn managed(applied: &Applied) -> Arc<Managed> {
     }
 }
 
-/// The nodes of pools that are moved or scaled.
-fn nodes(view: &View, reports: &BTreeMap<PeerId, (Instant, Report)>) -> BTreeMap<NodeId, NodeFacts> {
+/// The nodes of pools that are moved or scaled, or of which an operator moves one.
+fn nodes(view: &View, managed: &Managed, reports: &BTreeMap<PeerId, (Instant, Report)>) -> BTreeMap<NodeId, NodeFacts> {
     let drivers = reports.values().flat_map(|(_, report)| &report.executor.drivers);
     let usage: BTreeMap<&NodeId, &Usage> =
         drivers.flat_map(|driver| &driver.nodes).map(|usage| (&usage.node, usage)).collect();
-    let pools = view.pools().filter(|pool| pool.pool.failover.is_some() || pool.pool.scaling.is_some());
+    let has_plan = |pool: &Pool| managed.intents.values().any(|intent| intent.pool == pool.name);
+    let pools =
+        view.pools().filter(|pool| pool.pool.failover.is_some() || pool.pool.scaling.is_some() || has_plan(&pool.pool));
     let facts = pools.flat_map(|pool| &pool.nodes).map(|node| {
         let used = usage.get(&node.node.id);
         let facts = NodeFacts {

@@ -172,7 +172,9 @@ impl Carrying {
         };
         let node = facts.nodes.get(&intent.node).filter(|node| node.address == address);
         let is_up = node.is_some_and(NodeFacts::is_up);
-        if is_up && self.is_verified {
+        // At another address all votes are of after the move. At the same one they may be of before, so it is looked at from here too.
+        let is_elsewhere = intent.address != intent.from_address;
+        if is_up && (is_elsewhere || self.is_verified) {
             return match (intent.plan, &intent.driver) {
                 (Plan::Move, Some(_)) => self.step(id, Step::Finish, facts, None, None),
                 _ => self.end(id, intent, PlanOutcome::Done, None),
