@@ -144,8 +144,7 @@ fn a_switch_that_fails_is_rolled_back_and_so_is_a_node_that_does_not_come_up() {
     // The driver does what it is told, and nobody answers there.
     let mut world = exits(&json!({ "driver": "vpn", "verify_timeout": "10s" }));
     world.dead.insert("192.0.2.1:80".to_owned());
-    world.until("it is probed", |world| !world.body.managed.intents.is_empty());
-    world.dead.insert("192.0.2.3:80".to_owned());
+    world.deaf.insert("192.0.2.3:80".to_owned());
     world.until("it is rolled back", |world| outcomes(world) == [PlanOutcome::RolledBack]);
     let attempt = &world.body.managed.attempts[0];
     assert!(

@@ -46,6 +46,8 @@ pub(super) struct World {
     pub(super) hand: Hand,
     /// Addresses where nobody answers.
     pub(super) dead: BTreeSet<String>,
+    /// Addresses that take a connection and serve nothing.
+    pub(super) deaf: BTreeSet<String>,
     /// Requests at each node.
     pub(super) connections: BTreeMap<String, u32>,
     pub(super) cpu: BTreeMap<String, f64>,
@@ -76,6 +78,7 @@ impl World {
             machine: Machine::default(),
             hand: Hand::default(),
             dead: BTreeSet::new(),
+            deaf: BTreeSet::new(),
             connections: BTreeMap::new(),
             cpu: BTreeMap::new(),
             traffic: BTreeMap::new(),
@@ -88,13 +91,17 @@ impl World {
         }
     }
 
+    fn serves(&self, address: &str) -> bool {
+        !self.dead.contains(address) && !self.deaf.contains(address)
+    }
+
     fn with_facts<T>(&mut self, use_them: impl FnOnce(&mut Machine, &Facts<'_>, Instant) -> T) -> T {
         let catalog = self.body.meaning().expect("a catalog").catalog;
         let own_region = RegionName::default();
         let mut nodes = BTreeMap::new();
         let mut regions: BTreeMap<RegionName, RegionFacts> = BTreeMap::new();
         for (_, node) in catalog.nodes() {
-            let is_up = !self.dead.contains(&node.address.to_string());
+            let is_up = self.serves(&node.address.to_string());
             let verdict = if is_up { Verdict::Up } else { Verdict::Down };
             let is_usable = is_up && node.admin == Admin::Enabled;
             let connections = self.connections.get(node.id.as_str()).copied().unwrap_or_default();
@@ -248,7 +255,7 @@ impl World {
                 Some(Input::Drained { intent, left })
             }
             Output::Verify { intent, address, .. } => {
-                let is_up = !self.dead.contains(&address.to_string());
+                let is_up = self.serves(&address.to_string());
                 Some(Input::Verified {
                     intent,
                     found: if is_up { Ok("ok".to_owned()) } else { Err("refused".to_owned()) },
