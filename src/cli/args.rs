@@ -1,5 +1,7 @@
 //! The command line, and how it teaches itself.
 
+mod failover;
+
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -9,6 +11,8 @@ use clap::{Args, Parser, Subcommand};
 use super::client::ApiAddress;
 use super::outcome::USAGE;
 use crate::config::Flags;
+
+pub(super) use failover::{Direction, Events, Failover, FailoverCommand};
 
 /// What was typed.
 #[derive(Debug)]
@@ -262,152 +266,6 @@ pub(super) struct Forget {
     /// Do not ask
     #[arg(long)]
     pub(super) yes: bool,
-    #[command(flatten)]
-    pub(super) question: Question,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Failover {
-    #[command(flatten)]
-    pub(super) question: Question,
-    #[command(subcommand)]
-    pub(super) command: Option<FailoverCommand>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum FailoverCommand {
-    /// Move a node to another server
-    Move(Move),
-    /// Hold the traffic of a region away from it
-    Trigger(Trigger),
-    /// Give a region its traffic back at once
-    Restore(Restore),
-    /// Move no node to a server
-    Blacklist(Blacklist),
-    /// Nodes may be moved to a server again
-    Allow(Allow),
-    /// Start a node of a pool in a region, or stop one that was started
-    Scale(Scale),
-    /// Say that an abandoned plan is settled
-    Resolve(Resolve),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Move {
-    /// The node
-    #[arg(value_name = "NODE")]
-    pub(super) node: String,
-    /// To this server; left out: the best that answers
-    #[arg(long, value_name = "SERVER")]
-    pub(super) to: Option<String>,
-    /// When its old work is done
-    #[arg(long)]
-    pub(super) graceful: bool,
-    /// At once
-    #[arg(long, conflicts_with = "graceful")]
-    pub(super) immediate: bool,
-    /// Also where it was moved too often, or just now
-    #[arg(long)]
-    pub(super) ignore_limits: bool,
-    #[command(flatten)]
-    pub(super) question: Question,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Trigger {
-    /// The region
-    #[arg(long, value_name = "REGION")]
-    pub(super) from: String,
-    /// Where its traffic goes first; left out: where it would go without the region
-    #[arg(long, value_name = "REGION")]
-    pub(super) to: Option<String>,
-    /// How much of it, 1 to 100; left out: all
-    #[arg(long, value_name = "PERCENT")]
-    pub(super) percent: Option<u8>,
-    /// How long, such as 30m or 2h; left out: as `[failover] manual` says
-    #[arg(long = "for", value_name = "TIME")]
-    pub(super) duration: Option<String>,
-    /// Why, for whoever looks
-    #[arg(long, value_name = "TEXT")]
-    pub(super) reason: Option<String>,
-    #[command(flatten)]
-    pub(super) question: Question,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Restore {
-    /// The region
-    #[arg(value_name = "REGION")]
-    pub(super) region: String,
-    #[command(flatten)]
-    pub(super) question: Question,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Blacklist {
-    /// The server
-    #[arg(value_name = "SERVER")]
-    pub(super) server: String,
-    /// How long, such as 24h; left out: until it is allowed again
-    #[arg(long = "for", value_name = "TIME")]
-    pub(super) duration: Option<String>,
-    /// Why, for whoever looks
-    #[arg(long, value_name = "TEXT")]
-    pub(super) reason: Option<String>,
-    #[command(flatten)]
-    pub(super) question: Question,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Allow {
-    /// The server
-    #[arg(value_name = "SERVER")]
-    pub(super) server: String,
-    #[command(flatten)]
-    pub(super) question: Question,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Scale {
-    /// The pool
-    #[arg(value_name = "POOL")]
-    pub(super) pool: String,
-    /// The region
-    #[arg(value_name = "REGION")]
-    pub(super) region: String,
-    /// One more, or one less
-    #[arg(value_name = "DIRECTION")]
-    pub(super) direction: Direction,
-    #[command(flatten)]
-    pub(super) question: Question,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-pub(super) enum Direction {
-    Up,
-    Down,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Resolve {
-    /// The plan: i42
-    #[arg(value_name = "PLAN")]
-    pub(super) intent: String,
-    #[command(flatten)]
-    pub(super) question: Question,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Events {
-    /// Only these: plan_begun, plan_step, plan_ended, plan_refused, order_refused, shift_begun, shift_turned, shift_ended
-    #[arg(long)]
-    pub(super) kind: Option<String>,
-    /// Only of this node
-    #[arg(long)]
-    pub(super) node: Option<String>,
-    /// Only of this region
-    #[arg(long)]
-    pub(super) region: Option<String>,
     #[command(flatten)]
     pub(super) question: Question,
 }
