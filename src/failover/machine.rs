@@ -50,7 +50,7 @@ struct Look {
     began: Instant,
     plan: Plan,
     node: Option<NodeId>,
-    pool: PoolKey,
+    pool: PoolName,
     region: RegionName,
     reason: Reason,
     by: String,
@@ -64,9 +64,6 @@ struct Look {
     /// What is being written.
     intent: Option<Box<Intent>>,
 }
-
-/// The name of a pool.
-pub(super) type PoolKey = PoolName;
 
 /// Somebody or something wants a plan.
 #[derive(Clone, Debug)]
@@ -532,7 +529,7 @@ fn starting() -> NodeId {
     "starting".parse().expect("`starting` is a legal name")
 }
 
-fn key(plan: Plan, node: Option<&NodeId>, pool: &PoolKey, region: &RegionName) -> String {
+fn key(plan: Plan, node: Option<&NodeId>, pool: &PoolName, region: &RegionName) -> String {
     node.map_or_else(|| format!("{} {pool} {region}", plan.name()), ToString::to_string)
 }
 

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::facts::Facts;
-use super::machine::{Machine, PoolKey, Wish};
+use super::machine::{Machine, Wish};
 use super::operation::{Answered, Refused};
 use super::output::Output;
 use super::trigger::{FORCED, Reason};
-use crate::model::{Admin, Band, Load, Mode, Node, NodeId, Plan, Pool, RegionName, Scaling};
+use crate::model::{Admin, Band, Load, Mode, Node, NodeId, Plan, Pool, PoolName, RegionName, Scaling};
 
 /// So much more or less than a target is none of the target's business.
 const TOLERANCE: f64 = 0.1;
@@ -17,7 +17,7 @@ const TOLERANCE: f64 = 0.1;
 /// What a leader knows of pools beside the catalog: since when there has been too little to do.
 #[derive(Debug, Default)]
 pub(super) struct Scales {
-    low_since: BTreeMap<(PoolKey, RegionName), Instant>,
+    low_since: BTreeMap<(PoolName, RegionName), Instant>,
 }
 
 /// What the load of a pool's nodes in a region asks for.
