@@ -381,13 +381,8 @@ async fn begin_shift(handles: &Handles, name: &str, asking: Asking, asked: Shift
     if !(1..=100).contains(&percent) {
         return Err(ApiError::bad_body(format!("percent: {percent} cannot be held away; 1 to 100 can")));
     }
-    let least = Duration::from_secs(1);
     let default = handles.agreed.catalog.applied().catalog.shift_policy().manual;
-    let duration = duration.map(|text| {
-        crate::document::duration(&text, least, DURATION_MAX)
-            .map_err(|why| ApiError::bad_body(format!("duration: {why}")))
-    });
-    let duration = duration.transpose()?.unwrap_or(default);
+    let duration = lasts(duration)?.unwrap_or(default);
     let to = to.map(|to| region(handles, &to)).transpose()?;
     let shifting = Shifting::Begin {
         region: region(handles, name)?,
@@ -433,11 +428,7 @@ pub(super) async fn blacklist(
 ) -> Result<Response, ApiError> {
     Params::of(&uri, &[])?;
     let Blacklist { duration, reason } = if bytes.is_empty() { Blacklist::default() } else { body(&bytes)? };
-    let duration = duration.map(|text| {
-        let read = crate::document::duration(&text, Duration::from_secs(1), DURATION_MAX);
-        read.map_err(|why| ApiError::bad_body(format!("duration: {why}")))
-    });
-    let duration_ms = duration.transpose()?.map(|duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+    let duration_ms = lasts(duration)?.map(|duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
     let change = Change::Blacklist { server: server(&handles, &id)?, duration_ms, reason: words("reason", reason)? };
     Ok(Json(asking.write(&handles, change).await?).into_response())
 }
@@ -475,6 +466,15 @@ pub(super) async fn blacklisted(
         "since": said.map(|said| of_ms(said.at_ms)),
     });
     Ok(Json(shown).into_response())
+}
+
+/// How long something is to last, where that is said.
+fn lasts(duration: Option<String>) -> Result<Option<Duration>, ApiError> {
+    let read = |text: String| {
+        crate::document::duration(&text, Duration::from_secs(1), DURATION_MAX)
+            .map_err(|why| ApiError::bad_body(format!("duration: {why}")))
+    };
+    duration.map(read).transpose()
 }
 
 /// Words of an operator, as far as the catalog keeps them.
