@@ -30,6 +30,7 @@ mod slot;
 mod sticky;
 mod strategy;
 mod term;
+mod time;
 mod transport;
 
 pub use address::{AddressError, Host, NodeAddress};
@@ -56,10 +57,10 @@ pub use pool::{Admin, DrainLeft, DrainSeen, HostSent, Node, Observe, Panic, Pool
 pub use preset::{Preset, PresetError};
 pub use region::{Capacity, Demand, Region, RegionStrategy, RegionWeight};
 pub use route::{
-    Action, Conditions, ConnectionLimit, Day, End, ExternalCheck, Fallback, FieldChanges, FieldName, FieldValue, Files,
-    FixedAnswer, Forward, HostPattern, Ipv6Prefix, LIMITED_STATUS_DEFAULT, LimitError, Method, MinuteOfDay, Mirror,
-    Named, PathPattern, PatternError, Per, Percent, Period, Piece, Rate, RateLimit, Redirect, RegionChoice, Rewrite,
-    Route, Scheme, Share, ShareOf, Target, Template, TemplateError, TextPattern, TimeError, TimeWindow, Variable, Zone,
+    Action, Conditions, ConnectionLimit, End, ExternalCheck, Fallback, FieldChanges, FieldName, FieldValue, Files,
+    FixedAnswer, Forward, HostPattern, Ipv6Prefix, LIMITED_STATUS_DEFAULT, LimitError, Method, Mirror, Named,
+    PathPattern, PatternError, Per, Percent, Period, Piece, Rate, RateLimit, Redirect, RegionChoice, Rewrite, Route,
+    Scheme, Share, ShareOf, Target, Template, TemplateError, TextPattern, Variable,
 };
 pub use scaling::{Band, Load, LoadTarget, Scaling};
 pub use security_headers::SecurityHeaders;
@@ -69,4 +70,5 @@ pub use slot::{ClusterId, Newness, Revision, Slot, ValueHash, ValueHashError};
 pub use sticky::{SameSite, Sticky, StickyCookie};
 pub use strategy::{HashKey, Strategy, StrategyError};
 pub use term::Term;
+pub use time::{Day, MinuteOfDay, TimeError, TimeWindow, Zone};
 pub use transport::Transport;

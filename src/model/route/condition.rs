@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::super::cidr::Cidr;
 use super::super::id::{ListenerName, RegionName};
+use super::super::time::TimeWindow;
 use super::pattern::{FieldName, HostPattern, Method, PathPattern, TextPattern};
-use super::time::TimeWindow;
 
 /// What a request must be like: every list that is not empty must hold something that fits it, one of `any` must hold where
 /// there are any, and none of `not`.

@@ -6,7 +6,6 @@ mod limit;
 mod pattern;
 mod subrequest;
 mod template;
-mod time;
 
 pub use action::{
     Action, End, Fallback, FieldChanges, FieldValue, Files, FixedAnswer, Forward, Redirect, RegionChoice, Rewrite,
@@ -17,7 +16,6 @@ pub use limit::{ConnectionLimit, Ipv6Prefix, LIMITED_STATUS_DEFAULT, LimitError,
 pub use pattern::{FieldName, HostPattern, Method, PathPattern, PatternError, TextPattern};
 pub use subrequest::{ExternalCheck, Mirror};
 pub use template::{Piece, Template, TemplateError, Variable};
-pub use time::{Day, MinuteOfDay, TimeError, TimeWindow, Zone};
 
 use super::id::RouteName;
 
