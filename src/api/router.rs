@@ -55,7 +55,7 @@ pub(super) fn router(handles: Handles) -> Router {
     Router::new().fallback_service(router).layer(from_fn(in_one_form))
 }
 
-fn routes() -> [(&'static str, MethodRouter<Asked>); 43] {
+fn routes() -> [(&'static str, MethodRouter<Asked>); 44] {
     [
         ("/health", get(health::ready)),
         ("/api/health", get(health::summary)),
@@ -86,6 +86,7 @@ fn routes() -> [(&'static str, MethodRouter<Asked>); 43] {
         ("/api/v1/failover/plans/{intent}/resolve", post(failover::resolve)),
         ("/api/v1/events", get(events::list)),
         ("/api/v1/regions", listed(Kind::Region)),
+        ("/api/v1/regions/{region}/drill", post(failover::drill)),
         ("/api/v1/regions/{region}/shift", post(failover::shift).delete(failover::unshift)),
         ("/api/v1/regions/{region}", one_of(Kind::Region)),
         ("/api/v1/servers", listed(Kind::Server)),

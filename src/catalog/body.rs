@@ -152,7 +152,7 @@ impl Body {
                 let until_ms = duration_ms.map(|duration_ms| write.at_ms.saturating_add(duration_ms));
                 managed.blacklist(server, until_ms, reason, write);
             }
-            Change::Electors { .. } | Change::Shift(_) | Change::Plan(_) => {}
+            Change::Electors { .. } | Change::Shift(_) | Change::Drill(_) | Change::Plan(_) => {}
         }
         let Read { mut catalog, warnings, .. } = self.check(&desired)?;
         managed.prune(&catalog);
@@ -160,6 +160,7 @@ impl Body {
         match &write.change {
             Change::Plan(progress) => managed.progress(progress, revision, write, &catalog)?,
             Change::Shift(shifting) => managed.shift(shifting, revision, write, &catalog)?,
+            Change::Drill(drilling) => managed.drill(drilling, revision, write, &catalog)?,
             _ => {}
         }
         let resource = match &write.change {
@@ -205,6 +206,7 @@ impl Body {
             | Change::Rollback { .. }
             | Change::Electors { .. }
             | Change::Shift(_)
+            | Change::Drill(_)
             | Change::Plan(_) => None,
             Change::Put { name, .. } | Change::Delete { name } => Some(name.clone()),
             Change::Drain { node, .. } | Change::Undrain { node } => {

@@ -23,7 +23,8 @@ pub use difference::{Changed, Difference, KeyChanged, Operation, Overridden, dif
 pub use handle::{CatalogHandle, ElectorsRefused, Parts};
 pub use json::{Etag, EtagError, JsonError, Object, canonical, parse};
 pub use managed::{
-    Attempt, Intent, Managed, ManagedNode, ManagedServer, ManagedShift, Moved, Progress, Shifting, Started,
+    Attempt, DrillEnd, Drilling, Intent, Managed, ManagedDrill, ManagedNode, ManagedServer, ManagedShift, Moved,
+    Progress, Shifting, Started,
 };
 pub use reading::{at_start, of_file};
 pub use resource::{Kind, Mode, Name, ResourceError, all, find};

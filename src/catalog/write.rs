@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::json::{Etag, Object};
-use super::managed::{Progress, Shifting};
+use super::managed::{Drilling, Progress, Shifting};
 use super::resource::{Mode, Name};
 use crate::document::Faults;
 use crate::election::{Fingerprint, IdempotencyId, WriteKey};
@@ -70,6 +70,8 @@ pub enum Change {
     },
     /// Traffic is held away from a region, or comes back.
     Shift(Shifting),
+    /// A drill of a region is held, is over, or is not held.
+    Drill(Drilling),
     /// What the leader does with a plan; nobody else writes that.
     Plan(Progress),
     /// A change of electors, which was made, for the history.
@@ -103,7 +105,11 @@ impl Change {
     /// Whether it is the leader's own: so it is done only by the leader that asks for it, and is not one of the changes among which users
     /// look for their own.
     pub fn is_of_leader(&self) -> bool {
-        matches!(self, Self::Plan(_) | Self::Shift(Shifting::Turn { .. }))
+        match self {
+            Self::Plan(_) | Self::Shift(Shifting::Turn { .. }) => true,
+            Self::Drill(drilling) => !drilling.is_by_hand(),
+            _ => false,
+        }
     }
 
     /// What it did, in a few words, for the history.
@@ -121,6 +127,7 @@ impl Change {
             Self::Blacklist { server, .. } => format!("blacklist server \"{server}\""),
             Self::Unblacklist { server } => format!("take server \"{server}\" off the blacklist"),
             Self::Shift(shifting) => shifting.summary(),
+            Self::Drill(drilling) => drilling.summary(),
             Self::Plan(progress) => progress.summary(),
             Self::Electors { change: ElectorsChange::Add(peer) } => format!("add elector \"{peer}\""),
             Self::Electors { change: ElectorsChange::Remove(peer) } => format!("remove elector \"{peer}\""),

@@ -52,6 +52,19 @@ pub(super) fn failover(failover: &Failover, colour: bool) -> Result<(), Failure>
             let done = format!("traffic of region {} is held away from it", asked.from);
             written(&asked.question, Method::POST, &path, Some(body(said)), &done)
         }
+        FailoverCommand::Drill(asked) => {
+            let said = [
+                ("to", asked.to.clone().map(Value::from)),
+                ("percent", asked.percent.map(Value::from)),
+                ("duration", asked.duration.clone().map(Value::from)),
+            ];
+            let path = format!("/api/v1/regions/{}/drill", escaped(&asked.region));
+            let done = format!(
+                "a drill of region {} is held; `evenkeel events --region {0}` says what comes of it",
+                asked.region
+            );
+            written(&asked.question, Method::POST, &path, Some(body(said)), &done)
+        }
         FailoverCommand::Restore(asked) => {
             let path = format!("/api/v1/regions/{}/shift", escaped(&asked.region));
             written(&asked.question, Method::DELETE, &path, None, &format!("region {} has its traffic", asked.region))
@@ -152,6 +165,13 @@ fn status_text(status: &Value, colour: bool) -> String {
         let of = |key: &str| word(&of[key]);
         vec![of("region"), of("to"), of("kind"), stays, of("since"), of("until"), of("why")]
     });
+    section("drills", &["REGION", "NEXT", "LAST", "OUTCOME", "WHY"], &status["drills"], &|of| {
+        let last = &of["last"];
+        let at = if last["ended"].is_null() { &last["began"] } else { &last["ended"] };
+        let outcome =
+            if at.is_null() || !last["outcome"].is_null() { word(&last["outcome"]) } else { "under way".to_owned() };
+        vec![word(&of["region"]), word(&of["next"]), word(at), outcome, word(&last["why"])]
+    });
     section("moved", &["NODE", "SERVER", "ADDRESS"], &status["moved"], &|of| {
         ["node", "server", "address"].iter().map(|key| word(&of[*key])).collect()
     });
@@ -213,6 +233,7 @@ fn summary(event: &Value) -> String {
         Some("plan_refused") => format!("{}: {}", of("constraint"), of("reason")),
         Some("order_refused") => format!("term {} is past, {} is the highest", of("term"), of("highest")),
         Some("shift_begun" | "shift_turned" | "shift_ended") => format!("{} % stay {}", of("stays_percent"), of("why")),
+        Some("drill_ended") => format!("{}: {}", of("outcome"), of("why")),
         _ => String::new(),
     }
 }

@@ -312,7 +312,7 @@ impl State {
     }
 }
 
-/// Whether a leader has anything to look at: what moves or scales, more than one region, or something that was begun.
+/// Whether a leader has anything to look at: what moves or scales, more than one region, a drill, or something that was begun.
 fn concerns(applied: &Applied) -> bool {
     let catalog = &applied.catalog;
     let mut regions = catalog.nodes().map(|(_, node)| &node.region);
@@ -323,6 +323,7 @@ fn concerns(applied: &Applied) -> bool {
     };
     is_managed
         || catalog.pools().iter().any(|pool| pool.failover.is_some() || pool.scaling.is_some())
+        || catalog.regions().iter().any(|region| region.drill.is_some())
         || regions.any(|region| Some(region) != first)
 }
 

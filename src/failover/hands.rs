@@ -83,8 +83,10 @@ impl Hands {
                 Some(Input::Progressed { intent, written })
             }
             Output::Write(Write::Shift(shifting)) => {
-                let written = self.write(Change::Shift(shifting), term).await.map(drop);
-                Some(Input::Shifted { written })
+                Some(Input::Shifted { written: self.write(Change::Shift(shifting), term).await.map(drop) })
+            }
+            Output::Write(Write::Drill(drilling)) => {
+                Some(Input::Shifted { written: self.write(Change::Drill(drilling), term).await.map(drop) })
             }
             Output::Ask { executor, driver, effect } => {
                 let (intent, action) = (effect.intent, effect.action);

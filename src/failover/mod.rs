@@ -9,6 +9,7 @@ mod actor;
 mod candidate;
 mod carry;
 mod constraint;
+mod drill;
 mod facts;
 mod handle;
 mod hands;

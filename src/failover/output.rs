@@ -1,6 +1,6 @@
 //! What a leader wants done, and what it hears of that.
 
-use crate::catalog::{Progress, Shifting};
+use crate::catalog::{Drilling, Progress, Shifting};
 use crate::driver::{Action, Answer, Effect};
 use crate::model::{
     DrainLeft, DriverName, Happened, IntentId, NodeAddress, NodeId, PeerId, PoolName, Server, ServerId,
@@ -83,6 +83,8 @@ pub enum Write {
     },
     /// A shift.
     Shift(Shifting),
+    /// A drill.
+    Drill(Drilling),
 }
 
 /// Servers to be probed.
@@ -140,7 +142,7 @@ pub enum Input {
         /// What became of it.
         written: Result<(), String>,
     },
-    /// A shift is written, or not.
+    /// A shift or a drill is written, or not.
     Shifted {
         /// What became of it.
         written: Result<(), String>,

@@ -4,6 +4,7 @@
 //! again before it has been well for a while.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::facts::{Facts, RegionFacts};
@@ -15,7 +16,7 @@ use crate::model::{RegionName, ShiftKind, ShiftPolicy, Stays};
 /// Until a shift is written again that could not be.
 const WRITE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// With fewer answers nothing is said of a region's errors.
-const ANSWERS_LEAST: u64 = 20;
+pub(super) const ANSWERS_LEAST: u64 = 20;
 
 /// What a leader knows of regions beside the catalog.
 #[derive(Debug, Default)]
@@ -38,9 +39,8 @@ struct AtStep {
     is_returning: bool,
     /// When it began, as far as this leader can tell.
     entered: Instant,
-    /// What was counted of the region, and of all others, when this leader first saw it.
-    here: (u64, u64),
-    elsewhere: (u64, u64),
+    /// What had been counted of the region, and of the others, when this leader first saw it.
+    counted: Counted,
 }
 
 impl Shifts {
@@ -72,10 +72,10 @@ impl Machine {
         let of_shifts =
             facts.managed.shifts.iter().filter_map(|(name, shift)| shifts.next(name, shift, policy, facts, now));
         let of_lost = facts.regions.keys().filter_map(|name| shifts.begin(name, policy, facts, now));
-        let next = of_shifts.chain(of_lost).next();
-        if let Some(shifting) = next {
+        let next = of_shifts.chain(of_lost).map(Write::Shift).next();
+        if let Some(write) = next.or_else(|| shifts.drill(policy, facts).map(Write::Drill)) {
             shifts.is_waiting = true;
-            out.push(Output::Write(Write::Shift(shifting)));
+            out.push(Output::Write(write));
         }
     }
 }
@@ -95,10 +95,15 @@ impl Shifts {
             Some(_) => Duration::ZERO,
             None => Duration::from_millis(facts.wall_now_ms.saturating_sub(shift.step_ms)),
         };
-        let (here, elsewhere) = counted(name, facts);
         let ManagedShift { begun, stays_percent, is_returning, .. } = *shift;
         let entered = now.checked_sub(age).unwrap_or(now);
-        self.steps.insert(name.clone(), AtStep { begun, stays_percent, is_returning, entered, here, elsewhere });
+        let counted = Counted::of(name, shift, facts);
+        self.steps.insert(name.clone(), AtStep { begun, stays_percent, is_returning, entered, counted });
+    }
+
+    /// What was counted since this leader first saw the shift at its step.
+    pub(super) fn counted_since(&self, name: &RegionName, shift: &ManagedShift, facts: &Facts<'_>) -> Option<Counted> {
+        Some(Counted::of(name, shift, facts).since(self.steps.get(name)?.counted))
     }
 
     /// Whether a region that is not shifted is to be.
@@ -145,8 +150,8 @@ impl Shifts {
         }
         let is_over = shift.until_ms.is_some_and(|until_ms| until_ms <= facts.wall_now_ms);
         match shift.kind {
-            ShiftKind::Unknown => return None,
-            ShiftKind::Drill => return is_over.then(end),
+            // How a drill ends says what came of it.
+            ShiftKind::Unknown | ShiftKind::Drill => return None,
             ShiftKind::Operator if !is_over && !shift.is_returning => return None,
             ShiftKind::Operator | ShiftKind::Lost => {}
         }
@@ -161,7 +166,9 @@ impl Shifts {
         if well_for.is_none() {
             return Some(turn(Stays::NONE, false, Some("it was lost again while its traffic came back".to_owned())));
         }
-        if let Some(why) = errors(name, step, policy, facts) {
+        let counted = self.counted_since(name, shift, facts)?;
+        if counted.here.is_worse_than(counted.elsewhere, policy) {
+            let why = format!("{counted}, at {} % of its traffic", shift.stays_percent);
             return Some(turn(Stays::NONE, false, Some(why)));
         }
         if now.saturating_duration_since(step.entered) < policy.step {
@@ -181,38 +188,77 @@ fn note(since: &mut BTreeMap<RegionName, Instant>, name: &RegionName, holds: boo
 }
 
 /// None of its nodes can be used.
-fn is_lost(region: RegionFacts) -> bool {
+pub(super) fn is_lost(region: RegionFacts) -> bool {
     region.nodes > 0 && region.usable == 0
 }
 
 /// At least half of its nodes can be used: with fewer it would be lost again by what comes back.
-fn is_well(region: RegionFacts) -> bool {
+pub(super) fn is_well(region: RegionFacts) -> bool {
     region.usable > 0 && u64::from(region.usable) * 2 >= u64::from(region.nodes)
 }
 
-/// Answers and errors of a region, and of all others.
-fn counted(name: &RegionName, facts: &Facts<'_>) -> ((u64, u64), (u64, u64)) {
-    let of = |region: &RegionFacts| (region.answers, region.errors);
-    let here = facts.regions.get(name).map(of).unwrap_or_default();
-    let others = facts.regions.iter().filter(|(other, _)| *other != name).map(|(_, region)| of(region));
-    (here, others.fold((0, 0), |(answers, errors), (more, of_them)| (answers + more, errors + of_them)))
+/// What traffic met somewhere.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Met {
+    pub(super) answers: u64,
+    pub(super) errors: u64,
 }
 
-/// Why what comes back is taken back, if it is: more errors than elsewhere.
-fn errors(name: &RegionName, step: &AtStep, policy: &ShiftPolicy, facts: &Facts<'_>) -> Option<String> {
-    let (here, elsewhere) = counted(name, facts);
-    let since = |now: (u64, u64), then: (u64, u64)| (now.0.saturating_sub(then.0), now.1.saturating_sub(then.1));
-    let (answers, errors) = since(here, step.here);
-    if answers < ANSWERS_LEAST {
-        return None;
+impl Met {
+    fn of(region: &RegionFacts) -> Self {
+        Self { answers: region.answers, errors: region.errors }
     }
-    let (of_all, wrong) = since(elsewhere, step.elsewhere);
-    let percent = |errors: u64, answers: u64| if answers == 0 { 0.0 } else { errors as f64 * 100.0 / answers as f64 };
-    let (is, usual) = (percent(errors, answers), percent(wrong, of_all));
-    (is > usual + policy.errors_percent).then(|| {
-        format!(
-            "{is:.1} % of {answers} answers were errors at {} % of its traffic; elsewhere {usual:.1} %",
-            step.stays_percent
-        )
-    })
+
+    fn plus(self, other: Self) -> Self {
+        Self { answers: self.answers + other.answers, errors: self.errors + other.errors }
+    }
+
+    fn since(self, then: Self) -> Self {
+        let (answers, errors) = (self.answers.saturating_sub(then.answers), self.errors.saturating_sub(then.errors));
+        Self { answers, errors: errors.min(answers) }
+    }
+
+    /// Whether more of what it says are errors, so far as it says anything.
+    pub(super) fn is_worse_than(self, other: Self, policy: &ShiftPolicy) -> bool {
+        self.answers >= ANSWERS_LEAST && self.error_percent() > other.error_percent() + policy.errors_percent
+    }
+
+    fn error_percent(self) -> f64 {
+        if self.answers == 0 { 0.0 } else { self.errors as f64 * 100.0 / self.answers as f64 }
+    }
+}
+
+impl fmt::Display for Met {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} answers were errors ({:.1} %)", self.errors, self.answers, self.error_percent())
+    }
+}
+
+/// What traffic met in a region that is shifted, and where it went.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counted {
+    pub(super) here: Met,
+    pub(super) elsewhere: Met,
+}
+
+impl Counted {
+    fn of(name: &RegionName, shift: &ManagedShift, facts: &Facts<'_>) -> Self {
+        let here = facts.regions.get(name).map(Met::of).unwrap_or_default();
+        let others = facts.regions.iter().filter(|(other, _)| match &shift.to {
+            // A drill is about those who take the traffic.
+            Some(to) if shift.kind == ShiftKind::Drill => *other == to,
+            _ => *other != name,
+        });
+        Self { here, elsewhere: others.map(|(_, region)| Met::of(region)).fold(Met::default(), Met::plus) }
+    }
+
+    fn since(self, then: Self) -> Self {
+        Self { here: self.here.since(then.here), elsewhere: self.elsewhere.since(then.elsewhere) }
+    }
+}
+
+impl fmt::Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "in the region {}, elsewhere {}", self.here, self.elsewhere)
+    }
 }

@@ -1,7 +1,7 @@
 //! What another catalog says that has happened: every peer reads the same, so each can tell it, whoever led.
 
 use crate::catalog::{Intent, Managed, ManagedShift};
-use crate::model::{Event, Happened, IntentId, PeerId, PlanTold, RegionName, ShiftTold, Step};
+use crate::model::{DrillTold, Event, Happened, IntentId, PeerId, PlanTold, RegionName, ShiftTold, Step};
 
 /// What happened between two catalogs, in its order.
 pub fn told(before: &Managed, after: &Managed, own: &PeerId, now_ms: u64) -> Vec<Event> {
@@ -43,6 +43,21 @@ pub fn told(before: &Managed, after: &Managed, own: &PeerId, now_ms: u64) -> Vec
         if after.shifts.get(region).is_none_or(|now| now.begun != shift.begun) {
             tell(format!("shift-{}-end", shift.begun), now_ms, Happened::ShiftEnded(of_shift(region, shift)));
         }
+    }
+    for (region, drill) in &after.drills {
+        let Some(end) = &drill.ended else { continue };
+        if before.drills.get(region).is_some_and(|known| known.ended.as_ref() == Some(end)) {
+            continue;
+        }
+        let told = DrillTold {
+            region: region.clone(),
+            outcome: end.outcome,
+            why: end.why.clone(),
+            begun: drill.begun,
+            by: drill.by.clone(),
+            counts: end.counts,
+        };
+        tell(format!("drill-{region}-{}", end.at_ms), end.at_ms, Happened::DrillEnded(told));
     }
     events.sort_by_key(|event| event.at_ms);
     events

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::drill::DrillTold;
 use super::id::{NodeId, PeerId, PoolName, RegionName, ServerId};
 use super::intent::IntentId;
 use super::plan::{Candidate, Plan, PlanOutcome, Step, StepTaken};
@@ -128,6 +129,8 @@ pub enum Happened {
     ShiftTurned(ShiftTold),
     /// It is over.
     ShiftEnded(ShiftTold),
+    /// A drill is over, or was not begun when it was due.
+    DrillEnded(DrillTold),
 }
 
 /// A plan, as it is told.
@@ -194,6 +197,7 @@ impl Happened {
             Self::ShiftBegun(_) => "shift_begun",
             Self::ShiftTurned(_) => "shift_turned",
             Self::ShiftEnded(_) => "shift_ended",
+            Self::DrillEnded(_) => "drill_ended",
         }
     }
 
@@ -203,7 +207,7 @@ impl Happened {
             Self::PlanBegun(plan) | Self::PlanEnded { plan, .. } => Some(&plan.node),
             Self::PlanStep { node, .. } | Self::OrderRefused { node, .. } => Some(node),
             Self::PlanRefused { node, .. } => node.as_ref(),
-            Self::ShiftBegun(_) | Self::ShiftTurned(_) | Self::ShiftEnded(_) => None,
+            Self::ShiftBegun(_) | Self::ShiftTurned(_) | Self::ShiftEnded(_) | Self::DrillEnded(_) => None,
         }
     }
 
@@ -214,6 +218,7 @@ impl Happened {
             Self::PlanStep { region, .. } | Self::PlanRefused { region, .. } => Some(region),
             Self::OrderRefused { .. } => None,
             Self::ShiftBegun(shift) | Self::ShiftTurned(shift) | Self::ShiftEnded(shift) => Some(&shift.region),
+            Self::DrillEnded(drill) => Some(&drill.region),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 
 use super::cidr::Cidr;
+use super::drill::ScheduledDrill;
 use super::geography::{Continent, Country};
 use super::id::RegionName;
 
@@ -100,6 +101,8 @@ pub struct Region {
     pub countries: Vec<Country>,
     /// Continents whose clients are there, where no region names their country.
     pub continents: Vec<Continent>,
+    /// When some of its traffic is held away to see whether the others could take it; `None`: never by itself.
+    pub drill: Option<ScheduledDrill>,
 }
 
 impl Region {
@@ -113,6 +116,7 @@ impl Region {
             clients: Vec::new(),
             countries: Vec::new(),
             continents: Vec::new(),
+            drill: None,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
-use jiff::civil::Weekday;
+use jiff::civil::{self, Weekday};
 use jiff::tz::TimeZone;
 
 /// A time of the day, from 00:00 to 24:00, to the minute.
@@ -152,6 +152,55 @@ impl TimeWindow {
     }
 }
 
+/// A moment of the day, on some days.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct DailyTime {
+    /// When.
+    pub at: MinuteOfDay,
+    /// On which days; empty: on all.
+    pub days: Vec<Day>,
+    /// Whose clocks and days.
+    pub zone: Zone,
+}
+
+impl DailyTime {
+    /// The last one until this moment; `None` only at the ends of what calendars know.
+    pub fn last(&self, now: jiff::Timestamp) -> Option<jiff::Timestamp> {
+        self.nearest(now, civil::Date::yesterday, |moment| moment <= now)
+    }
+
+    /// The first one after this moment.
+    pub fn next(&self, now: jiff::Timestamp) -> Option<jiff::Timestamp> {
+        // One of yesterday, 24:00, may be yet to come where clocks were set back.
+        let yesterday = now.checked_sub(jiff::SignedDuration::from_hours(24)).ok()?;
+        self.nearest(yesterday, civil::Date::tomorrow, |moment| moment > now)
+    }
+
+    fn nearest(
+        &self,
+        from: jiff::Timestamp,
+        step: impl Fn(civil::Date) -> Result<civil::Date, jiff::Error>,
+        fits: impl Fn(jiff::Timestamp) -> bool,
+    ) -> Option<jiff::Timestamp> {
+        let mut day = from.to_zoned(self.zone.0.clone()).date();
+        // A week, and the days before and after.
+        for _ in 0..10 {
+            let is_one_of_them = self.days.is_empty() || self.days.iter().any(|known| known.0 == day.weekday());
+            let moment = || {
+                let midnight = day.to_datetime(civil::Time::midnight());
+                let at = midnight.checked_add(jiff::SignedDuration::from_mins(i64::from(self.at.get()))).ok()?;
+                // A time that clocks pass over is as much later; of one that comes twice it is the first.
+                Some(at.to_zoned(self.zone.0.clone()).ok()?.timestamp())
+            };
+            if let Some(moment) = moment().filter(|moment| is_one_of_them && fits(*moment)) {
+                return Some(moment);
+            }
+            day = step(day).ok()?;
+        }
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,6 +237,31 @@ mod tests {
         ] {
             let open = window(from, to, days, zone).holds(at.parse().unwrap());
             assert_eq!(open, holds, "{from}-{to} {days:?} {zone} at {at}");
+        }
+    }
+
+    #[test]
+    fn a_daily_time_has_a_last_one_and_a_next_one_through_weeks_and_changes_of_clocks() {
+        for (at, days, zone, now, last, next) in [
+            ("03:00", &[][..], "UTC", "2026-03-27T03:00:00Z", "2026-03-27T03:00:00Z", "2026-03-28T03:00:00Z"),
+            ("03:00", &[], "UTC", "2026-03-27T02:59:59Z", "2026-03-26T03:00:00Z", "2026-03-27T03:00:00Z"),
+            ("03:00", &["sun"], "UTC", "2026-03-27T12:00:00Z", "2026-03-22T03:00:00Z", "2026-03-29T03:00:00Z"),
+            ("24:00", &["fri"], "UTC", "2026-03-27T23:59:00Z", "2026-03-21T00:00:00Z", "2026-03-28T00:00:00Z"),
+            ("00:00", &["sat"], "UTC", "2026-03-28T00:00:00Z", "2026-03-28T00:00:00Z", "2026-04-04T00:00:00Z"),
+            // On 2026-03-29 clocks in Berlin pass from 2 to 3.
+            ("02:30", &[], "Europe/Berlin", "2026-03-28T12:00:00Z", "2026-03-28T01:30:00Z", "2026-03-29T01:30:00Z"),
+            // On 2026-10-25 they are set back from 3 to 2.
+            ("02:30", &[], "Europe/Berlin", "2026-10-25T00:00:00Z", "2026-10-24T00:30:00Z", "2026-10-25T00:30:00Z"),
+            ("02:30", &[], "Europe/Berlin", "2026-10-25T01:45:00Z", "2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"),
+        ] {
+            let daily = DailyTime {
+                at: at.parse().unwrap(),
+                days: days.iter().map(|day| day.parse().unwrap()).collect(),
+                zone: zone.parse().unwrap(),
+            };
+            let now: jiff::Timestamp = now.parse().unwrap();
+            assert_eq!(daily.last(now), Some(last.parse().unwrap()), "last {at} {days:?} {zone} at {now}");
+            assert_eq!(daily.next(now), Some(next.parse().unwrap()), "next {at} {days:?} {zone} at {now}");
         }
     }
 

@@ -6,10 +6,11 @@ mod servers;
 mod status;
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 pub(super) use plans::{move_node, resolve, scale, scale_down, scale_up};
-pub(super) use regions::{shift, trigger, unshift};
+pub(super) use regions::{drill, shift, trigger, unshift};
 pub(super) use servers::{blacklist, blacklisted, unblacklist};
 pub(super) use status::status;
 
@@ -18,8 +19,8 @@ use crate::catalog::{Applied, Managed, Source};
 use crate::model::{PoolName, RegionName, ServerId};
 use crate::peer::Handles;
 
-/// The longest that an operator's shift, or a server's place on the blacklist, may last.
-const DURATION_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
+/// How long an operator's shift, or a server's place on the blacklist, may last.
+const DAYS_30: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30 * 24 * 3_600);
 
 fn managed(applied: &Applied) -> Option<&Managed> {
     match &applied.source {
@@ -29,9 +30,9 @@ fn managed(applied: &Applied) -> Option<&Managed> {
 }
 
 /// How long something is to last, where that is said.
-fn lasts(duration: Option<String>) -> Result<Option<Duration>, ApiError> {
+fn lasts(duration: Option<String>, within: RangeInclusive<Duration>) -> Result<Option<Duration>, ApiError> {
     let read = |text: String| {
-        crate::document::duration(&text, Duration::from_secs(1), DURATION_MAX)
+        crate::document::duration(&text, *within.start(), *within.end())
             .map_err(|why| ApiError::bad_body(format!("duration: {why}")))
     };
     duration.map(read).transpose()

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{lasts, managed, server, words};
+use super::{DAYS_30, lasts, managed, server, words};
 use crate::api::error::ApiError;
 use crate::api::list::Params;
 use crate::api::timestamp::of_ms;
@@ -37,7 +37,7 @@ pub(in crate::api) async fn blacklist(
 ) -> Result<Response, ApiError> {
     Params::of(&uri, &[])?;
     let Blacklist { duration, reason } = if bytes.is_empty() { Blacklist::default() } else { body(&bytes)? };
-    let duration_ms = lasts(duration)?.map(|duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+    let duration_ms = lasts(duration, DAYS_30)?.map(|duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
     let change = Change::Blacklist { server: server(&handles, &id)?, duration_ms, reason: words("reason", reason)? };
     Ok(Json(asking.write(&handles, change).await?).into_response())
 }

@@ -1,5 +1,7 @@
 //! How failover stands: what is carried out, what became of the last plans, what is shifted, moved, started and blacklisted.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
@@ -10,9 +12,9 @@ use super::managed;
 use crate::api::error::ApiError;
 use crate::api::list::Params;
 use crate::api::timestamp::of_ms;
-use crate::catalog::{Attempt, Intent, Managed, ManagedShift};
+use crate::catalog::{Attempt, Intent, Managed, ManagedDrill, ManagedShift};
 use crate::host;
-use crate::model::{IntentId, RegionName};
+use crate::model::{Catalog, IntentId, RegionName, ScheduledDrill};
 use crate::peer::Handles;
 
 /// `GET /api/v1/failover`, and the same under the names of the systems that Evenkeel takes over from.
@@ -54,6 +56,7 @@ pub(in crate::api) async fn status(State(handles): State<Handles>, uri: Uri) -> 
         "attempts_failed": managed.attempts.iter().filter(failed).count(),
         "shifts": managed.shifts.iter().map(|(region, shift)| of_shift(region, shift)).collect::<Vec<_>>(),
         "shifts_enabled": policy.enabled,
+        "drills": drills(&applied.catalog, managed, now_ms),
         "moved": managed.nodes.iter().filter_map(|(id, node)| {
             let moved = node.moved.as_ref()?;
             Some(json!({ "node": id, "server": moved.server, "address": moved.address, "intent": moved.intent }))
@@ -76,6 +79,42 @@ pub(in crate::api) async fn status(State(handles): State<Handles>, uri: Uri) -> 
         "as_of": of_ms(now_ms),
     });
     Ok(Json(shown).into_response())
+}
+
+/// Of every region that has a drill, or had one: when the next is due, and what came of the last one.
+fn drills(catalog: &Catalog, managed: &Managed, now_ms: u64) -> Vec<Value> {
+    let scheduled: BTreeMap<&RegionName, &ScheduledDrill> =
+        catalog.regions().iter().filter_map(|region| Some((&region.name, region.drill.as_ref()?))).collect();
+    let names: BTreeSet<&RegionName> = scheduled.keys().copied().chain(managed.drills.keys()).collect();
+    let shown = names.into_iter().map(|name| {
+        let next_ms = scheduled.get(name).and_then(|scheduled| {
+            let now = jiff::Timestamp::from_millisecond(i64::try_from(now_ms).ok()?).ok()?;
+            u64::try_from(scheduled.at.next(now)?.as_millisecond()).ok()
+        });
+        json!({
+            "region": name,
+            "next": next_ms.map(of_ms),
+            "last": managed.drills.get(name).map(of_drill),
+        })
+    });
+    shown.collect()
+}
+
+fn of_drill(drill: &ManagedDrill) -> Value {
+    let mut shown = json!({
+        "began": drill.begun.map(|_| of_ms(drill.at_ms)),
+        "by": drill.by,
+        "outcome": null,
+    });
+    if let (Some(shown), Some(end)) = (shown.as_object_mut(), &drill.ended) {
+        shown.insert("ended".to_owned(), json!(of_ms(end.at_ms)));
+        shown.insert("outcome".to_owned(), json!(end.outcome));
+        shown.insert("why".to_owned(), json!(end.why));
+        if let Ok(Value::Object(counts)) = serde_json::to_value(end.counts) {
+            shown.extend(counts);
+        }
+    }
+    shown
 }
 
 fn of_intent(id: IntentId, intent: &Intent) -> Value {

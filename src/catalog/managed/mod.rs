@@ -1,5 +1,6 @@
 //! What the cluster and its operators did to what users wrote. `apply` never touches it.
 
+mod drill;
 mod node;
 mod plan;
 mod server;
@@ -11,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+pub use drill::{DrillEnd, Drilling, ManagedDrill};
 pub use node::{ManagedNode, Moved, Started};
 pub use plan::{Attempt, Intent, Progress};
 pub use server::ManagedServer;
@@ -34,6 +36,9 @@ pub struct Managed {
     /// Regions that are shifted.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub shifts: BTreeMap<RegionName, ManagedShift>,
+    /// The last drills, by region.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub drills: BTreeMap<RegionName, ManagedDrill>,
     /// Plans that are carried out.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub intents: BTreeMap<IntentId, Intent>,
@@ -65,6 +70,7 @@ impl Managed {
         let Self { nodes, started, .. } = self;
         nodes.retain(|id, _| written.contains(id) || started.contains_key(id));
         self.servers.retain(|id, _| catalog.server(id).is_some());
+        self.drills.retain(|region, _| catalog.has_region(region));
     }
 
     /// What users wrote, with the nodes that were started.

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::super::json::Object;
 use super::super::write::{Write, WriteRefused};
-use super::Managed;
-use crate::model::{Catalog, RegionName, Shift, ShiftKind, Stays};
+use super::{DrillEnd, Managed};
+use crate::model::{Catalog, DrillCounts, DrillOutcome, RegionName, Shift, ShiftKind, Stays};
 
 /// A region's shift.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -91,6 +91,11 @@ pub enum Shifting {
     },
 }
 
+/// A drill that ends before its time.
+fn stopped(write: &Write, why: &str) -> DrillEnd {
+    DrillEnd { at_ms: write.at_ms, outcome: DrillOutcome::Stopped, why: why.to_owned(), counts: DrillCounts::default() }
+}
+
 impl Shifting {
     /// In a few words.
     pub fn summary(&self) -> String {
@@ -114,17 +119,7 @@ impl Managed {
         let not_found = |message: String| Err(WriteRefused::NotFound { message });
         match shifting {
             Shifting::Begin { region, kind, to, stays_percent, duration_ms, why } => {
-                for named in std::iter::once(region).chain(to) {
-                    if !catalog.has_region(named) {
-                        return not_found(format!(
-                            "there is no region \"{named}\": neither a node nor a [[region]] names it"
-                        ));
-                    }
-                }
-                if to.as_ref() == Some(region) {
-                    let message = format!("traffic of region \"{region}\" cannot be shifted to itself");
-                    return Err(WriteRefused::Conflict { message });
-                }
+                can_be_shifted(region, to.as_ref(), catalog)?;
                 let stays = Stays::new(*stays_percent).filter(|stays| *stays < Stays::ALL);
                 let Some(stays) = stays else {
                     let message = format!("{stays_percent} percent cannot stay; 0 to 99 can");
@@ -145,6 +140,7 @@ impl Managed {
                     other: Object::new(),
                 };
                 self.shifts.insert(region.clone(), shift);
+                self.drill_ended(region, stopped(write, "traffic of the region is held away for another reason"));
             }
             Shifting::Turn { region, begun, stays_percent, is_returning, why } => {
                 let Some(shift) = self.shifts.get_mut(region).filter(|shift| shift.begun == *begun) else {
@@ -163,6 +159,7 @@ impl Managed {
                     return not_found(format!("region \"{region}\" is not shifted"));
                 }
                 self.shifts.remove(region);
+                self.drill_ended(region, stopped(write, "an operator ended it"));
             }
         }
         Ok(())
@@ -176,4 +173,23 @@ impl Managed {
         });
         catalog.set_shifts(shifts.collect());
     }
+}
+
+/// Whether there is such a region, and such a one to shift it to.
+pub(super) fn can_be_shifted(
+    region: &RegionName,
+    to: Option<&RegionName>,
+    catalog: &Catalog,
+) -> Result<(), WriteRefused> {
+    for named in std::iter::once(region).chain(to) {
+        if !catalog.has_region(named) {
+            let message = format!("there is no region \"{named}\": neither a node nor a [[region]] names it");
+            return Err(WriteRefused::NotFound { message });
+        }
+    }
+    if to == Some(region) {
+        let message = format!("traffic of region \"{region}\" cannot be shifted to itself");
+        return Err(WriteRefused::Conflict { message });
+    }
+    Ok(())
 }

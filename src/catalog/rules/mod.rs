@@ -19,6 +19,7 @@ mod server;
 mod sticky;
 #[cfg(test)]
 mod tests;
+mod time;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

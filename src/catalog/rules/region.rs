@@ -2,9 +2,14 @@
 
 use std::num::NonZeroU32;
 
-use crate::document::{Fault, ListOf, Number, Origin, Section, Words, Wrong, name, parsed, quoted};
+use super::time::{DAY, MINUTE, ZONE};
+use crate::document::{
+    Fault, ListOf, Number, OneOrMore, Origin, Section, Span, Words, Wrong, name, parsed, quoted, whole,
+};
 use crate::model::limits::{REGION_CLIENTS_MAX, REGIONS_MAX};
-use crate::model::{Capacity, Cidr, Continent, Country, Region, RegionName, RegionWeight};
+use crate::model::{
+    Capacity, Cidr, Continent, Country, DailyTime, Drill, Region, RegionName, RegionWeight, ScheduledDrill, Zone,
+};
 
 const CAPACITY: Words<Capacity> = Words::of(
     "requests a second, a whole number of 1 to 4294967295 and \"/s\": \"1000/s\"",
@@ -36,6 +41,8 @@ const CONTINENT: Words<Continent> = Words::of("AF, AN, AS, EU, NA, OC, SA", pars
 /// More than there are.
 const COUNTRIES_MAX: usize = 300;
 const CONTINENTS_MAX: usize = 7;
+
+const DAYS_MAX: usize = 7;
 
 const WEIGHT: Number<RegionWeight> = Number {
     allowed: "a number above 0, at most 1000",
@@ -90,6 +97,13 @@ fn region(s: &mut Section<'_, '_, '_>) -> RegionRead {
         Vec::new(),
         "Continents whose clients are there, where no region names their country.",
     );
+    let region_name = name.as_ref();
+    let drill = s.optional_table(
+        "drill",
+        "A little of its traffic is held away from it for a little while, again and again, to see whether the others could take it. \
+         It ends at once where they answer worse, or anything goes wrong. Left out: never by itself.",
+        |s| drill(s, region_name),
+    );
     for (at, preferred) in prefer.iter().enumerate() {
         let wrong = if Some(preferred) == name.as_ref() {
             "it names the region itself"
@@ -105,7 +119,38 @@ fn region(s: &mut Section<'_, '_, '_>) -> RegionRead {
     }
     let origin = s.origin_of("name");
     RegionRead {
-        region: name.clone().map(|name| Region { name, prefer, capacity, weight, clients, countries, continents }),
+        region: name.clone().map(|name| Region {
+            name,
+            prefer,
+            capacity,
+            weight,
+            clients,
+            countries,
+            continents,
+            drill: drill.flatten(),
+        }),
         name: name.map(|name| (name, origin)),
     }
+}
+
+fn drill(s: &mut Section<'_, '_, '_>, region: Option<&RegionName>) -> Option<ScheduledDrill> {
+    let default = Drill::default();
+    let at = s.required("at", &MINUTE, "When it begins.");
+    let days = s.optional("days", &OneOrMore(DAY, DAYS_MAX), "every day", "On which days.");
+    let zone = s.key("zone", &ZONE, Zone::default(), "Whose clocks and days.");
+    let drill = Drill {
+        percent: s.key(
+            "percent",
+            &whole(1, u64::from(Drill::PERCENT_MAX)),
+            default.percent,
+            "How much of its traffic is held away.",
+        ),
+        lasts: s.key("for", &Span(Drill::LASTS_MIN, Drill::LASTS_MAX), default.lasts, "How long."),
+        to: s.optional("to", &name::<RegionName>(), "where it would go without the region", "Where it goes first."),
+    };
+    if drill.to.is_some() && drill.to.as_ref() == region {
+        let fault = Fault::new(s.origin_of("to"), s.path_of("to"), "it names the region itself");
+        s.reader().fault(fault.hint("name another region, or leave the key out"));
+    }
+    Some(ScheduledDrill { at: DailyTime { at: at?, days: days.unwrap_or_default(), zone }, drill })
 }

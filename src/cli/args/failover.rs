@@ -18,6 +18,8 @@ pub(in crate::cli) enum FailoverCommand {
     Move(Move),
     /// Hold the traffic of a region away from it
     Trigger(Trigger),
+    /// Hold a little of a region's traffic away for a little while, to see whether the others take it
+    Drill(Drill),
     /// Give a region its traffic back at once
     Restore(Restore),
     /// Move no node to a server
@@ -68,6 +70,24 @@ pub(in crate::cli) struct Trigger {
     /// Why, for whoever looks
     #[arg(long, value_name = "TEXT")]
     pub(in crate::cli) reason: Option<String>,
+    #[command(flatten)]
+    pub(in crate::cli) question: Question,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Drill {
+    /// The region
+    #[arg(value_name = "REGION")]
+    pub(in crate::cli) region: String,
+    /// Where its traffic goes first; left out: as its own drill says, else where it would go without the region
+    #[arg(long, value_name = "REGION")]
+    pub(in crate::cli) to: Option<String>,
+    /// How much of it, 1 to 50; left out: as its own drill says, else 10
+    #[arg(long, value_name = "PERCENT")]
+    pub(in crate::cli) percent: Option<u8>,
+    /// How long, 10s to 1h; left out: as its own drill says, else 5m
+    #[arg(long = "for", value_name = "TIME")]
+    pub(in crate::cli) duration: Option<String>,
     #[command(flatten)]
     pub(in crate::cli) question: Question,
 }
@@ -137,7 +157,8 @@ pub(in crate::cli) struct Resolve {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Events {
-    /// Only these: plan_begun, plan_step, plan_ended, plan_refused, order_refused, shift_begun, shift_turned, shift_ended
+    /// Only these: plan_begun, plan_step, plan_ended, plan_refused, order_refused, shift_begun, shift_turned, shift_ended,
+    /// drill_ended
     #[arg(long)]
     pub(in crate::cli) kind: Option<String>,
     /// Only of this node

@@ -153,6 +153,12 @@ impl World {
         }
     }
 
+    /// Time in which nobody looks.
+    pub(super) fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.wall_ms += u64::try_from(time.as_millis()).expect("milliseconds");
+    }
+
     /// Looks until that holds.
     pub(super) fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
         for _ in 0..40_000 {
@@ -239,6 +245,9 @@ impl World {
             }
             Output::Write(Write::Shift(shifting)) => {
                 Some(Input::Shifted { written: self.write(Change::Shift(shifting)).map(drop) })
+            }
+            Output::Write(Write::Drill(drilling)) => {
+                Some(Input::Shifted { written: self.write(Change::Drill(drilling)).map(drop) })
             }
             Output::Ask { effect, .. } => {
                 let (intent, action) = (effect.intent, effect.action);

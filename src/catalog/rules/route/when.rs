@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::super::time::{DAY, MINUTE, ZONE};
 use crate::document::{Choice, Fault, Form, Number, OneOrMore, Section, Words, Wrong, YesNo, name, parsed, quoted};
 use crate::model::limits::{CONDITIONS_DEPTH_MAX, ROUTE_VALUES_MAX, TEXT_PATTERN_BYTES_MAX};
 use crate::model::{
-    Cidr, Conditions, Day, FieldName, HostPattern, ListenerName, Method, MinuteOfDay, Named, PathPattern, Percent,
+    Cidr, Conditions, FieldName, HostPattern, ListenerName, Method, MinuteOfDay, Named, PathPattern, Percent,
     RegionName, Scheme, Share, ShareOf, TextPattern, TimeWindow, Zone,
 };
 
@@ -60,21 +61,6 @@ const USER_AGENT: Words<Arc<str>> = Words::of(
 );
 
 const CIDR: Words<Cidr> = Words::of("ranges of addresses, \"10.0.0.0/8\", or addresses", parsed, quoted);
-
-const MINUTE: Words<MinuteOfDay> = Words::of("a time of day, \"00:00\" to \"24:00\"", parsed, quoted);
-
-const DAY: Words<Day> = Words::of(
-    "mon, tue, wed, thu, fri, sat, sun",
-    |text| {
-        parsed::<Day>(text).map_err(|wrong| {
-            let short: String = text.to_ascii_lowercase().chars().take(3).collect();
-            if short.parse::<Day>().is_ok() { wrong.hint(format!("write \"{short}\"")) } else { wrong }
-        })
-    },
-    quoted,
-);
-
-const ZONE: Words<Zone> = Words::of("a time zone of the IANA database, \"Europe/Berlin\"", parsed, quoted);
 
 /// A number of 0 to 100.
 pub(super) const PERCENT: Number<Percent> = Number {
