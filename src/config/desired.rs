@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::catalog::rules::{INTERVAL, Over, PARTS};
-use crate::document::{Form, Table};
+use crate::document::{Form, Override, Table};
 use crate::model::{Check, Pool};
 
 /// What stands in the file as it stands there, and what the environment says as the file would say it. `root` was read and
@@ -15,12 +15,7 @@ pub(super) fn desired(root: &Table, over: &Over) -> Map<String, Value> {
             fold(pool, over);
         }
     }
-    if let Some(enabled) = over.auto_shift.as_ref().and_then(|over| over.value) {
-        let failover = desired.entry("failover").or_insert_with(|| json!({}));
-        if let Some(failover) = failover.as_object_mut() {
-            failover.insert("enabled".to_owned(), enabled.into());
-        }
-    }
+    set_within(&mut desired, "failover", [("enabled", said(over.auto_shift.as_ref()).map(Value::from))]);
     if let Some((pool, _)) = &over.beside {
         let beside = written(pool);
         match desired.get_mut("pool") {
@@ -36,19 +31,44 @@ pub(super) fn desired(root: &Table, over: &Over) -> Map<String, Value> {
 
 /// What variables say of every pool.
 fn fold(pool: &mut Map<String, Value>, over: &Over) {
-    if let Some(strategy) = over.strategy.as_ref().and_then(|over| over.value) {
+    if let Some(strategy) = said(over.strategy.as_ref()) {
         pool.insert("strategy".to_owned(), strategy.name().into());
     }
-    if let Some(strategy) = over.region_strategy.as_ref().and_then(|over| over.value) {
+    if let Some(strategy) = said(over.region_strategy.as_ref()) {
         pool.insert("region_strategy".to_owned(), strategy.name().into());
     }
-    let Some(interval) = over.interval.as_ref().and_then(|over| over.value) else { return };
-    let health = pool.entry("health").or_insert_with(|| json!({}));
-    if let Some(health) = health.as_object_mut()
-        // Nobody asks such nodes, so an interval would be refused there.
-        && health.get("type").and_then(Value::as_str) != Some("none")
-    {
-        health.insert("interval".to_owned(), unquoted(&INTERVAL.show(&interval)).into());
+    let interval = said(over.interval.as_ref()).map(|interval| unquoted(&INTERVAL.show(&interval)).into());
+    let fall = said(over.fall.as_ref()).map(|fall| fall.get().into());
+    // Nobody asks nodes without a check, so neither would be taken there.
+    let is_asked = pool.get("health").and_then(|health| health.get("type")).and_then(Value::as_str) != Some("none");
+    if is_asked {
+        set_within(pool, "health", [("interval", interval), ("fall", fall)]);
+    }
+    if let Some(scaling) = pool.get_mut("scaling").and_then(Value::as_object_mut) {
+        let over = &over.scaling;
+        let number = |over: &Option<Override<f64>>| said(over.as_ref()).map(Value::from);
+        set_within(scaling, "connections", [("up", number(&over.up)), ("down", number(&over.down))]);
+        for (key, value) in [
+            ("enabled", said(over.enabled.as_ref()).map(Value::from)),
+            ("max_nodes", said(over.max_nodes.as_ref()).map(Value::from)),
+        ] {
+            scaling.extend(value.map(|value| (key.to_owned(), value)));
+        }
+    }
+}
+
+fn said<T: Clone>(over: Option<&Override<T>>) -> Option<T> {
+    over.and_then(|over| over.value.clone())
+}
+
+/// Sets keys of a table within, which is made where it is not there.
+fn set_within<const N: usize>(of: &mut Map<String, Value>, table: &str, keys: [(&str, Option<Value>); N]) {
+    let mut keys = keys.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).peekable();
+    if keys.peek().is_none() {
+        return;
+    }
+    if let Some(table) = of.entry(table).or_insert_with(|| json!({})).as_object_mut() {
+        table.extend(keys);
     }
 }
 
@@ -63,9 +83,11 @@ fn written(pool: &Pool) -> Value {
     if pool.region_strategy != default.region_strategy {
         object.insert("region_strategy".to_owned(), pool.region_strategy.name().into());
     }
-    if pool.check.interval != Check::INTERVAL_DEFAULT {
-        object.insert("health".to_owned(), json!({"interval": unquoted(&INTERVAL.show(&pool.check.interval))}));
-    }
+    let Check { interval, fall, .. } = pool.check;
+    let shown = || unquoted(&INTERVAL.show(&interval)).into();
+    let interval = (interval != Check::INTERVAL_DEFAULT).then(shown);
+    let fall = (fall != Check::FALL_DEFAULT).then(|| fall.get().into());
+    set_within(&mut object, "health", [("interval", interval), ("fall", fall)]);
     object.insert("host".to_owned(), "node".into());
     let node =
         |node: &crate::model::Node| json!({"id": node.id, "address": node.address.to_string(), "region": node.region});

@@ -106,6 +106,7 @@ fn whole(s: &mut Section<'_, '_, '_>, root: &Table, machine: &Machine, over: &Ov
 
     refuse_unknown_profiles(s, &written, &profiles, is_alone);
     warn_of_unused_pools(s, &listeners, &written, over);
+    inherited::warn_of_unused(s, &written.pools, over);
     warn_of_requests_of_relays(s, &listeners, &written);
     warn_of_unknown_folders(s, &written, &folders);
     warn_of_unknown_listeners(s, &listeners, &written);

@@ -6,24 +6,17 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::sources::Environment;
-use crate::catalog::rules::{INTERVAL, Over, REGION_STRATEGY, STRATEGY};
+use crate::catalog::rules::{
+    FALL, INTERVAL, LITTLE, MUCH, NODES_AT_MOST, Over, OverScaling, PoolRead, REGION_STRATEGY, STRATEGY,
+};
 use crate::document::{
-    Choice, Content, Fault, Form, NOT_AVAILABLE, Origin, Override, Reader, Setting, Wrong, YesNo, nearest, shorten,
+    Content, Fault, Form, NOT_AVAILABLE, Origin, Override, Reader, Section, Setting, Wrong, YesNo, nearest, shorten,
 };
 use crate::model::{HostSent, ListenerName, Node, NodeAddress, NodeId, Pool, PoolName, RegionName};
 use crate::proxy::{Http, Listener, Protocol};
 
-/// Variables that a later version gives an effect.
-pub(super) const LATER: [&str; 6] = [
-    "FAILOVER_THRESHOLD",
-    "LOAD_BALANCER_ENABLED",
-    "MAX_NODES_PER_COUNTRY",
-    "AUTO_SCALE_ENABLED",
-    "SCALE_UP_THRESHOLD",
-    "SCALE_DOWN_THRESHOLD",
-];
-
 const REGIONAL_ENDPOINTS: &str = "REGIONAL_ENDPOINTS";
+const BALANCER: &str = "LOAD_BALANCER_ENABLED";
 const REGIONAL_ALLOWED: &str =
     "region:address, with commas between: us-east:https://us.example.com,eu-west:10.0.0.7:80";
 
@@ -71,10 +64,11 @@ fn refuse(reader: &mut Reader<'_>, name: &str, found: &str, wrong: Wrong, allowe
     reader.fault(fault);
 }
 
-fn choice<T: Copy + PartialEq>(reader: &mut Reader<'_>, name: &'static str, form: &Choice<T>) -> Option<T> {
+/// The variable, as that form reads it. Those systems write `True` as well.
+fn said<F: Form>(reader: &mut Reader<'_>, name: &'static str, form: &F) -> Option<F::Out> {
     let text = reader.inherited(name)?;
-    match form.read(&Content::Word(text.to_owned())) {
-        Ok(strategy) => Some(strategy),
+    match form.read(&Content::Word(text.to_lowercase())) {
+        Ok(value) => Some(value),
         Err(wrong) => {
             refuse(reader, name, text, wrong, form.allowed());
             None
@@ -82,29 +76,35 @@ fn choice<T: Copy + PartialEq>(reader: &mut Reader<'_>, name: &'static str, form
     }
 }
 
-fn yes_no(reader: &mut Reader<'_>, name: &'static str) -> Option<bool> {
-    let text = reader.inherited(name)?;
-    match YesNo.read(&Content::Word(text.to_lowercase())) {
-        Ok(value) => Some(value),
-        Err(wrong) => {
-            refuse(reader, name, text, wrong, YesNo.allowed());
-            None
-        }
-    }
+fn over<F: Form>(reader: &mut Reader<'_>, variable: &'static str, form: &F) -> Option<Override<F::Out>> {
+    let value = said(reader, variable, form);
+    Some(Override { variable, value })
 }
 
 /// Reads them all.
 pub(super) fn read(reader: &mut Reader<'_>) -> Over {
-    let strategy = choice(reader, "LOAD_BALANCER_STRATEGY", &STRATEGY);
+    let strategy = said(reader, "LOAD_BALANCER_STRATEGY", &STRATEGY);
     let interval = interval(reader);
-    let region_strategy = choice(reader, "LOAD_BALANCING_STRATEGY", &REGION_STRATEGY);
-    let auto_shift = yes_no(reader, "FAILOVER_ENABLED");
+    let region_strategy = said(reader, "LOAD_BALANCING_STRATEGY", &REGION_STRATEGY);
+    let fall = said(reader, "FAILOVER_THRESHOLD", &FALL);
+    if said(reader, BALANCER, &YesNo) == Some(false) {
+        let wrong = Wrong::new("there is nothing left of a balancer that does not balance");
+        let wrong = wrong.hint("drain the nodes that are to get nothing, or set the pool's strategy");
+        refuse(reader, BALANCER, "false", wrong, "true".to_owned());
+    }
     let regional = reader.inherited(REGIONAL_ENDPOINTS);
     let mut over = Over {
         strategy: Some(Override { variable: "LOAD_BALANCER_STRATEGY", value: strategy }),
         region_strategy: Some(Override { variable: "LOAD_BALANCING_STRATEGY", value: region_strategy }),
         interval: Some(Override { variable: "HEALTH_CHECK_INTERVAL", value: interval }),
-        auto_shift: Some(Override { variable: "FAILOVER_ENABLED", value: auto_shift }),
+        fall: Some(Override { variable: "FAILOVER_THRESHOLD", value: fall }),
+        auto_shift: over(reader, "FAILOVER_ENABLED", &YesNo),
+        scaling: OverScaling {
+            enabled: over(reader, "AUTO_SCALE_ENABLED", &YesNo),
+            max_nodes: over(reader, "MAX_NODES_PER_COUNTRY", &NODES_AT_MOST),
+            up: over(reader, "SCALE_UP_THRESHOLD", &MUCH),
+            down: over(reader, "SCALE_DOWN_THRESHOLD", &LITTLE),
+        },
         beside: None,
     };
     let Some(text) = regional else { return over };
@@ -113,9 +113,11 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Over {
     pool.strategy = strategy.unwrap_or(pool.strategy);
     pool.region_strategy = region_strategy.unwrap_or(pool.region_strategy);
     pool.check.interval = interval.unwrap_or(pool.check.interval);
+    pool.check.fall = fall.unwrap_or(pool.check.fall);
     let from = |is_set: bool, name: &str| if is_set { variable(name) } else { Origin::Default };
     let strategy_from = from(strategy.is_some(), "LOAD_BALANCER_STRATEGY");
     let region_strategy_from = from(region_strategy.is_some(), "LOAD_BALANCING_STRATEGY");
+    let fall_from = from(fall.is_some(), "FAILOVER_THRESHOLD");
     let interval_from = interval.map_or(Origin::Default, |_| variable("HEALTH_CHECK_INTERVAL"));
     let mut note = |key: String, value: String, origin: Origin| {
         reader.settings.push(Setting { key: format!("pool \"{REGIONS}\" {key}"), value, origin });
@@ -123,12 +125,30 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Over {
     note("strategy".to_owned(), format!("\"{}\"", pool.strategy), strategy_from);
     note("region_strategy".to_owned(), REGION_STRATEGY.show(&pool.region_strategy), region_strategy_from);
     note("health.interval".to_owned(), INTERVAL.show(&pool.check.interval), interval_from);
+    note("health.fall".to_owned(), FALL.show(&pool.check.fall), fall_from);
     note("host".to_owned(), "\"node\"".to_owned(), variable(REGIONAL_ENDPOINTS));
     for node in &pool.nodes {
         note(format!("node \"{}\" address", node.id), format!("\"{}\"", node.address), variable(REGIONAL_ENDPOINTS));
     }
     over.beside = Some((pool, variable(REGIONAL_ENDPOINTS)));
     over
+}
+
+/// Variables that set something of pools that are scaled, where none is.
+pub(super) fn warn_of_unused(s: &mut Section<'_, '_, '_>, pools: &[PoolRead], over: &Over) {
+    if pools.iter().any(|pool| pool.pool.as_ref().is_none_or(|pool| pool.scaling.is_some())) {
+        return;
+    }
+    let OverScaling { enabled, max_nodes, up, down } = &over.scaling;
+    let set = [set(enabled), set(max_nodes), set(up), set(down)];
+    for name in set.into_iter().flatten() {
+        let message = "it has no effect: no pool is scaled; write `scaling` of a pool, with its driver";
+        s.reader().warn(variable(name), name, message);
+    }
+}
+
+fn set<T>(over: &Option<Override<T>>) -> Option<&'static str> {
+    over.as_ref().filter(|over| over.value.is_some()).map(|over| over.variable)
 }
 
 /// Seconds, as those systems count, or a duration.
@@ -205,7 +225,7 @@ pub(super) fn refuse_unknown(reader: &mut Reader<'_>, environment: &Environment)
         let fault = Fault::new(variable(name), name, NOT_AVAILABLE)
             .found(shorten(environment.get(name).unwrap_or_default()))
             .hint(format!("remove {name} from the environment; nothing here acts on it yet"));
-        if LATER.contains(&name) || (is_ours(name) && !is_known(reader, name) && reader.is_later_variable(name)) {
+        if is_ours(name) && !is_known(reader, name) && reader.is_later_variable(name) {
             reader.fault(fault);
         } else if is_ours(name) && !is_known(reader, name) {
             let mut fault = Fault { wrong: "there is no such setting".to_owned(), hint: None, ..fault };
@@ -221,7 +241,7 @@ pub(super) fn refuse_unknown(reader: &mut Reader<'_>, environment: &Environment)
         }
     }
     for name in environment.unreadable() {
-        if is_ours(name) || is_known(reader, name) || LATER.contains(&name) {
+        if is_ours(name) || is_known(reader, name) {
             let fault = Fault::new(variable(name), name, "its value is not UTF-8").hint("set it anew, or remove it");
             reader.fault(fault);
         }

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use super::file::describe;
-use super::inherited::LATER;
 use crate::document::Row;
 
 const HEAD: &str = "\
@@ -38,6 +37,11 @@ These are understood as in the systems that Evenkeel takes over from.
 | `LOAD_BALANCING_STRATEGY` | The `region_strategy` of every pool. |
 | `LOAD_BALANCER_STRATEGY` | The `strategy` of every pool. |
 | `HEALTH_CHECK_INTERVAL` | The `health.interval` of every pool whose nodes are checked: whole seconds, or a duration. |
+| `FAILOVER_ENABLED` | `failover.enabled`: whether regions that are lost are shifted. |
+| `FAILOVER_THRESHOLD` | The `health.fall` of every pool whose nodes are checked: 1 to 255 bad answers in a row. |
+| `AUTO_SCALE_ENABLED`, `MAX_NODES_PER_COUNTRY` | `scaling.enabled` and `scaling.max_nodes` of every pool that is scaled. |
+| `SCALE_UP_THRESHOLD`, `SCALE_DOWN_THRESHOLD` | `scaling.connections.up` and `.down` of every pool that is scaled: connections at a node. |
+| `LOAD_BALANCER_ENABLED` | `true` is how it is; `false` is refused. |
 | `LOG_LEVEL` | `log.level`; weaker than `EVENKEEL_LOG_LEVEL`. Capitals, `WARNING` and `CRITICAL` are understood. |
 ";
 
@@ -72,9 +76,6 @@ pub fn reference() -> String {
     for (section, key) in &description.later {
         let section = if section.is_empty() { String::new() } else { format!("{section}.") };
         let _ = writeln!(page, "- `{section}{key}`");
-    }
-    for name in LATER {
-        let _ = writeln!(page, "- `{name}` in the environment");
     }
     page
 }

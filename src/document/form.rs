@@ -170,7 +170,7 @@ pub(crate) struct Whole(pub u64, pub u64);
 /// [`Whole`] as a type of its own.
 pub(crate) struct WholeOf<T>(pub Whole, std::marker::PhantomData<T>);
 
-pub(crate) fn whole<T: Count>(min: u64, max: u64) -> WholeOf<T> {
+pub(crate) const fn whole<T: Count>(min: u64, max: u64) -> WholeOf<T> {
     WholeOf(Whole(min, max), std::marker::PhantomData)
 }
 
@@ -227,7 +227,8 @@ impl<T> Form for Number<T> {
             Content::Float(number) => *number,
             // Beyond 2^53 it is another number, and more than any setting takes.
             Content::Integer(Some(number)) => *number as f64,
-            Content::Text(text) | Content::Word(text) if text.parse::<f64>().is_ok() => {
+            Content::Word(word) => word.parse().map_err(|_| Wrong::new("it is not a number"))?,
+            Content::Text(text) if text.parse::<f64>().is_ok() => {
                 return Err(Wrong::kind(content, "a number").hint(format!("write it without quotes: {text}")));
             }
             other => return Err(Wrong::kind(other, "a number")),

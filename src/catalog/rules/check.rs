@@ -115,6 +115,9 @@ const BYTES_SENT: Words<Arc<[u8]>> = Words {
     ..BYTES
 };
 
+/// Bad answers in a row that take a node down.
+pub(crate) const FALL: WholeOf<NonZeroU8> = whole(1, 255);
+
 pub(super) fn check(s: &mut Section<'_, '_, '_>, over: &Over) -> Check {
     let kind = s.key_unless_refused(
         "type",
@@ -154,7 +157,13 @@ pub(super) fn check(s: &mut Section<'_, '_, '_>, over: &Over) -> Check {
             Check::RISE_DEFAULT,
             "Good answers in a row that bring a node that is down up again.",
         ),
-        fall: s.key("fall", &whole(1, 255), Check::FALL_DEFAULT, "Bad answers in a row that take a node down."),
+        fall: s.key_overridden(
+            "fall",
+            &FALL,
+            Check::FALL_DEFAULT,
+            "Bad answers in a row that take a node down.",
+            over.fall.as_ref(),
+        ),
         kind: match kind.unwrap_or(Type::Tcp) {
             Type::Tcp => CheckKind::Tcp(tcp),
             Type::Http => CheckKind::Http(http),

@@ -43,6 +43,7 @@ impl Form for TooMuch {
             Content::Text(text) | Content::Word(text) if text == "never" => return Ok(None),
             Content::Float(number) => *number,
             Content::Integer(Some(number)) => *number as f64,
+            Content::Word(word) => word.parse().map_err(|_| Wrong::new("it is neither a number nor never"))?,
             other => return Err(Wrong::kind(other, "a number, or \"never\"")),
         };
         if number > 0.0 && number <= self.0 { Ok(Some(number)) } else { Err(Wrong::new("it is outside of that")) }

@@ -22,6 +22,7 @@ mod tests;
 mod time;
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU8;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -30,10 +31,11 @@ pub use crate::document::Unknown;
 use crate::document::{Description, Faults, Origin, Outside, Override, Reader, Section, Table, Warning};
 use crate::model::{Catalog, CatalogParts, Pool, RegionStrategy, Route, ShiftPolicy, Strategy};
 
-pub(crate) use check::{INTERVAL, STATUSES};
+pub(crate) use check::{FALL, INTERVAL, STATUSES};
 pub(crate) use names::PoolNames;
 pub(crate) use pool::{PoolRead, REGION_STRATEGY, STRATEGY};
 pub(crate) use route::{CONTENT_TYPE, RouteRead, SECURITY_HEADERS};
+pub(crate) use scaling::{LITTLE, MUCH, NODES_AT_MOST};
 
 use region::RegionRead;
 use server::ServerRead;
@@ -103,10 +105,27 @@ pub(crate) struct Over {
     pub region_strategy: Option<Override<RegionStrategy>>,
     /// The interval of every pool's checks.
     pub interval: Option<Override<Duration>>,
+    /// Bad answers in a row that take a node of any pool down.
+    pub fall: Option<Override<NonZeroU8>>,
     /// Whether regions are shifted by themselves.
     pub auto_shift: Option<Override<bool>>,
+    /// How pools are scaled that are scaled.
+    pub scaling: OverScaling,
     /// A pool more, and who says so.
     pub beside: Option<(Pool, Origin)>,
+}
+
+/// What is stronger than a document of how pools are scaled.
+#[derive(Debug, Default)]
+pub(crate) struct OverScaling {
+    /// Whether that happens by itself.
+    pub enabled: Option<Override<bool>>,
+    /// Nodes of a region that there are at most.
+    pub max_nodes: Option<Override<u32>>,
+    /// More connections than that at a node start one.
+    pub up: Option<Override<f64>>,
+    /// Less than that stop one.
+    pub down: Option<Override<f64>>,
 }
 
 /// What stands in a document, each part by itself.

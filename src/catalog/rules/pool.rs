@@ -174,7 +174,7 @@ fn pool(s: &mut Section<'_, '_, '_>, over: &Over) -> PoolRead {
             .optional_table(
                 "scaling",
                 "When nodes are started and stopped, in each region by itself. Left out: never.",
-                super::scaling::scaling,
+                |s| super::scaling::scaling(s, &over.scaling),
             )
             .flatten(),
         ..default

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::document::{Choice, Fault, ListOf, Number, Section, Span, YesNo, name, whole};
+use super::OverScaling;
+use crate::document::{Choice, Fault, ListOf, Number, Section, Span, WholeOf, YesNo, name, whole};
 use crate::model::limits::{NODES_MAX, REGIONS_MAX};
 use crate::model::{Band, DriverName, Load, LoadTarget, RegionName, Scaling};
 
@@ -12,25 +13,33 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 const LOAD: Choice<Load> = Choice::of(&Load::ALL);
 
-const MUCH: Number<f64> = Number {
+/// Nodes of a region that there are at most.
+pub(crate) const NODES_AT_MOST: WholeOf<u32> = whole(1, NODES_MAX as u64);
+
+pub(crate) const MUCH: Number<f64> = Number {
     allowed: "a number above 0, at most 1000000000",
     read: |number| (number > 0.0 && number <= 1e9).then_some(number),
     show: |number| number.to_string(),
 };
 
-const LITTLE: Number<f64> = Number {
+pub(crate) const LITTLE: Number<f64> = Number {
     allowed: "a number, at least 0 and at most 1000000000",
     read: |number| (0.0..=1e9).contains(&number).then_some(number),
     show: |number| number.to_string(),
 };
 
-pub(super) fn scaling(s: &mut Section<'_, '_, '_>) -> Option<Scaling> {
+pub(super) fn scaling(s: &mut Section<'_, '_, '_>, over: &OverScaling) -> Option<Scaling> {
     let driver: Option<DriverName> =
         s.required("driver", &name(), "By what nodes are started and stopped: a [[driver]] in the files of peers.");
     let unnamed = || "unnamed".parse().expect("`unnamed` is a legal name");
     let default = Scaling::new(driver.clone().unwrap_or_else(unnamed));
-    let enabled =
-        s.key("enabled", &YesNo, default.enabled, "Whether that happens by itself. Where not, operators scale.");
+    let enabled = s.key_overridden(
+        "enabled",
+        &YesNo,
+        default.enabled,
+        "Whether that happens by itself. Where not, operators scale.",
+        over.enabled.as_ref(),
+    );
     let regions: Vec<RegionName> = s.key(
         "regions",
         &ListOf(name(), REGIONS_MAX),
@@ -43,22 +52,28 @@ pub(super) fn scaling(s: &mut Section<'_, '_, '_>) -> Option<Scaling> {
         default.min_nodes,
         "Nodes of a region that there are at least, those of the catalog included.",
     );
-    let max_nodes =
-        s.key("max_nodes", &whole(1, NODES_MAX as u64), default.max_nodes, "Nodes of a region that there are at most.");
+    let max_nodes = s.key_overridden(
+        "max_nodes",
+        &NODES_AT_MOST,
+        default.max_nodes,
+        "Nodes of a region that there are at most.",
+        over.max_nodes.as_ref(),
+    );
+    let none = OverScaling::default();
     let connections = Some(s.table(
         "connections",
         "By requests and connections at a node, as the mean of the region's usable nodes, over all peers.",
-        |s| band(s, Scaling::CONNECTIONS_DEFAULT),
+        |s| band(s, Scaling::CONNECTIONS_DEFAULT, over),
     ));
     let cpu = s.optional_table(
         "cpu",
         "By percent of the processors that a node may use, the same mean. Known of nodes of a docker driver. Left out: not by that.",
-        |s| band(s, Scaling::CPU_DEFAULT),
+        |s| band(s, Scaling::CPU_DEFAULT, &none),
     );
     let memory = s.optional_table(
         "memory",
         "By millions of bytes, the same mean. Known of nodes of a docker driver. Left out: not by that.",
-        |s| band(s, Scaling::MEMORY_DEFAULT),
+        |s| band(s, Scaling::MEMORY_DEFAULT, &none),
     );
     let target = s
         .optional_table(
@@ -120,9 +135,15 @@ pub(super) fn scaling(s: &mut Section<'_, '_, '_>) -> Option<Scaling> {
     driver.map(|_| scaling)
 }
 
-fn band(s: &mut Section<'_, '_, '_>, default: Band) -> Band {
-    let up = s.key("up", &MUCH, default.up, "More than that starts a node.");
-    let down = s.key("down", &LITTLE, default.down, "Less than that, for `down_for`, stops one.");
+fn band(s: &mut Section<'_, '_, '_>, default: Band, over: &OverScaling) -> Band {
+    let up = s.key_overridden("up", &MUCH, default.up, "More than that starts a node.", over.up.as_ref());
+    let down = s.key_overridden(
+        "down",
+        &LITTLE,
+        default.down,
+        "Less than that, for `down_for`, stops one.",
+        over.down.as_ref(),
+    );
     if !s.is_describing() && down >= up {
         let wrong = format!("it is not less than up, which is {up}: nodes would be started and stopped in turn");
         let fault = Fault::new(s.origin_of("down"), s.path_of("down"), wrong).found(down.to_string());

@@ -77,6 +77,29 @@ fn what_the_environment_says_is_written_into_the_document() {
     ]});
     assert_eq!(desired(&with_environment(&text, &environment).unwrap()), expected);
 
+    let text = format!(
+        "{GOOD}[[pool]]\nname = \"vpn\"\nhealth = {{ fall = 9 }}\nscaling = {{ driver = \"vpn\", connections = {{ up = 9 }} }}\n"
+    );
+    let environment = [
+        ("FAILOVER_THRESHOLD", "5"),
+        ("FAILOVER_ENABLED", "False"),
+        ("LOAD_BALANCER_ENABLED", "True"),
+        ("AUTO_SCALE_ENABLED", "false"),
+        ("MAX_NODES_PER_COUNTRY", "3"),
+        ("SCALE_UP_THRESHOLD", "50"),
+        ("SCALE_DOWN_THRESHOLD", "10.5"),
+        ("REGIONAL_ENDPOINTS", "us:us.example:80"),
+    ];
+    let node = json!({"id": "us-1", "address": "us.example:80", "region": "us"});
+    let expected = json!({"pool": [
+        {"name": "web", "node": [{"id": "web-1", "address": "127.0.0.1:3000"}], "health": {"fall": 5}},
+        {"name": "vpn", "health": {"fall": 5}, "scaling": {
+            "driver": "vpn", "connections": {"up": 50.0, "down": 10.5}, "enabled": false, "max_nodes": 3,
+        }},
+        {"name": "regions", "health": {"fall": 5}, "host": "node", "node": [node]},
+    ], "failover": {"enabled": false}});
+    assert_eq!(desired(&with_environment(&text, &environment).unwrap()), expected);
+
     let alone = desired(&of_environment(&[("REGIONAL_ENDPOINTS", "us:us.example:80")]).unwrap());
     let node = json!({"id": "us-1", "address": "us.example:80", "region": "us"});
     assert_eq!(alone, json!({"pool": [{"name": "regions", "host": "node", "node": [node]}]}));

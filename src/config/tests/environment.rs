@@ -180,11 +180,24 @@ fn variables_of_other_systems_set_all_pools() {
         ("LOAD_BALANCER_STRATEGY", "best"),
         ("LOAD_BALANCING_STRATEGY", "random"),
         ("LOG_LEVEL", "loud"),
+        ("FAILOVER_ENABLED", "often"),
+        ("FAILOVER_THRESHOLD", "0"),
+        ("LOAD_BALANCER_ENABLED", "false"),
+        ("LOAD_BALANCER_ENABLED", "1"),
+        ("MAX_NODES_PER_COUNTRY", "0"),
+        ("AUTO_SCALE_ENABLED", "2"),
+        ("SCALE_UP_THRESHOLD", "NaN"),
+        ("SCALE_DOWN_THRESHOLD", "-1"),
     ] {
         let found = faults(with_environment(&text, &[(name, value)]));
         assert_eq!(found.count(), 1, "{found}");
         assert!(found.to_string().starts_with(&format!("environment {name}")), "{found}");
     }
+    let loaded = with_environment(&text, &[("SCALE_UP_THRESHOLD", "50")]).unwrap();
+    let said = loaded.warnings.iter().find(|warning| warning.key == "SCALE_UP_THRESHOLD").expect("a word about it");
+    assert!(said.message.contains("no pool is scaled"), "{}", said.message);
+    let loaded = with_environment(&text, &[("EVENKEEL_FAILOVER_ERRORS_PERCENT", "2.5")]).unwrap();
+    assert!((loaded.settings.peer.catalog.shift_policy().errors_percent - 2.5).abs() < f64::EPSILON);
     let loaded = with_environment(&text, &[("LOAD_BALANCING_STRATEGY", "weighted")]).unwrap();
     assert_eq!(loaded.settings.peer.catalog.pools()[0].region_strategy, RegionStrategy::Weighted);
 }
