@@ -16,6 +16,12 @@ pub(super) async fn list(State(handles): State<Handles>, uri: Uri) -> Result<Res
     let [limit, after] = Page::PARAMS;
     let params = Params::of(&uri, &["kind", "node", "region", limit, after])?;
     let page = Page::of(&params)?;
+    if let Some(kind) = params.get("kind").filter(|kind| !Happened::KINDS.contains(kind)) {
+        return Err(ApiError::bad_query(
+            format!("there are no events of kind {kind:?}"),
+            format!("there are {}", Happened::KINDS.join(", ")),
+        ));
+    }
     let fits = |event: &Event| {
         let happened = &event.happened;
         params.get("kind").is_none_or(|kind| happened.kind() == kind)
@@ -35,6 +41,8 @@ struct EventShown {
     at: String,
     /// The peer that tells it.
     peer: PeerId,
+    /// It in words.
+    summary: String,
     #[serde(flatten)]
     happened: Happened,
 }
@@ -42,6 +50,6 @@ struct EventShown {
 impl EventShown {
     fn of(event: &Event) -> Self {
         let Event { id, at_ms, peer, happened } = event.clone();
-        Self { id, at: of_ms(at_ms), peer, happened }
+        Self { id, at: of_ms(at_ms), peer, summary: happened.to_string(), happened }
     }
 }

@@ -202,17 +202,9 @@ pub(super) fn events(events: &Events, colour: bool) -> Result<(), Failure> {
         .collect();
     let body = wait(list(&events.question, "/api/v1/events", &query.concat()))?;
     show(&events.question, &body, || {
-        let mut table = Table::new(&["AT", "WHAT", "NODE", "REGION", "PLAN", "", "PEER"], colour);
+        let mut table = Table::new(&["AT", "KIND", "AT PEER", "WHAT"], colour);
         for event in rows(&body["items"]) {
-            table.row([
-                word(&event["at"]),
-                word(&event["kind"]),
-                word(&event["node"]),
-                word(&event["region"]),
-                word(&event["intent"]),
-                summary(event),
-                word(&event["peer"]),
-            ]);
+            table.row(["at", "kind", "peer", "summary"].map(|key| word(&event[key])));
         }
         let mut text = table.lines();
         let missing: Vec<String> = rows(&body["missing_peers"]).iter().map(word).collect();
@@ -221,21 +213,6 @@ pub(super) fn events(events: &Events, colour: bool) -> Result<(), Failure> {
         }
         text
     })
-}
-
-/// What is worth a word of an event.
-fn summary(event: &Value) -> String {
-    let of = |key: &str| word(&event[key]);
-    match event["kind"].as_str() {
-        Some("plan_begun") => format!("{}: {} to {}: {}", of("plan"), of("from"), of("to"), of("trigger")),
-        Some("plan_step") => format!("{} {}", of("step"), event["failure"].as_str().unwrap_or_default()),
-        Some("plan_ended") => format!("{} {}", of("outcome"), event["failure"].as_str().unwrap_or_default()),
-        Some("plan_refused") => format!("{}: {}", of("constraint"), of("reason")),
-        Some("order_refused") => format!("term {} is past, {} is the highest", of("term"), of("highest")),
-        Some("shift_begun" | "shift_turned" | "shift_ended") => format!("{} % stay {}", of("stays_percent"), of("why")),
-        Some("drill_ended") => format!("{}: {}", of("outcome"), of("why")),
-        _ => String::new(),
-    }
 }
 
 #[cfg(test)]

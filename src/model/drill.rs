@@ -59,6 +59,19 @@ pub enum DrillOutcome {
     Unknown,
 }
 
+impl DrillOutcome {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Inconclusive => "inconclusive",
+            Self::Stopped => "stopped",
+            Self::Skipped => "skipped",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// What was counted during a drill, over all peers.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct DrillCounts {

@@ -1,8 +1,10 @@
 //! Something that happened, as it is told and kept.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
-use super::drill::DrillTold;
+use super::drill::{DrillOutcome, DrillTold};
 use super::id::{NodeId, PeerId, PoolName, RegionName, ServerId};
 use super::intent::IntentId;
 use super::plan::{Candidate, Plan, PlanOutcome, Step, StepTaken};
@@ -186,6 +188,19 @@ pub struct ShiftTold {
 }
 
 impl Happened {
+    /// The words for all that may happen.
+    pub const KINDS: [&str; 9] = [
+        "plan_begun",
+        "plan_step",
+        "plan_ended",
+        "plan_refused",
+        "order_refused",
+        "shift_begun",
+        "shift_turned",
+        "shift_ended",
+        "drill_ended",
+    ];
+
     /// The word for it.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -198,6 +213,19 @@ impl Happened {
             Self::ShiftTurned(_) => "shift_turned",
             Self::ShiftEnded(_) => "shift_ended",
             Self::DrillEnded(_) => "drill_ended",
+        }
+    }
+
+    /// Whether somebody may have to do something about it.
+    pub fn is_trouble(&self) -> bool {
+        match self {
+            Self::PlanEnded { outcome, .. } => *outcome != PlanOutcome::Done,
+            Self::PlanStep { step, .. } => matches!(step, Step::Undo | Step::Abandoned),
+            Self::PlanRefused { .. } | Self::OrderRefused { .. } => true,
+            Self::ShiftBegun(shift) => shift.shift == ShiftKind::Lost,
+            Self::ShiftTurned(shift) => shift.stays_percent == 0,
+            Self::DrillEnded(drill) => matches!(drill.outcome, DrillOutcome::Stopped | DrillOutcome::Skipped),
+            Self::PlanBegun(_) | Self::ShiftEnded(_) => false,
         }
     }
 
@@ -219,6 +247,50 @@ impl Happened {
             Self::OrderRefused { .. } => None,
             Self::ShiftBegun(shift) | Self::ShiftTurned(shift) | Self::ShiftEnded(shift) => Some(&shift.region),
             Self::DrillEnded(drill) => Some(&drill.region),
+        }
+    }
+}
+
+impl fmt::Display for Happened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let because = |why: Option<&str>| match why {
+            Some(why) if !why.is_empty() => format!(": {why}"),
+            _ => String::new(),
+        };
+        match self {
+            Self::PlanBegun(plan) => {
+                let to = plan.to.as_ref().map(|to| format!(" to server {to}")).unwrap_or_default();
+                let PlanTold { intent, plan: what, node, trigger, evidence, .. } = plan;
+                write!(f, "plan {intent}: {} of node {node}{to}, {trigger}{}", what.name(), because(Some(evidence)))
+            }
+            Self::PlanStep { intent, node, step, failure, .. } => {
+                write!(f, "plan {intent} of node {node} is at {}{}", step.name(), because(failure.as_deref()))
+            }
+            Self::PlanEnded { plan: PlanTold { intent, plan, node, .. }, outcome, failure, .. } => {
+                let (plan, outcome) = (plan.name(), outcome.name());
+                write!(f, "plan {intent}: {plan} of node {node} is over, {outcome}{}", because(failure.as_deref()))
+            }
+            Self::PlanRefused { plan, node, pool, constraint, reason, .. } => {
+                let of = node.as_ref().map_or_else(|| format!("in pool {pool}"), |node| format!("of node {node}"));
+                write!(f, "no {} {of}, {constraint}{}", plan.name(), because(Some(reason)))
+            }
+            Self::OrderRefused { node, intent, term, highest } => {
+                write!(f, "an order for plan {intent} of node {node} came in term {term}, and {highest} is known here")
+            }
+            Self::ShiftBegun(ShiftTold { region, shift, stays_percent, why, .. }) => {
+                let (kind, why) = (shift.name(), because(Some(why)));
+                write!(f, "traffic of region {region} is held away from it, {stays_percent} % stay ({kind}){why}")
+            }
+            Self::ShiftTurned(ShiftTold { region, stays_percent: 0, why, .. }) => {
+                write!(f, "traffic of region {region} is taken back again{}", because(Some(why)))
+            }
+            Self::ShiftTurned(ShiftTold { region, stays_percent, .. }) => {
+                write!(f, "traffic comes back to region {region}, {stays_percent} % stay")
+            }
+            Self::ShiftEnded(ShiftTold { region, .. }) => write!(f, "region {region} has its traffic"),
+            Self::DrillEnded(DrillTold { region, outcome, why, .. }) => {
+                write!(f, "a drill of region {region}: {}{}", outcome.name(), because(Some(why)))
+            }
         }
     }
 }

@@ -17,7 +17,12 @@ impl Events {
         if events.iter().rev().any(|known| known.id == event.id) {
             return;
         }
-        tracing::info!(kind = event.happened.kind(), id = event.id, "{}", line(&event));
+        let Event { id, happened, .. } = &event;
+        if happened.is_trouble() {
+            tracing::warn!(kind = happened.kind(), id, "{happened}");
+        } else {
+            tracing::info!(kind = happened.kind(), id, "{happened}");
+        }
         if events.len() >= EVENTS_KEPT_MAX {
             events.pop_front();
         }
@@ -28,9 +33,4 @@ impl Events {
     pub fn all(&self) -> Vec<Event> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
-}
-
-/// What happened, as the log has it.
-fn line(event: &Event) -> String {
-    serde_json::to_string(&event.happened).unwrap_or_default()
 }
