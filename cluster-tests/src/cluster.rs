@@ -17,6 +17,7 @@ use crate::api::{Api, Request, Said};
 use crate::binary;
 use crate::certificates::Authority;
 use crate::network::{Host, Network};
+use crate::node::{self, Behaviour, Command};
 use crate::peer::{Peer, write_settings};
 use crate::process::{Process, Spawn};
 use crate::settings::{Pool, Settings};
@@ -349,6 +350,15 @@ impl Cluster {
         let host = self.network.host(self.node_host(node));
         let process = spawn_node(host, &format!("web-{}", node + 1), SocketAddr::new(host.address(), NODE_PORT), 0);
         self.nodes[node] = Some(process);
+    }
+
+    /// Sets what happens to requests of this target at a node; `*`: to all without an order of their own.
+    #[track_caller]
+    pub fn order_node(&self, node: usize, target: &str, behaviour: impl Into<Behaviour>) {
+        let process = self.nodes[node].as_ref().expect("a node that runs");
+        let control = node::control_of(&process.log()).expect("a node says where it takes orders");
+        let command = Command::Order { target: target.to_owned(), behaviour: behaviour.into() };
+        self.network.host(self.node_host(node)).within(|| node::tell(control, &command));
     }
 
     /// Starts a node that no pool has.

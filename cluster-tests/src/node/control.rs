@@ -1,5 +1,7 @@
 //! Orders to a node in another process: one JSON value a line, each answered by one.
 
+use std::io::{BufRead, Write};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +29,23 @@ pub enum Command {
     Forget,
     /// Say what it got; the answer is a [`super::Seen`].
     Seen,
+}
+
+/// Where a node takes orders, as it printed it.
+pub(crate) fn control_of(log: &str) -> Option<SocketAddr> {
+    log.lines().find_map(|line| line.strip_prefix("control ")?.parse().ok())
+}
+
+/// Gives an order to a node that takes them there.
+pub(crate) fn tell(control: SocketAddr, command: &Command) -> serde_json::Value {
+    let mut stream = std::net::TcpStream::connect(control).expect("a node's control port is open");
+    let line = serde_json::to_string(command).expect("a command is JSON");
+    stream.write_all(format!("{line}\n").as_bytes()).expect("a command is taken");
+    let mut reply = String::new();
+    std::io::BufReader::new(stream).read_line(&mut reply).expect("a command is answered");
+    let reply: serde_json::Value = serde_json::from_str(&reply).expect("an answer is JSON");
+    assert!(reply.get("error").is_none(), "the node refused {line}: {reply}");
+    reply
 }
 
 /// Takes orders for `node` on `listener` for as long as it runs.

@@ -11,6 +11,7 @@ mod server;
 
 pub use behaviour::{Answer, Behaviour, BodyRead, Then};
 pub use control::{Command, serve_control};
+pub(crate) use control::{control_of, tell};
 pub use process::NodeProcess;
 pub use record::{Seen, SeenRequest};
 pub use server::{Node, TestNode};

@@ -1,12 +1,11 @@
 //! A node that is a process of its own, so that it can be killed and started again at its address.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 
 use rustix::process::Signal;
 
 use super::behaviour::Behaviour;
-use super::control::Command;
+use super::control::{Command, control_of, tell};
 use super::record::Seen;
 use crate::process::{Process, Spawn};
 use crate::wait::PATIENCE;
@@ -31,9 +30,7 @@ impl NodeProcess {
         let mut process = Spawn::new(format!("test-node {name}"), &binary::test_node(), Signal::TERM)
             .args(["--name", name, "--listen", &address.to_string()])
             .start(tempfile::tempdir().expect("a temporary folder"));
-        let control = process.wait_log("the control address", PATIENCE, |log| {
-            log.lines().find_map(|line| line.strip_prefix("control ")?.parse().ok())
-        });
+        let control = process.wait_log("the control address", PATIENCE, control_of);
         Self { name: name.to_owned(), address, control, process }
     }
 
@@ -73,13 +70,6 @@ impl NodeProcess {
     }
 
     fn tell(&self, command: &Command) -> serde_json::Value {
-        let mut stream = TcpStream::connect(self.control).expect("a node's control port is open");
-        let line = serde_json::to_string(command).expect("a command is JSON");
-        stream.write_all(format!("{line}\n").as_bytes()).expect("a command is taken");
-        let mut reply = String::new();
-        BufReader::new(stream).read_line(&mut reply).expect("a command is answered");
-        let reply: serde_json::Value = serde_json::from_str(&reply).expect("an answer is JSON");
-        assert!(reply.get("error").is_none(), "the node refused {line}: {reply}");
-        reply
+        tell(self.control, command)
     }
 }
