@@ -271,6 +271,7 @@ impl World {
                 })
             }
             Output::Tell(happened) => {
+                assert!(Happened::KINDS.contains(&happened.kind()) && !happened.to_string().is_empty());
                 self.happened.push(happened);
                 None
             }
@@ -332,7 +333,10 @@ impl World {
                 // What another peer reads is what this one wrote.
                 assert_eq!(Body::parse(&bytes).expect("a body"), *body);
                 let own = "ams-1".parse().expect("an id");
-                self.events.extend(crate::failover::told(&self.body.managed, &body.managed, &own, self.wall_ms));
+                let told = crate::failover::told(&self.body.managed, &body.managed, &own, self.wall_ms);
+                let is_known = |event: &Event| Happened::KINDS.contains(&event.happened.kind());
+                assert!(told.iter().all(is_known), "{told:?}");
+                self.events.extend(told);
                 self.body = *body;
                 self.revision += 1;
             }
