@@ -223,16 +223,9 @@ fn refused(refused: &ElectorsRefused) -> ApiError {
             message,
             "GET /api/v1/electors and /api/v1/peers show who votes and who is here",
         ),
-        ElectorsRefused::NoLeader => {
-            ApiError::write(StatusCode::SERVICE_UNAVAILABLE, "no_leader", message, "send it again in a second")
-                .retry_after(1)
+        ElectorsRefused::NoLeader => ApiError::no_leader(message),
+        ElectorsRefused::OutcomeUnknown => {
+            ApiError::unavailable("write_outcome_unknown", message, "GET /api/v1/electors shows whether it is done")
         }
-        ElectorsRefused::OutcomeUnknown => ApiError::write(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "write_outcome_unknown",
-            message,
-            "GET /api/v1/electors shows whether it is done",
-        )
-        .retry_after(1),
     }
 }

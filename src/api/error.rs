@@ -38,6 +38,16 @@ impl ApiError {
         Self::new(status, code, message, hint)
     }
 
+    /// It cannot be done at this moment; it may be in a second.
+    pub(super) fn unavailable(code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message, hint).retry_after(1)
+    }
+
+    /// Nobody leads who could do it.
+    pub(super) fn no_leader(message: impl Into<String>) -> Self {
+        Self::unavailable("no_leader", message, "nothing was done; send it again in a second")
+    }
+
     /// With this beside the rest.
     pub(super) fn with(mut self, key: &'static str, value: Value) -> Self {
         self.more = Some(Box::new((key, value)));

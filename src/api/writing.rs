@@ -215,35 +215,16 @@ pub(super) fn refused(refused: WriteRefused) -> ApiError {
             "nothing was done; give each write a key of its own: a UUID is a good one",
         ),
         WriteRefused::TooLarge { .. } => too_large(message),
-        WriteRefused::Busy => ApiError::write(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too_many_writes",
-            message,
-            "nothing was done; send it again in a second",
-        )
-        .retry_after(1),
-        WriteRefused::Unavailable { message } => ApiError::write(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "no_leader",
-            message,
-            "nothing was done; send it again in a second",
-        )
-        .retry_after(1),
-        WriteRefused::OutcomeUnknown { id } => ApiError::write(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "write_outcome_unknown",
-            message,
-            format!("send it again with the field Idempotency-Key: {id}; so it is done once"),
-        )
-        .with("idempotency_key", Value::String(id.to_string()))
-        .retry_after(1),
-        WriteRefused::NotLeading => ApiError::write(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "no_leader",
-            "nobody leads at this moment",
-            "nothing was done; send it again in a second",
-        )
-        .retry_after(1),
+        WriteRefused::Busy => {
+            ApiError::unavailable("too_many_writes", message, "nothing was done; send it again in a second")
+        }
+        WriteRefused::Unavailable { message } => ApiError::no_leader(message),
+        WriteRefused::OutcomeUnknown { id } => {
+            let hint = format!("send it again with the field Idempotency-Key: {id}; so it is done once");
+            ApiError::unavailable("write_outcome_unknown", message, hint)
+                .with("idempotency_key", Value::String(id.to_string()))
+        }
+        WriteRefused::NotLeading => ApiError::no_leader("nobody leads at this moment"),
     }
 }
 

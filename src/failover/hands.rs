@@ -10,9 +10,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::output::{Input, Output, Probe, ProbeBy, Write};
+use super::output::{Input, Output, Probe, ProbeBy, Unwritten, Write};
 use super::report::Report;
-use crate::catalog::{CatalogHandle, Change};
+use crate::catalog::{CatalogHandle, Change, WriteRefused};
 use crate::driver::{Answer, Effect, Executor, Order};
 use crate::election::{Authority, Request};
 use crate::host::Names;
@@ -66,6 +66,11 @@ impl std::fmt::Debug for Hands {
     }
 }
 
+/// What is looked at again in any case: the catalog says whether it is written.
+fn told(written: Result<u64, Unwritten>) -> Result<(), String> {
+    written.map(drop).map_err(|unwritten| unwritten.to_string())
+}
+
 impl Hands {
     /// Does it, as the leader of this term; what is then to be heard. What only tells something is not done here.
     pub async fn perform(self, output: Output, term: Term) -> Option<Input> {
@@ -79,14 +84,18 @@ impl Hands {
                 Some(Input::Planned { look, written })
             }
             Output::Write(Write::Progress { intent, progress }) => {
+                let written = self.write(Change::Plan(progress), term).await;
+                Some(Input::Progressed { intent, written: told(written) })
+            }
+            Output::Write(Write::Resolve { ticket, intent, progress }) => {
                 let written = self.write(Change::Plan(progress), term).await.map(drop);
-                Some(Input::Progressed { intent, written })
+                Some(Input::Resolved { ticket, intent, written })
             }
             Output::Write(Write::Shift(shifting)) => {
-                Some(Input::Shifted { written: self.write(Change::Shift(shifting), term).await.map(drop) })
+                Some(Input::Shifted { written: told(self.write(Change::Shift(shifting), term).await) })
             }
             Output::Write(Write::Drill(drilling)) => {
-                Some(Input::Shifted { written: self.write(Change::Drill(drilling), term).await.map(drop) })
+                Some(Input::Shifted { written: told(self.write(Change::Drill(drilling), term).await) })
             }
             Output::Ask { executor, driver, effect } => {
                 let (intent, action) = (effect.intent, effect.action);
@@ -115,12 +124,13 @@ impl Hands {
         (authority.term == term).then_some(authority)
     }
 
-    async fn write(&self, change: Change, term: Term) -> Result<u64, String> {
-        self.catalog
-            .write_as_leader(change, term)
-            .await
-            .map(|written| written.revision)
-            .map_err(|refused| refused.to_string())
+    async fn write(&self, change: Change, term: Term) -> Result<u64, Unwritten> {
+        self.catalog.write_as_leader(change, term).await.map(|written| written.revision).map_err(
+            |refused| match refused {
+                WriteRefused::OutcomeUnknown { .. } => Unwritten::Unknown,
+                refused => Unwritten::Refused(refused.to_string()),
+            },
+        )
     }
 
     /// Orders something, once it is known that this peer leads still.

@@ -12,7 +12,7 @@ use super::carry::{Carrying, drain_ms, effect, server_at};
 use super::constraint::{Against, Wanted, against};
 use super::facts::Facts;
 use super::operation::{Answered, Operation, Refused, What};
-use super::output::{Input, Output, Probe, ProbeBy, Write};
+use super::output::{Input, Output, Probe, ProbeBy, Unwritten, Write};
 use super::trigger::{FORCED, Reason, Watch};
 use crate::catalog::{Intent, Object, Progress};
 use crate::driver::Action;
@@ -113,6 +113,13 @@ impl Machine {
                 if let Some(carrying) = self.carried.get_mut(&intent) {
                     carrying.written(&written, now);
                 }
+            }
+            Input::Resolved { ticket, intent, written } => {
+                let answered = match written {
+                    Ok(()) => Answered::Resolved { intent },
+                    Err(unwritten) => Answered::Refused(of_unwritten(unwritten)),
+                };
+                out.push(Output::Reply { ticket, answered });
             }
             Input::Shifted { written } => self.shifting.written(&written, now),
             Input::Answered { intent: id, action, answer } => {
@@ -322,7 +329,7 @@ impl Machine {
     }
 
     /// A plan is committed, or not.
-    fn planned(&mut self, number: u64, written: Result<u64, String>, facts: &Facts<'_>, out: &mut Vec<Output>) {
+    fn planned(&mut self, number: u64, written: Result<u64, Unwritten>, facts: &Facts<'_>, out: &mut Vec<Output>) {
         match written {
             Ok(revision) => {
                 let Some(look) = self.looks.remove(&number) else { return };
@@ -336,7 +343,13 @@ impl Machine {
                     out.push(Output::Reply { ticket, answered });
                 }
             }
-            Err(why) => self.refuse_look(number, "catalog", why, Vec::new(), facts, out),
+            Err(Unwritten::Refused(why)) => self.refuse_look(number, "catalog", why, Vec::new(), facts, out),
+            Err(Unwritten::Unknown) => {
+                // Where it is written after all it is carried out like any other.
+                let ticket = self.looks.remove(&number).and_then(|look| look.ticket);
+                let answered = Answered::Refused(Refused::OutcomeUnknown);
+                out.extend(ticket.map(|ticket| Output::Reply { ticket, answered }));
+            }
         }
     }
 
@@ -453,8 +466,7 @@ impl Machine {
                 let failure = Some(if by.is_empty() { "settled".to_owned() } else { format!("settled by {by}") });
                 let (from, outcome) = (Step::Abandoned, PlanOutcome::Resolved);
                 let progress = Progress::End { intent: id, from, outcome, address: None, failure };
-                out.push(Output::Write(Write::Progress { intent: id, progress }));
-                out.push(Output::Reply { ticket, answered: Answered::Resolved { intent: id } });
+                out.push(Output::Write(Write::Resolve { ticket, intent: id, progress }));
             }
         }
     }
@@ -522,6 +534,13 @@ impl Look {
             failure: None,
             other: Object::new(),
         }
+    }
+}
+
+fn of_unwritten(unwritten: Unwritten) -> Refused {
+    match unwritten {
+        Unwritten::Refused(message) => Refused::Unavailable { message },
+        Unwritten::Unknown => Refused::OutcomeUnknown,
     }
 }
 

@@ -30,6 +30,6 @@ pub use handle::{FailoverHandle, Parts};
 pub use hands::{Counting, Hands};
 pub use machine::Machine;
 pub use operation::{Answered, Operation, Refused, What};
-pub use output::{Input, Output, Probe, ProbeBy, Write};
+pub use output::{Input, Output, Probe, ProbeBy, Unwritten, Write};
 pub use report::{Report, Traffic};
 pub use told::told;

@@ -81,10 +81,30 @@ pub enum Write {
         /// How.
         progress: Progress,
     },
+    /// An abandoned plan is settled.
+    Resolve {
+        /// Who asked, for the answer.
+        ticket: u64,
+        /// Which.
+        intent: IntentId,
+        /// How.
+        progress: Progress,
+    },
     /// A shift.
     Shift(Shifting),
     /// A drill.
     Drill(Drilling),
+}
+
+/// Why something is not written, as far as is known.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Unwritten {
+    /// It is not.
+    #[error("{0}")]
+    Refused(String),
+    /// It may be yet.
+    #[error("it reached no majority in time")]
+    Unknown,
 }
 
 /// Servers to be probed.
@@ -133,7 +153,16 @@ pub enum Input {
         /// What asked for it.
         look: u64,
         /// What became of it.
-        written: Result<u64, String>,
+        written: Result<u64, Unwritten>,
+    },
+    /// An abandoned plan is settled, or not.
+    Resolved {
+        /// Who asked, for the answer.
+        ticket: u64,
+        /// Which.
+        intent: IntentId,
+        /// What became of it.
+        written: Result<(), Unwritten>,
     },
     /// A plan's progress is written, or not.
     Progressed {

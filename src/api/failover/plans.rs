@@ -171,21 +171,10 @@ fn refused_of(refused: Refused) -> ApiError {
             ApiError::write(StatusCode::CONFLICT, "refused", message, hint)
                 .with("against", json!({ "constraint": constraint, "candidates": candidates }))
         }
-        Refused::Unavailable { message } => ApiError::write(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "no_leader",
-            message,
-            "nothing was done; ask again in a second",
-        )
-        .retry_after(1),
-        Refused::NotLeading => {
-            let hint = "nothing was done; ask again in a second";
-            ApiError::write(StatusCode::SERVICE_UNAVAILABLE, "no_leader", "nobody leads at this moment", hint)
-                .retry_after(1)
-        }
+        Refused::Unavailable { message } => ApiError::no_leader(message),
+        Refused::NotLeading => ApiError::no_leader("nobody leads at this moment"),
         Refused::OutcomeUnknown => {
-            let hint = "GET /api/v1/failover shows whether there is a plan";
-            ApiError::write(StatusCode::SERVICE_UNAVAILABLE, "outcome_unknown", message, hint).retry_after(1)
+            ApiError::unavailable("outcome_unknown", message, "GET /api/v1/failover shows whether there is a plan")
         }
     }
 }

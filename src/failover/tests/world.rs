@@ -11,7 +11,7 @@ use crate::election::IdempotencyId;
 use crate::failover::facts::{ExecutorFacts, Facts, NodeFacts, RegionFacts};
 use crate::failover::machine::Machine;
 use crate::failover::operation::{Answered, Operation, What};
-use crate::failover::output::{Input, Output, ProbeBy, Write};
+use crate::failover::output::{Input, Output, ProbeBy, Unwritten, Write};
 use crate::host::{self, Dice};
 use crate::model::{Admin, DrainLeft, Event, Happened, IntentId, NodeId, PeerId, RegionName, ServerId, Term, Verdict};
 
@@ -237,7 +237,11 @@ impl World {
                 Some(Input::Probed { look: probe.look, found: found.collect() })
             }
             Output::Write(Write::Plan { look, progress }) => {
-                Some(Input::Planned { look, written: self.write(Change::Plan(progress)) })
+                Some(Input::Planned { look, written: self.write(Change::Plan(progress)).map_err(Unwritten::Refused) })
+            }
+            Output::Write(Write::Resolve { ticket, intent, progress }) => {
+                let written = self.write(Change::Plan(progress)).map(drop).map_err(Unwritten::Refused);
+                Some(Input::Resolved { ticket, intent, written })
             }
             Output::Write(Write::Progress { intent, progress }) => {
                 let written = self.write(Change::Plan(progress)).map(drop);
