@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use evenkeel::link::ClusterKey;
+use evenkeel::link::{ClusterKey, KeyRing};
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -191,6 +191,12 @@ impl Cluster {
             spawn = spawn.env(name, value);
         }
         spawn.start(folder)
+    }
+
+    /// The cluster's key, for whoever comes late.
+    pub fn key_ring(&self) -> KeyRing {
+        let text = std::fs::read_to_string(self.key.path().join("cluster.key")).expect("the file of the key");
+        KeyRing::parse(&text).expect("a key")
     }
 
     /// The lines that say whom a peer trusts; the files that they name are written.

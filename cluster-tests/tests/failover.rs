@@ -7,7 +7,11 @@ use cluster_tests::api::Request;
 use cluster_tests::cluster::{Cluster, Shape, Special};
 use cluster_tests::load::{Load, Plan, failures};
 use cluster_tests::report;
-use cluster_tests::wait::{PATIENCE, wait_for, wait_until};
+use cluster_tests::wait::{PATIENCE, wait_for, wait_until, wait_until_async};
+use evenkeel::driver::{Action, Answer, Order};
+use evenkeel::link::{Channel, Identity, Link, LinkState, Protocols, QuicLink, Settings, Timing, To, TrustSource};
+use evenkeel::model::PeerId;
+use evenkeel::wire::{Query, QueryAnswer};
 use serde_json::{Value, json};
 
 const HEALTH: &str =
@@ -331,5 +335,105 @@ fn a_leader_that_is_killed_stopped_or_cut_off_at_any_step_leaves_a_plan_that_the
             judge(&cluster, &format!("{end:?} at {step}"));
         }
     }
+    forget();
+}
+
+/// Orders something of a peer, as one that was a leader when the order left it.
+fn order(cluster: &Cluster, executor: &str, order: &Order) -> Answer {
+    let settings = Settings {
+        own: Identity {
+            cluster: "evenkeel".parse().expect("a name"),
+            id: "late".parse().expect("an id"),
+            region: "default".parse().expect("a name"),
+            incarnation: 1,
+        },
+        listen: "0.0.0.0:0".parse().expect("an address"),
+        advertise: Some(format!("{SPARES}:1").parse().expect("an address")),
+        trust: TrustSource::Keys(cluster.key_ring()),
+        timing: Timing::LAN,
+        protocols: Protocols::OWN,
+    };
+    let question = Query::Order(serde_json::to_vec(order).expect("JSON")).encode().expect("a question");
+    let number = (0..3).find(|&peer| cluster.id(peer) == executor).expect("one of the peers");
+    let ask = async || {
+        let (link, _inboxes) = QuicLink::start(&settings).expect("a link");
+        link.send(To::Address(cluster.cluster_address(number)), Channel::Gossip, b"hello"[..].into());
+        let executor = executor.parse::<PeerId>().expect("an id");
+        wait_until_async("a link", || {
+            link.known().peers.iter().any(|peer| peer.id == executor && peer.state == LinkState::Up)
+        })
+        .await;
+        let answer = link.ask(executor, question.into(), PATIENCE).await.expect("an answer");
+        link.close().await;
+        let Ok(QueryAnswer::Outcome(outcome)) = QueryAnswer::decode(&answer) else { panic!("{answer:?}") };
+        serde_json::from_slice(&outcome).expect("an answer")
+    };
+    cluster.client().within(|| {
+        // One thread: it is in the network of whoever made it.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(ask())
+    })
+}
+
+#[test]
+fn an_order_that_left_a_leader_of_the_past_is_refused_by_the_executor_and_told_at_any_peer() {
+    forget();
+    let failover = "failover = { driver = \"vpn\", cooldown = \"0s\", moves_per_hour = 60 }";
+    let Some(mut cluster) = cluster(failover, Some(exec)) else { return };
+    wait_driver(&cluster);
+    assert_eq!(force(&cluster, 0, json!({})).0, 202);
+    let early = wait_attempts(&cluster, 1).remove(0);
+    let executor = early["executor"].as_str().expect("an executor").to_owned();
+    // Another leader moves it again, and the executor lives.
+    let ((leader, term), _) = cluster.wait_led(&[0, 1, 2]);
+    if cluster.id(leader) == executor {
+        cluster.peer(leader).process().signal(rustix::process::Signal::STOP);
+        let others: Vec<usize> = (0..3).filter(|&peer| peer != leader).collect();
+        wait_until("another leader", || cluster.leader_at(others[0]).is_some_and(|(_, later)| later > term));
+        cluster.peer(leader).process().signal(rustix::process::Signal::CONT);
+    } else {
+        cluster.kill_peer(leader);
+        cluster.restart_peer(leader);
+    }
+    wait_until("a later term at every peer", || {
+        (0..3).all(|peer| cluster.leader_at(peer).is_some_and(|(_, later)| later > term))
+    });
+    wait_driver(&cluster);
+    assert_eq!(force(&cluster, 1, json!({ "ignore_limits": true })).0, 202);
+    let late = wait_attempts(&cluster, 2).remove(0);
+    assert_eq!(late["executor"], executor.as_str(), "{late}");
+    let before = noted(3);
+
+    let intent = early["intent"].as_str().expect("an intent");
+    let order_of = |intent: &str, action: Action| {
+        let effect = json!({
+            "action": action, "intent": intent, "term": term,
+            "node": { "id": "web-1", "pool": "web", "region": "default", "address": "10.77.0.4:9000" },
+            "from": { "id": "s-0", "address": "10.77.0.4:9000" },
+            "to": { "id": "s-1", "address": "10.77.0.5:9100" },
+        });
+        serde_json::from_value(json!({ "act": { "driver": "vpn", "effect": effect } })).expect("an order")
+    };
+    // The plan of its time, the one of the next leader, and one that it had just made.
+    let newest = format!("i{}", cluster.json(1, "/api/v1/catalog")["revision"].as_u64().expect("a revision") + 1);
+    for (intent, action) in [
+        (intent, Action::Undo),
+        (intent, Action::Switch),
+        (late["intent"].as_str().expect("an intent"), Action::Undo),
+        (&newest, Action::Switch),
+    ] {
+        let answer = order(&cluster, &executor, &order_of(intent, action));
+        assert!(matches!(answer, Answer::Stale { .. }), "{action} of {intent}: {answer:?}");
+    }
+    assert_eq!(noted(3), before, "the driver heard nothing of it");
+    for peer in 0..3 {
+        let events = cluster.json(peer, "/api/v1/events?kind=order_refused&node=web-1");
+        let events = events["items"].as_array().expect("a list").clone();
+        assert!(events.len() >= 3 && events.iter().all(|event| event["peer"] == executor.as_str()), "{events:?}");
+        assert!(events.iter().all(|event| event["term"] == term && event["highest"].as_u64() > Some(term)));
+    }
+    let number = (0..3).find(|&peer| cluster.id(peer) == executor).expect("one of the peers");
+    let said = format!("came in term {term}");
+    assert!(cluster.log(number).contains(&said), "it is in the log too");
     forget();
 }
