@@ -3,7 +3,7 @@
 //!
 //! A target asserts more than that nothing panics where more can be said: what was read is written again as the same thing.
 
-use crate::{catalog, config, election, gossip, link, proxy, wire};
+use crate::{catalog, config, driver, election, gossip, link, proxy, wire};
 
 /// A decoder under test.
 pub struct Target {
@@ -16,7 +16,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 17] = [
     Target { name: "hello", run: wire::fuzzing::hello, samples: wire::fuzzing::hellos },
     Target { name: "hello_answer", run: wire::fuzzing::hello_answer, samples: wire::fuzzing::hello_answers },
     Target { name: "hint", run: wire::fuzzing::hint, samples: wire::fuzzing::hints },
@@ -24,6 +24,8 @@ pub const TARGETS: [Target; 15] = [
     Target { name: "query_answer", run: wire::fuzzing::query_answer, samples: wire::fuzzing::query_answers },
     Target { name: "election", run: wire::fuzzing::election, samples: wire::fuzzing::elections },
     Target { name: "ballot", run: election::fuzzing::ballot, samples: election::fuzzing::ballots },
+    Target { name: "fence", run: driver::fuzzing::fence, samples: driver::fuzzing::fences },
+    Target { name: "order", run: driver::fuzzing::order, samples: driver::fuzzing::orders },
     Target { name: "gossip_page", run: gossip::fuzzing::page, samples: gossip::fuzzing::pages },
     Target { name: "gossip_load", run: gossip::fuzzing::load, samples: gossip::fuzzing::loads },
     Target { name: "gossip_message", run: gossip::fuzzing::message, samples: gossip::fuzzing::messages },

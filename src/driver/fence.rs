@@ -179,10 +179,14 @@ impl Fence {
 
     /// The bytes of its file.
     pub(super) fn encode(&self) -> Result<Vec<u8>, FenceError> {
-        let body = serde_json::to_vec(self).map_err(|error| FenceError::Content(error.to_string()))?;
+        Self::seal(&serde_json::to_vec(self).map_err(|error| FenceError::Content(error.to_string()))?)
+    }
+
+    /// A body behind the head that vouches for it.
+    pub(super) fn seal(body: &[u8]) -> Result<Vec<u8>, FenceError> {
         let length = u32::try_from(body.len()).ok().filter(|_| body.len() <= BODY_BYTES_MAX);
         let length = length.ok_or(FenceError::TooLong(body.len()))?;
-        Ok([&MAGIC[..], &length.to_be_bytes(), &checksum(&body), &body].concat())
+        Ok([&MAGIC[..], &length.to_be_bytes(), &checksum(body), body].concat())
     }
 
     /// The memory of this node that a file is.

@@ -10,6 +10,8 @@ mod effect;
 mod exec;
 mod executor;
 mod fence;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod order;
 
 #[cfg(feature = "docker")]
@@ -17,4 +19,4 @@ pub use docker::{Docker, DockerFault, DockerSettings, Engine, EngineError, Publi
 pub use effect::{Action, Done, Driver, Effect, Failed, NodeAt, ServerAt, Usage};
 pub use exec::{Exec, ExecSettings};
 pub use executor::{Executor, Kind};
-pub use order::{Answer, Described, Order};
+pub use order::{Answer, Described, DriverDescribed, Order};
