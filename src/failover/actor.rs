@@ -15,7 +15,7 @@ use super::hands::Hands;
 use super::machine::Machine;
 use super::operation::{Answered, Operation, Refused};
 use super::output::{Input, Output};
-use super::report::{Report, regions};
+use super::report::{Report, Tally, regions};
 use super::told::told;
 use crate::catalog::{Applied, Managed, Source};
 use crate::driver::Usage;
@@ -96,6 +96,7 @@ struct Leading {
     tasks: JoinSet<Option<Input>>,
     tickets: BTreeMap<u64, oneshot::Sender<Answered>>,
     reports: BTreeMap<PeerId, (Instant, Report)>,
+    tally: Tally,
     reporting: JoinSet<(PeerId, Option<Report>)>,
     report_at: Instant,
     look_at: Instant,
@@ -135,6 +136,7 @@ impl Actor for FailoverActor {
             Woken::Heard(Some(input)) => state.turn(Some(input)),
             Woken::Reported(peer, Some(report)) => {
                 if let Some(leading) = &mut state.leading {
+                    leading.tally.hear(&peer, &report);
                     leading.reports.insert(peer, (host::now(), report));
                 }
             }
@@ -193,6 +195,7 @@ impl State {
             tasks: JoinSet::new(),
             tickets: BTreeMap::new(),
             reports: BTreeMap::new(),
+            tally: Tally::default(),
             reporting: JoinSet::new(),
             report_at: now,
             look_at: now,
@@ -250,6 +253,7 @@ impl State {
                 });
             }
         }
+        leading.tally.keep(|peer| self.arguments.members.borrow().contains(peer));
         leading.reports.retain(|_, (at, _)| now.saturating_duration_since(*at) < REPORT_COUNTS_FOR);
         if leading.look_at <= now {
             leading.look_at = now + LOOK_EVERY;
@@ -278,7 +282,7 @@ impl State {
             catalog: &applied.catalog,
             managed: &body.managed,
             nodes: nodes(&view, &body.managed, &leading.reports),
-            regions: regions(&view, leading.reports.values().map(|(_, report)| report)),
+            regions: regions(&view, &body.managed, &leading.tally),
             executors: executors(&leading.reports, &self.arguments.members.borrow()),
             is_checked: view.is_checked(),
             wall_now_ms: host::wall_now_ms(),

@@ -16,8 +16,12 @@ impl Shifts {
     /// What is to be written of drills: that the one under way is over, or that one which is due is held or not.
     pub(super) fn drill(&self, policy: &ShiftPolicy, facts: &Facts<'_>) -> Option<Drilling> {
         let shifts = facts.managed.shifts.iter().filter(|(_, shift)| shift.kind == ShiftKind::Drill);
+        let shifts = shifts.filter(|(name, _)| self.is_open(name));
         let mut ends = shifts.filter_map(|(name, shift)| self.end_drill(name, shift, policy, facts));
-        ends.next().or_else(|| facts.catalog.regions().iter().find_map(|region| due(region, facts)))
+        ends.next().or_else(|| {
+            let mut open = facts.catalog.regions().iter().filter(|region| self.is_open(&region.name));
+            open.find_map(|region| due(region, facts))
+        })
     }
 
     fn end_drill(
@@ -56,7 +60,12 @@ fn due(region: &Region, facts: &Facts<'_>) -> Option<Drilling> {
     let scheduled = region.drill.as_ref()?;
     let now = jiff::Timestamp::from_millisecond(i64::try_from(facts.wall_now_ms).ok()?).ok()?;
     let scheduled_ms = u64::try_from(scheduled.at.last(now)?.as_millisecond()).ok()?;
-    let was_dealt_with = facts.managed.drills.get(&region.name).and_then(|drill| drill.scheduled_ms);
+    let last = facts.managed.drills.get(&region.name);
+    if last.is_some_and(|drill| drill.ended.is_none()) {
+        // One by hand that lasts longer.
+        return None;
+    }
+    let was_dealt_with = last.and_then(|drill| drill.scheduled_ms);
     let late = Duration::from_millis(facts.wall_now_ms.saturating_sub(scheduled_ms));
     if was_dealt_with >= Some(scheduled_ms) || late >= SKIPPED_WITHIN {
         return None;

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::Managed;
-use crate::model::{Catalog, DriverName, Node, NodeAddress, NodeId, PeerId, Pool, RegionName, Term, Verdict};
+use crate::model::{
+    Admin, Catalog, DriverName, Node, NodeAddress, NodeId, PeerId, Plan, Pool, RegionName, Term, Verdict,
+};
 
 /// All that is known.
 #[derive(Clone, Debug)]
@@ -94,10 +96,23 @@ pub struct RegionFacts {
     pub nodes: u32,
     /// Those of them that can be used.
     pub usable: u32,
-    /// Answers of its nodes, and connections that failed, over all peers, ever since.
+    /// Answers of its nodes, and connections that failed, over all peers, since this leader heard of each first.
     pub answers: u64,
     /// Those of them that were errors.
     pub errors: u64,
+}
+
+impl RegionFacts {
+    /// One node of it more. A node that an operator has taken out counts neither way, and one that is being moved does: what drains it is the
+    /// cluster.
+    pub fn add(&mut self, node: &Node, is_usable: bool, managed: &Managed) {
+        let is_moved = || managed.intents.values().any(|intent| intent.node == node.id && intent.plan == Plan::Move);
+        if node.backup || (node.admin != Admin::Enabled && !is_moved()) {
+            return;
+        }
+        self.nodes += 1;
+        self.usable += u32::from(is_usable);
+    }
 }
 
 /// A peer that can carry plans out.

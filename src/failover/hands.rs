@@ -125,10 +125,14 @@ impl Hands {
     }
 
     async fn write(&self, change: Change, term: Term) -> Result<u64, Unwritten> {
+        let what = change.summary();
         self.catalog.write_as_leader(change, term).await.map(|written| written.revision).map_err(
             |refused| match refused {
                 WriteRefused::OutcomeUnknown { .. } => Unwritten::Unknown,
-                refused => Unwritten::Refused(refused.to_string()),
+                refused => {
+                    tracing::warn!(%term, what, %refused, "what the leader wants to write is refused");
+                    Unwritten::Refused(refused.to_string())
+                }
             },
         )
     }

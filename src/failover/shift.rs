@@ -27,8 +27,10 @@ pub(super) struct Shifts {
     well_since: BTreeMap<RegionName, Instant>,
     /// The step that each shift is at.
     steps: BTreeMap<RegionName, AtStep>,
-    is_waiting: bool,
-    not_before: Option<Instant>,
+    /// The region of which something is being written.
+    waiting: Option<RegionName>,
+    /// Regions of which something was not written: one must not keep the others from it.
+    not_before: BTreeMap<RegionName, Instant>,
 }
 
 /// The step of a shift.
@@ -45,8 +47,10 @@ struct AtStep {
 
 impl Shifts {
     pub(super) fn written(&mut self, written: &Result<(), String>, now: Instant) {
-        self.is_waiting = false;
-        self.not_before = written.is_err().then_some(now + WRITE_AGAIN_AFTER);
+        let region = self.waiting.take();
+        if written.is_err() {
+            self.not_before.extend(region.map(|region| (region, now + WRITE_AGAIN_AFTER)));
+        }
     }
 }
 
@@ -65,22 +69,35 @@ impl Machine {
         for (name, shift) in &facts.managed.shifts {
             shifts.at_step(name, shift, facts, now);
         }
-        if shifts.is_waiting || shifts.not_before.is_some_and(|at| now < at) {
+        shifts.not_before.retain(|_, at| now < *at);
+        if shifts.waiting.is_some() {
             return;
         }
         let policy = facts.catalog.shift_policy();
-        let of_shifts =
-            facts.managed.shifts.iter().filter_map(|(name, shift)| shifts.next(name, shift, policy, facts, now));
-        let of_lost = facts.regions.keys().filter_map(|name| shifts.begin(name, policy, facts, now));
-        let next = of_shifts.chain(of_lost).map(Write::Shift).next();
-        if let Some(write) = next.or_else(|| shifts.drill(policy, facts).map(Write::Drill)) {
-            shifts.is_waiting = true;
+        let shifted = facts.managed.shifts.iter().filter(|(name, _)| shifts.is_open(name));
+        let of_shifts = shifted.filter_map(|(name, shift)| shifts.next(name, shift, policy, facts, now));
+        let of_lost = facts.regions.keys().filter(|name| shifts.is_open(name));
+        let of_lost = of_lost.filter_map(|name| shifts.begin(name, policy, facts, now));
+        let drills = std::iter::once_with(|| shifts.drill(policy, facts)).flatten();
+        let mut next = of_shifts.chain(of_lost).map(Write::Shift).chain(drills.map(Write::Drill));
+        if let Some(write) = next.next() {
+            drop(next);
+            shifts.waiting = match &write {
+                Write::Shift(shifting) => Some(shifting.region().clone()),
+                Write::Drill(drilling) => Some(drilling.region().clone()),
+                Write::Plan { .. } | Write::Progress { .. } | Write::Resolve { .. } => None,
+            };
             out.push(Output::Write(write));
         }
     }
 }
 
 impl Shifts {
+    /// Whether something may be written of it now.
+    pub(super) fn is_open(&self, name: &RegionName) -> bool {
+        !self.not_before.contains_key(name)
+    }
+
     fn at_step(&mut self, name: &RegionName, shift: &ManagedShift, facts: &Facts<'_>, now: Instant) {
         let is_it = |step: &AtStep| {
             (step.begun, step.stays_percent, step.is_returning)
@@ -144,11 +161,11 @@ impl Shifts {
             why,
         };
         let end = || Shifting::End { region: name.clone(), begun: Some(shift.begun) };
-        if !facts.regions.contains_key(name) {
+        let is_over = shift.until_ms.is_some_and(|until_ms| until_ms <= facts.wall_now_ms);
+        if !facts.regions.contains_key(name) && (is_over || shift.kind == ShiftKind::Lost) {
             // It has no nodes any more, so there is nothing to come back to.
             return Some(end());
         }
-        let is_over = shift.until_ms.is_some_and(|until_ms| until_ms <= facts.wall_now_ms);
         match shift.kind {
             // How a drill ends says what came of it.
             ShiftKind::Unknown | ShiftKind::Drill => return None,

@@ -66,7 +66,10 @@ fn region(handles: &Handles, name: &str) -> Result<RegionName, ApiError> {
     let applied = handles.agreed.catalog.applied();
     let written = applied.catalog.regions().iter().map(|region| &region.name);
     let of_nodes = applied.catalog.nodes().filter_map(|(_, node)| node.region.as_ref());
-    let known: BTreeSet<&str> = written.chain(of_nodes).map(RegionName::as_str).collect();
+    // Nodes of which nobody says where they are are where the peers are.
+    let members = handles.view.load();
+    let of_peers = members.members().iter().map(|member| &member.region);
+    let known: BTreeSet<&str> = written.chain(of_nodes).chain(of_peers).map(RegionName::as_str).collect();
     let found = name.parse().ok().filter(|_| known.contains(name));
     found.ok_or_else(|| ApiError::unknown("region", name, known.iter().copied()))
 }

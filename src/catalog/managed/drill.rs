@@ -97,6 +97,13 @@ impl Drilling {
         }
     }
 
+    /// Of which region.
+    pub fn region(&self) -> &RegionName {
+        match self {
+            Self::Begin { region, .. } | Self::End { region, .. } | Self::Skip { region, .. } => region,
+        }
+    }
+
     /// Whether an operator asks for it.
     pub fn is_by_hand(&self) -> bool {
         matches!(self, Self::Begin { scheduled_ms: None, .. })
@@ -156,6 +163,10 @@ impl Managed {
                 self.drill_ended(region, end);
             }
             Drilling::Skip { region, scheduled_ms, why } => {
+                if self.drills.get(region).is_some_and(|drill| drill.ended.is_none()) {
+                    let message = format!("a drill of region \"{region}\" is held");
+                    return Err(WriteRefused::Conflict { message });
+                }
                 let ended = DrillEnd {
                     at_ms: write.at_ms,
                     outcome: DrillOutcome::Skipped,

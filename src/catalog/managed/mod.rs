@@ -70,7 +70,8 @@ impl Managed {
         let Self { nodes, started, .. } = self;
         nodes.retain(|id, _| written.contains(id) || started.contains_key(id));
         self.servers.retain(|id, _| catalog.server(id).is_some());
-        self.drills.retain(|region, _| catalog.has_region(region));
+        let shifts = &self.shifts;
+        self.drills.retain(|region, _| catalog.has_region(region) || shifts.contains_key(region));
     }
 
     /// What users wrote, with the nodes that were started.

@@ -97,6 +97,13 @@ fn stopped(write: &Write, why: &str) -> DrillEnd {
 }
 
 impl Shifting {
+    /// Of which region.
+    pub fn region(&self) -> &RegionName {
+        match self {
+            Self::Begin { region, .. } | Self::Turn { region, .. } | Self::End { region, .. } => region,
+        }
+    }
+
     /// In a few words.
     pub fn summary(&self) -> String {
         match self {
@@ -120,6 +127,10 @@ impl Managed {
         match shifting {
             Shifting::Begin { region, kind, to, stays_percent, duration_ms, why } => {
                 can_be_shifted(region, to.as_ref(), catalog)?;
+                if let Some(known) = self.shifts.get(region).filter(|_| *kind == ShiftKind::Lost) {
+                    let message = format!("region \"{region}\" is shifted already ({})", known.kind.name());
+                    return Err(WriteRefused::Conflict { message });
+                }
                 let stays = Stays::new(*stays_percent).filter(|stays| *stays < Stays::ALL);
                 let Some(stays) = stays else {
                     let message = format!("{stays_percent} percent cannot stay; 0 to 99 can");
@@ -182,7 +193,8 @@ pub(super) fn can_be_shifted(
     catalog: &Catalog,
 ) -> Result<(), WriteRefused> {
     for named in std::iter::once(region).chain(to) {
-        if !catalog.has_region(named) {
+        // A node of which nobody says where it is is wherever the peer is that leads.
+        if !catalog.has_region(named) && catalog.nodes().all(|(_, node)| node.region.is_some()) {
             let message = format!("there is no region \"{named}\": neither a node nor a [[region]] names it");
             return Err(WriteRefused::NotFound { message });
         }

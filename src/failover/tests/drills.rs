@@ -223,3 +223,22 @@ fn a_shift_of_an_operator_takes_the_place_of_a_drill() {
     assert_eq!(outcomes(&world), [DrillOutcome::Stopped]);
     assert_eq!(world.body.managed.shifts.first_key_value().unwrap().1.kind, ShiftKind::Operator);
 }
+
+#[test]
+fn a_drill_by_hand_that_lasts_beyond_the_time_of_the_next_is_told_of() {
+    let mut world = world(&nightly());
+    world.pass(Duration::from_secs(980));
+    let by_hand = Drilling::Begin {
+        region: "us".parse().unwrap(),
+        to: None,
+        percent: 10,
+        duration_ms: 3_600_000,
+        scheduled_ms: None,
+    };
+    world.write(Change::Drill(by_hand)).unwrap();
+    serve(&mut world, 1_900, (0, 0));
+    assert_eq!(outcomes(&world), []);
+    world.write(Change::Shift(Shifting::End { region: "us".parse().unwrap(), begun: None })).unwrap();
+    serve(&mut world, 10, (0, 0));
+    assert_eq!(outcomes(&world), [DrillOutcome::Stopped]);
+}

@@ -150,3 +150,88 @@ fn an_operators_shift_lasts_as_long_as_they_said_and_comes_back_in_steps() {
     assert_eq!(told.iter().map(|(_, stays, _)| *stays).collect::<Vec<_>>(), [0, 10, 25, 50, 100, 100]);
     assert!(world.body.managed.shifts.is_empty());
 }
+
+fn by_hand(region: &str) -> Change {
+    Change::Shift(Shifting::Begin {
+        region: region.parse().unwrap(),
+        kind: ShiftKind::Operator,
+        to: None,
+        stays_percent: 0,
+        duration_ms: Some(3_600_000),
+        why: String::new(),
+    })
+}
+
+#[test]
+fn a_shift_lasts_while_all_nodes_of_its_region_are_drained() {
+    let mut world = regions();
+    world.write(by_hand("us")).unwrap();
+    for node in ["us-1", "us-2"] {
+        world.write(Change::Drain { node: node.parse().unwrap(), timeout_ms: None }).unwrap();
+    }
+    world.run(Duration::from_secs(60));
+    assert_eq!(told(&world), [("begun", 0, 0)]);
+    // Of one that was lost too.
+    let mut world = regions();
+    lose(&mut world, true);
+    world.run(Duration::from_secs(20));
+    for node in ["us-1", "us-2"] {
+        world.write(Change::Drain { node: node.parse().unwrap(), timeout_ms: None }).unwrap();
+    }
+    world.run(Duration::from_secs(60));
+    assert_eq!(told(&world), [("begun", 0, 15)]);
+}
+
+#[test]
+fn a_region_that_only_peers_name_is_shifted_too_and_one_that_cannot_be_keeps_no_other_from_it() {
+    let mut world = World::new(&json!({
+        "pool": [{
+            "name": "web",
+            "node": [
+                { "id": "here", "address": "192.0.2.1:80" },
+                { "id": "xx-1", "address": "192.0.2.2:80", "region": "xx" },
+                { "id": "eu-1", "address": "192.0.2.3:80", "region": "eu" },
+            ],
+        }],
+    }));
+    world.own_region = "us".parse().unwrap();
+    world.dead.extend(["192.0.2.1:80".to_owned(), "192.0.2.2:80".to_owned()]);
+    world.run(Duration::from_secs(30));
+    let shifted: Vec<&str> = world.body.managed.shifts.keys().map(RegionName::as_str).collect();
+    assert_eq!(shifted, ["us", "xx"]);
+}
+
+#[test]
+fn an_operators_shift_is_not_taken_for_one_of_a_lost_region() {
+    let mut world = regions();
+    world.write(by_hand("us")).unwrap();
+    let lost = Shifting::Begin {
+        region: "us".parse().unwrap(),
+        kind: ShiftKind::Lost,
+        to: None,
+        stays_percent: 0,
+        duration_ms: None,
+        why: String::new(),
+    };
+    assert!(world.write(Change::Shift(lost)).unwrap_err().contains("shifted already"));
+    assert_eq!(world.body.managed.shifts[&"us".parse::<RegionName>().unwrap()].kind, ShiftKind::Operator);
+}
+
+#[test]
+fn errors_of_before_another_leader_was_elected_take_nothing_back() {
+    let mut world = regions();
+    world.traffic.insert("us".to_owned(), (1_300, 1_250));
+    world.traffic.insert("eu".to_owned(), (50_000, 10));
+    lose(&mut world, true);
+    world.run(Duration::from_secs(30));
+    lose(&mut world, false);
+    world.run(Duration::from_secs(310));
+    assert_eq!(told(&world).last().unwrap().1, 10);
+    world.elect();
+    for second in 1..=600_u64 {
+        world.traffic.insert("us".to_owned(), (1_300 + second * 20, 1_250));
+        world.run(Duration::from_secs(1));
+    }
+    assert!(world.body.managed.shifts.is_empty(), "{:?}", told(&world));
+    assert!(told(&world).iter().skip(1).all(|(_, stays, _)| *stays > 0), "{:?}", told(&world));
+}

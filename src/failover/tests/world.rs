@@ -51,8 +51,12 @@ pub(super) struct World {
     /// Requests at each node.
     pub(super) connections: BTreeMap<String, u32>,
     pub(super) cpu: BTreeMap<String, f64>,
+    /// Where the leader is.
+    pub(super) own_region: RegionName,
     /// Answers and errors by region.
     pub(super) traffic: BTreeMap<String, (u64, u64)>,
+    /// The same when this leader was elected.
+    traffic_then: BTreeMap<String, (u64, u64)>,
     pub(super) happened: Vec<Happened>,
     pub(super) replies: Vec<Answered>,
     /// Every step of every plan, as it was committed.
@@ -81,7 +85,9 @@ impl World {
             deaf: BTreeSet::new(),
             connections: BTreeMap::new(),
             cpu: BTreeMap::new(),
+            own_region: RegionName::default(),
             traffic: BTreeMap::new(),
+            traffic_then: BTreeMap::new(),
             happened: Vec::new(),
             replies: Vec::new(),
             events: Vec::new(),
@@ -97,7 +103,7 @@ impl World {
 
     fn with_facts<T>(&mut self, use_them: impl FnOnce(&mut Machine, &Facts<'_>, Instant) -> T) -> T {
         let catalog = self.body.meaning().expect("a catalog").catalog;
-        let own_region = RegionName::default();
+        let own_region = self.own_region.clone();
         let mut nodes = BTreeMap::new();
         let mut regions: BTreeMap<RegionName, RegionFacts> = BTreeMap::new();
         for (_, node) in catalog.nodes() {
@@ -109,13 +115,13 @@ impl World {
             let facts =
                 NodeFacts { verdict, is_usable, connections, cpu_percent, ..NodeFacts::at(node.address.clone()) };
             nodes.insert(node.id.clone(), facts);
-            let region = regions.entry(node.region.clone().unwrap_or_default()).or_default();
-            region.nodes += 1;
-            region.usable += u32::from(is_usable);
+            let region = regions.entry(node.region.clone().unwrap_or_else(|| own_region.clone())).or_default();
+            region.add(node, is_usable, &self.body.managed);
         }
         for (name, (answers, errors)) in &self.traffic {
             if let Some(region) = regions.get_mut(name.as_str()) {
-                (region.answers, region.errors) = (*answers, *errors);
+                let (answers_then, errors_then) = self.traffic_then.get(name).copied().unwrap_or_default();
+                (region.answers, region.errors) = (answers - answers_then, errors - errors_then);
             }
         }
         let mut executors = BTreeMap::new();
@@ -174,6 +180,7 @@ impl World {
     pub(super) fn elect(&mut self) {
         self.term += 1;
         self.machine = Machine::default();
+        self.traffic_then.clone_from(&self.traffic);
         self.deaths += 1;
     }
 
