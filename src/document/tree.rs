@@ -135,7 +135,10 @@ impl Document {
             let (wrong, hint) = in_words(&message);
             let mut fault = Fault::new(Origin::File { path: Arc::clone(path), line }, "", wrong);
             let there = lines.text_of(text, line).trim();
-            if !there.is_empty() {
+            let is_secret = SECRET_SECTIONS.iter().any(|section| lines.section_of(text, line) == Some(*section));
+            if let Some((key, _)) = there.split_once('=').filter(|_| is_secret) {
+                fault = fault.found(format!("{} = (not shown)", shorten(key.trim())));
+            } else if !there.is_empty() {
                 fault = fault.found(shorten(there));
             }
             fault.hint = hint.map(str::to_owned);
@@ -223,6 +226,14 @@ impl Lines {
         u32::try_from(self.0.partition_point(|&start| start <= at)).unwrap_or(u32::MAX)
     }
 
+    /// The section that a line stands in, as its nearest header calls it.
+    fn section_of<'t>(&self, text: &'t str, line: u32) -> Option<&'t str> {
+        let mut lines = (1..=line).rev().map(|line| self.text_of(text, line).trim());
+        let header = lines.find(|line| line.starts_with('['))?;
+        let name = header.trim_start_matches('[').split([']', '.']).next()?;
+        Some(name.trim())
+    }
+
     fn text_of<'t>(&self, text: &'t str, line: u32) -> &'t str {
         let index = line.saturating_sub(1) as usize;
         let start = self.0.get(index).copied().unwrap_or(text.len());
@@ -230,6 +241,9 @@ impl Lines {
         text.get(start..end).unwrap_or_default()
     }
 }
+
+/// Sections in which any value may be a secret, also under a name that is misspelt.
+pub(super) const SECRET_SECTIONS: [&str; 1] = ["driver"];
 
 /// One short line that shows `text`, whatever stands there.
 pub(crate) fn shorten(text: &str) -> String {

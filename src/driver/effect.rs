@@ -129,7 +129,7 @@ impl Failed {
 pub struct Usage {
     /// Which.
     pub node: NodeId,
-    /// Percent of the processors that it may use: 100 when all of them are busy for it. `None`: not measured yet.
+    /// Percent of the processors of its machine: 100 when all of them are busy for it. `None`: not measured yet.
     #[serde(default)]
     pub cpu_percent: Option<f64>,
     /// Millions of bytes that it cannot give back (its caches left out). `None`: not measured yet.
@@ -142,12 +142,17 @@ pub struct Usage {
 
 /// Carries out effects on nodes.
 ///
-/// Effects on one node come one after the other, those on different nodes at the same time. The future of [`Driver::act`] is
+/// Effects on one node come one after the other, but for probes, which change nothing; those on different nodes come at the same time. The future of [`Driver::act`] is
 /// not dropped while the peer lives.
 #[async_trait]
 pub trait Driver: Debug + Send + Sync {
     /// Does it, within a time of its own settings. Told the same twice, it does it once: what it finds done already is done.
     async fn act(&self, effect: &Effect) -> Result<Done, Failed>;
+
+    /// What it was given that nobody else is to read: values of its environment. They are taken out of whatever it says.
+    fn secrets(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// The nodes that it has here, and what they use. Nothing, where the driver cannot tell.
     async fn usage(&self) -> Result<Vec<Usage>, Failed> {

@@ -21,7 +21,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rustix::fs::{Access, FlockOperation, access, flock};
+use rustix::fs::{Access, FlockOperation, MemfdFlags, access, flock, memfd_create};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use serde::Deserialize;
@@ -137,7 +137,11 @@ impl Exec {
         if input.len() > INPUT_BYTES_MAX {
             return Err(format!("the effect has {} bytes as JSON, more than {INPUT_BYTES_MAX}", input.len()));
         }
-        let file = self.locked(&effect.node.id).await?;
+        // A probe changes nothing, so nothing has to be kept from running beside it.
+        let file = match effect.action {
+            Action::Probe => nameless().map_err(|error| format!("there is no memory for its input: {error}"))?,
+            _ => self.locked(&effect.node.id).await?,
+        };
         let file = blocking(move || filled(file, &input))
             .await
             .map_err(|error| format!("its input cannot be written: {error}"))?;
@@ -226,6 +230,10 @@ impl Driver for Exec {
         })
     }
 
+    fn secrets(&self) -> Vec<String> {
+        self.settings.environment.values().cloned().collect()
+    }
+
     /// A command cannot be asked what it has; that it can be run at all is looked at.
     async fn usage(&self) -> Result<Vec<Usage>, Failed> {
         let program = self.program().map_err(|why| Failed::new(one_line(&why)))?.to_owned();
@@ -253,6 +261,11 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
         Err(Errno::WOULDBLOCK) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// A file that is nobody else's and goes with whoever has it open.
+fn nameless() -> io::Result<File> {
+    Ok(File::from(memfd_create(c"evenkeel-probe", MemfdFlags::CLOEXEC)?))
 }
 
 /// The file with this content, to be read from its beginning. It is written in place: under another file of the same name there would

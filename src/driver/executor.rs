@@ -8,8 +8,8 @@
 //! disk takes longer than the leader is kept waiting. After the last one nothing of that order begins. Every other answer to a term
 //! means that nothing of an earlier one begins from then on.
 //!
-//! A probe is fenced like all else, and takes the node's place while it goes on. Of its outcome nothing is written: it waits for a
-//! moment in memory until somebody asks for it, is told once, and who asks again has it looked at anew. What cleans up and failed
+//! A probe is fenced like all else. It changes nothing, so it keeps nothing else waiting, and goes on beside what goes on; the same server is
+//! not probed twice at a time for one node. Of its outcome nothing is written: it waits for a moment in memory until somebody asks for it, is told once, and who asks again has it looked at anew. What cleans up and failed
 //! ([`may_be_tried_again`]) is told once in the same way before it is tried again, or a leader would never hear of it.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -29,7 +29,7 @@ use tokio::time::{timeout, timeout_at};
 use super::docker::{Docker, DockerSettings};
 use super::effect::{Action, Done, Driver, Effect, Failed};
 use super::exec::{Exec, ExecSettings};
-use super::fence::{Decision, Fence, FenceFile, bounded, may_be_tried_again, one_line};
+use super::fence::{Decision, Fence, FenceFile, bounded, may_be_tried_again, one_line, remove_over};
 use super::order::{Answer, Described, DriverDescribed, Order};
 use crate::host::{self, Dice};
 use crate::model::limits::NODES_MAX;
@@ -47,14 +47,19 @@ const EFFECTS_MAX: usize = 16;
 const ORDERS_MAX: usize = 64;
 /// Nodes of which the file need not be read again.
 const NODES_REMEMBERED_MAX: usize = 1_024;
+/// Probes at the same time: however many hang, effects have their places.
+const PROBES_MAX: usize = 32;
 /// Outcomes a node that wait to be told once.
-const UNTOLD_MAX: usize = 4;
+const UNTOLD_MAX: usize = 16;
 /// How long they wait: a probe of before that says nothing about now.
 const UNTOLD_FOR: Duration = Duration::from_secs(30);
 /// How long all drivers together may take to say what they have.
 const DESCRIBED_WITHIN: Duration = Duration::from_secs(3);
 /// How long that is told to others who ask.
 const DESCRIBED_FOR: Duration = Duration::from_secs(2);
+/// What is left of nodes that were started and are gone is looked for that often, and removed after that time.
+const CLEANED_EVERY: Duration = Duration::from_secs(600);
+const GONE_FOR: Duration = Duration::from_secs(3_600);
 /// Nodes of which all drivers together tell.
 const NODES_DESCRIBED_MAX: usize = NODES_MAX;
 
@@ -97,6 +102,8 @@ struct Inner {
     dice: StdMutex<Dice>,
     orders: Arc<Semaphore>,
     effects: Arc<Semaphore>,
+    probes: Arc<Semaphore>,
+    cleaned: StdMutex<Option<Instant>>,
 }
 
 /// What the drivers said last.
@@ -119,6 +126,7 @@ struct Nodes {
 struct Node {
     memory: Memory,
     under_way: Option<Arc<Effort>>,
+    probes: Vec<Arc<Effort>>,
     untold: VecDeque<Arc<Effort>>,
 }
 
@@ -128,7 +136,11 @@ enum Memory {
     #[default]
     Unread,
     /// There is no file that can be read.
-    Lost { challenge: u64 },
+    Lost {
+        challenge: u64,
+        /// The highest term that was told the challenge: a later one is told another.
+        told: Option<Term>,
+    },
     /// What it says. `on_disk`: it says so; if not, what was done last could not be written down.
     Whole { fence: Fence, on_disk: bool },
 }
@@ -137,6 +149,7 @@ enum Memory {
 #[derive(Debug)]
 struct Effort {
     what: What,
+    intent: IntentId,
     /// What came of it, once something has.
     outcome: watch::Sender<Option<Answer>>,
     ended: OnceLock<Instant>,
@@ -145,11 +158,11 @@ struct Effort {
 
 /// What makes two orders the same.
 #[derive(Clone, Debug, Eq, PartialEq)]
-struct What {
-    intent: IntentId,
-    action: Action,
-    /// Of a probe, which looks at several servers for one plan.
-    server: Option<ServerId>,
+enum What {
+    /// A step of a plan.
+    Step(IntentId, Action),
+    /// A look at a server, whoever asks for it and when.
+    Probe(Option<ServerId>),
 }
 
 /// Whoever waits for the answer to an order.
@@ -179,6 +192,8 @@ impl Executor {
             dice: StdMutex::new(dice),
             orders: Arc::new(Semaphore::new(ORDERS_MAX)),
             effects: Arc::new(Semaphore::new(EFFECTS_MAX)),
+            probes: Arc::new(Semaphore::new(PROBES_MAX)),
+            cleaned: StdMutex::default(),
         }))
     }
 
@@ -261,19 +276,24 @@ impl Inner {
         effect: Effect,
         asker: &Asker,
     ) -> Turn {
-        let before = match self.remembered(node, &effect.node.id).await {
+        let before = match self.remembered(node, &effect.node.id, Some(effect.term)).await {
             Ok(fence) => fence.clone(),
             Err(answer) => return Turn::Answer(answer),
         };
         let what = What::of(&effect);
         let mut fence = before.clone();
         fence.raise(effect.term);
-        let turn = match fence.decide(&effect, node.under_way.is_some()) {
-            Decision::Answer(answer) => match (answer, &node.under_way) {
-                (Answer::Running, Some(effort)) if effort.what == what => Turn::Await(Arc::clone(effort)),
+        let is_probe = effect.action == Action::Probe;
+        let under_way = match is_probe {
+            true => node.probes.iter().find(|probe| probe.what == what).cloned(),
+            false => node.under_way.clone(),
+        };
+        let turn = match fence.decide(&effect, under_way.is_some()) {
+            Decision::Answer(answer) => match (answer, under_way) {
+                (Answer::Running, Some(effort)) if effort.what == what => Turn::Await(effort),
                 (answer, _) => Turn::Answer(answer),
             },
-            Decision::Run { again } => match (node.untold(&what), self.means(driver)) {
+            Decision::Run { again } => match (node.untold(&what), self.means(driver, is_probe)) {
                 (Some(effort), _) => Turn::Await(effort),
                 (None, Err(answer)) => Turn::Answer(answer),
                 (None, Ok((driver, place))) => {
@@ -300,7 +320,7 @@ impl Inner {
 
     /// One turn of a leader's word that this term holds.
     async fn fence(&self, node: &mut Node, id: &NodeId, term: Term, challenge: u64) -> Answer {
-        let before = match self.remembered(node, id).await {
+        let before = match self.remembered(node, id, None).await {
             Ok(fence) => Some(fence.clone()),
             Err(Answer::NoFence { challenge: asked }) if asked == challenge => None,
             Err(answer) => return answer,
@@ -325,14 +345,20 @@ impl Inner {
         self.keep(node, &before, fence).await.map_or_else(unable, |()| Answer::Fenced)
     }
 
-    /// What is remembered of the node, or the answer that nothing is.
-    async fn remembered<'a>(&self, node: &'a mut Node, id: &NodeId) -> Result<&'a Fence, Answer> {
+    /// What is remembered of the node, or the answer that nothing is. `by`: the term that asks for an effect.
+    async fn remembered<'a>(&self, node: &'a mut Node, id: &NodeId, by: Option<Term>) -> Result<&'a Fence, Answer> {
         if matches!(node.memory, Memory::Unread) {
             let file = FenceFile::new(&self.folder, id);
             node.memory = match blocking(move || file.read()).await.map_err(unable)? {
                 Some(fence) => Memory::Whole { fence, on_disk: true },
-                None => Memory::Lost { challenge: lock(&self.dice).bits() },
+                None => Memory::Lost { challenge: lock(&self.dice).bits(), told: None },
             };
+        }
+        if let (Memory::Lost { challenge, told }, Some(term)) = (&mut node.memory, by) {
+            if told.is_some_and(|told| told < term) {
+                *challenge = lock(&self.dice).bits();
+            }
+            *told = (*told).max(Some(term));
         }
         if let Memory::Whole { fence, on_disk: false } = &node.memory {
             // That it failed was said when it failed first.
@@ -341,7 +367,7 @@ impl Inner {
         }
         match &node.memory {
             Memory::Unread => Err(unable("nothing is known of this node yet; ask again".to_owned())),
-            Memory::Lost { challenge } => Err(Answer::NoFence { challenge: *challenge }),
+            Memory::Lost { challenge, .. } => Err(Answer::NoFence { challenge: *challenge }),
             Memory::Whole { fence, .. } => Ok(fence),
         }
     }
@@ -360,15 +386,18 @@ impl Inner {
     }
 
     /// The driver, and a place for one more effect.
-    fn means(&self, driver: &DriverName) -> Result<(Arc<dyn Driver>, OwnedSemaphorePermit), Answer> {
+    fn means(&self, driver: &DriverName, is_probe: bool) -> Result<(Arc<dyn Driver>, OwnedSemaphorePermit), Answer> {
         let drivers = Arc::clone(&lock(&self.drivers));
         let known = drivers.get(driver).cloned();
         let known =
             known.ok_or_else(|| unable(format!("this peer has no driver {driver}: its settings do not name it")))?;
-        let place = Arc::clone(&self.effects).try_acquire_owned();
-        let place = place.map_err(|_| {
-            unable(format!("too much under way: {EFFECTS_MAX} effects go on at this executor; ask again"))
-        })?;
+        let (places, most, of) = match is_probe {
+            true => (&self.probes, PROBES_MAX, "probes"),
+            false => (&self.effects, EFFECTS_MAX, "effects"),
+        };
+        let place = Arc::clone(places).try_acquire_owned();
+        let place =
+            place.map_err(|_| unable(format!("too much under way: {most} {of} go on at this executor; ask again")))?;
         Ok((known, place))
     }
 
@@ -390,13 +419,18 @@ impl Inner {
         );
         let effort = Arc::new(Effort {
             what,
+            intent: effect.intent,
             outcome: watch::Sender::new(None),
             ended: OnceLock::new(),
             told: AtomicBool::new(false),
         });
-        node.under_way = Some(Arc::clone(&effort));
+        match effect.action {
+            Action::Probe => node.probes.push(Arc::clone(&effort)),
+            _ => node.under_way = Some(Arc::clone(&effort)),
+        }
         let (begun, has_begun) = oneshot::channel();
         let id = effect.node.id.clone();
+        let secrets = driver.secrets();
         let act = tokio::spawn(async move {
             let _place = place;
             let mut act = pin!(driver.act(&effect));
@@ -410,7 +444,7 @@ impl Inner {
         let (executor, shared, effect) = (Arc::downgrade(self), Arc::clone(shared), Arc::clone(&effort));
         tokio::spawn(async move {
             let outcome = match act.await {
-                Ok(outcome) => bounded(outcome),
+                Ok(outcome) => bounded(outcome, &secrets),
                 Err(error) if error.is_panic() => Err(Failed::new("the driver panicked; the peer's log says where")),
                 // The runtime ends, and with it the peer: nobody knows how far it came.
                 Err(_) => return,
@@ -429,7 +463,11 @@ impl Inner {
         effort: &Arc<Effort>,
         outcome: Result<Done, Failed>,
     ) {
-        let What { intent, action, .. } = effort.what;
+        let intent = effort.intent;
+        let action = match effort.what {
+            What::Step(_, action) => action,
+            What::Probe(_) => Action::Probe,
+        };
         match &outcome {
             Ok(done) => tracing::info!(node = %id, %intent, %action, note = done.note, "an effect is done"),
             Err(failed) => tracing::warn!(node = %id, %intent, %action, why = failed.why, "an effect failed"),
@@ -449,7 +487,10 @@ impl Inner {
                 node.memory = Memory::Whole { fence, on_disk: false };
             }
         }
-        node.under_way = None;
+        match action {
+            Action::Probe => node.probes.retain(|probe| !Arc::ptr_eq(probe, effort)),
+            _ => node.under_way = None,
+        }
         let is_known = action != Action::Probe && (outcome.is_ok() || !may_be_tried_again(action));
         if !is_known {
             if node.untold.len() == UNTOLD_MAX {
@@ -464,8 +505,28 @@ impl Inner {
         }));
     }
 
+    /// Removes what is left of nodes that were started and are gone, now and then.
+    fn clean(&self) {
+        let now = host::now();
+        {
+            let mut cleaned = lock(&self.cleaned);
+            if cleaned.is_some_and(|at| now.saturating_duration_since(at) < CLEANED_EVERY) {
+                return;
+            }
+            *cleaned = Some(now);
+        }
+        let folder = self.folder.clone();
+        spawn_blocking(move || {
+            let removed = remove_over(&folder, GONE_FOR, &[folder.join("exec")]);
+            if removed > 0 {
+                tracing::info!(removed, "what was left of nodes that were started and are gone is removed");
+            }
+        });
+    }
+
     /// Asks all drivers at once, and everybody who asks meanwhile gets what this one does.
     async fn describe(&self) -> Described {
+        self.clean();
         let drivers = Arc::clone(&lock(&self.drivers));
         let mut told = self.described.lock().await;
         if let Some(telling) = &*told
@@ -542,8 +603,10 @@ impl Effort {
 
 impl What {
     fn of(effect: &Effect) -> Self {
-        let server = effect.to.as_ref().filter(|_| effect.action == Action::Probe).map(|server| server.id.clone());
-        Self { intent: effect.intent, action: effect.action, server }
+        match effect.action {
+            Action::Probe => Self::Probe(effect.to.as_ref().map(|server| server.id.clone())),
+            action => Self::Step(effect.intent, action),
+        }
     }
 }
 

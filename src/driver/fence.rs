@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -172,6 +173,14 @@ impl Fence {
         }
     }
 
+    /// Whether nothing is left of a node that a plan started: its name is never given again. A late order for it finds no fence, and whoever
+    /// does not lead is refused then.
+    fn is_over(&self) -> bool {
+        let Some(plan) = &self.plan else { return false };
+        let is_done = |action| matches!(plan.steps.get(&action), Some(Step::Done(_)));
+        is_done(Action::Stop) || (plan.steps.contains_key(&Action::Start) && is_done(Action::Undo))
+    }
+
     fn is_consistent(&self) -> bool {
         let whole = |plan: &Plan| !plan.steps.is_empty() && !plan.steps.contains_key(&Action::Probe);
         self.plan.as_ref().is_none_or(whole)
@@ -249,15 +258,24 @@ pub(super) fn may_be_tried_again(action: Action) -> bool {
     matches!(action, Action::Undo | Action::Finish | Action::Stop)
 }
 
-/// What a driver says, as it is kept and told: in one line of a bounded length, with an address that is one.
-pub(super) fn bounded(outcome: Result<Done, Failed>) -> Result<Done, Failed> {
+/// What a driver says, as it is kept and told: in one line of a bounded length, without its secrets, with an address that is one.
+pub(super) fn bounded(outcome: Result<Done, Failed>, secrets: &[String]) -> Result<Done, Failed> {
+    let told = |text: &str| one_line(&without(text, secrets));
     match outcome {
         Ok(Done { address, note }) => {
             let address = address.map(|text| node_address(&text)).transpose()?;
-            Ok(Done { address, note: one_line(&note) })
+            Ok(Done { address, note: told(&note) })
         }
-        Err(Failed { why }) => Err(Failed::new(one_line(&why))),
+        Err(Failed { why }) => Err(Failed::new(told(&why))),
     }
+}
+
+/// A text without these, the longest first: one may be a part of another. What is shorter stands in every other word.
+fn without(text: &str, secrets: &[String]) -> String {
+    const SECRET_BYTES_MIN: usize = 6;
+    let mut secrets: Vec<&String> = secrets.iter().filter(|secret| secret.len() >= SECRET_BYTES_MIN).collect();
+    secrets.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
+    secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "(secret)"))
 }
 
 fn node_address(text: &str) -> Result<String, Failed> {
@@ -349,6 +367,35 @@ fn checksum(body: &[u8]) -> [u8; 8] {
     let mut first = [0; 8];
     first.copy_from_slice(&ValueHash::of(body).bytes()[..8]);
     first
+}
+
+/// Removes the files of nodes that were started and are gone for so long, and what `beside` names for each. It blocks. How many.
+pub(super) fn remove_over(folder: &Path, older_than: Duration, beside: &[PathBuf]) -> usize {
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    let is_old = |path: &Path| {
+        let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
+        modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age >= older_than))
+    };
+    let nodes = entries.filter_map(|entry| {
+        let path = entry.ok()?.path();
+        let name = path.file_name()?.to_str()?;
+        let node: NodeId = name.strip_prefix("fence-")?.strip_suffix(".record")?.parse().ok()?;
+        is_old(&path).then_some((path, node))
+    });
+    let mut removed = 0;
+    for (path, node) in nodes {
+        if !matches!(FenceFile::new(folder, &node).read(), Ok(Some(fence)) if fence.is_over()) {
+            continue;
+        }
+        if fs::remove_file(&path).is_ok() {
+            removed += 1;
+            for folder in beside {
+                // There is none where no command ran.
+                let _ = fs::remove_file(folder.join(format!("command-{node}.json")));
+            }
+        }
+    }
+    removed
 }
 
 #[cfg(test)]

@@ -539,3 +539,19 @@ fn a_docker_driver_needs_an_image_and_a_port_and_words_in_braces_that_it_knows()
     let shown = format!("{:?}", of_text(&secret).unwrap().values);
     assert!(shown.contains("TOKEN") && !shown.contains("hunter2"), "{shown}");
 }
+
+#[test]
+fn what_a_driver_is_given_is_not_shown_whatever_is_wrong_with_it() {
+    let driver = "[[driver]]\nname = \"x\"\ntype = \"exec\"\ncommand = [\"/bin/true\"]\n";
+    for line in [
+        "envronment = { TOKEN = \"SeCrEt\" }",
+        "environment = { TOKEN = SeCrEt }",
+        "environment = { TOKEN = \"SeCrEt\", TOKEN = \"SeCrEt\" }",
+        "environment = \"SeCrEt\"",
+        "[driver.envronment]\nTOKEN = \"SeCrEt\"",
+        "environment = { TOKEN = \"SeCrEt\" ",
+    ] {
+        let found = faults(of_text(&format!("{GOOD}{driver}{line}\n"))).to_string();
+        assert!(!found.contains("SeCrEt") && found.contains("line"), "{line}: {found}");
+    }
+}

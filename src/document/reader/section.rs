@@ -4,7 +4,7 @@ use super::super::fault::{Fault, nearest};
 use super::super::form::{Form, NOT_AVAILABLE};
 use super::super::origin::Origin;
 use super::super::said::Setting;
-use super::super::tree::{Content, Table, shorten};
+use super::super::tree::{Content, SECRET_SECTIONS, Table, shorten};
 use super::{Reader, Row};
 
 mod within;
@@ -397,6 +397,8 @@ impl<'t, 'a> Section<'_, 't, 'a> {
             )
             .found(if self.shape == Shape::Root {
                 shorten(&entry.key)
+            } else if SECRET_SECTIONS.contains(&self.title.as_str()) {
+                format!("{} = {NOT_SHOWN}", shorten(&entry.key))
             } else if entry.is_assigned {
                 format!("{} = {}", shorten(&entry.key), entry.value.shown)
             } else {

@@ -427,6 +427,10 @@ impl Driver for Docker {
         }
     }
 
+    fn secrets(&self) -> Vec<String> {
+        self.settings.environment.values().cloned().collect()
+    }
+
     async fn usage(&self) -> Result<Vec<Usage>, Failed> {
         let cannot = |why: &dyn Display| Failed::new(format!("what nodes use cannot be told: {why}"));
         let measured = timeout(USAGE_TIME_MAX + LOOK_EVERY, self.measure()).await;

@@ -186,8 +186,8 @@ fn words_of_a_driver_are_one_line_that_can_be_shown() {
     assert_eq!(one_line(&whole), whole);
     let good = Done { address: Some("https://Web.Example".to_owned()), note: "a\0b".to_owned() };
     let kept = Done { address: Some("https://web.example:443".to_owned()), note: "a?b".to_owned() };
-    assert_eq!(bounded(Ok(good)), Ok(kept));
-    let bad = bounded(Ok(Done { address: Some("nowhere".to_owned()), note: String::new() }));
+    assert_eq!(bounded(Ok(good), &[]), Ok(kept));
+    let bad = bounded(Ok(Done { address: Some("nowhere".to_owned()), note: String::new() }), &[]);
     assert!(bad.unwrap_err().why.contains("an address which is none: a port is missing"));
 }
 
@@ -196,7 +196,7 @@ fn a_fence_is_read_as_it_was_written_however_long() {
     let longest = |action| {
         let host = format!("{}.{}", "h".repeat(63), "h.".repeat(94));
         let said = Done { address: Some(format!("https://{host}h:65535")), note: "\u{10ffff}\"".repeat(10_000) };
-        (intent(u64::MAX), action, bounded(Ok(said)))
+        (intent(u64::MAX), action, bounded(Ok(said), &[]))
     };
     let mut full = Fence::new(node(&"x".repeat(63)), Term::MAX);
     for (of_intent, action, outcome) in Action::ALL.map(longest) {
@@ -384,4 +384,46 @@ proptest! {
             disk = fence.encode().unwrap();
         }
     }
+}
+
+#[test]
+fn what_a_driver_was_given_in_secret_is_not_told() {
+    let secrets = ["s3cr3t-t0k3n", "s3cr3t-t0k3n-2", "info"].map(str::to_owned);
+    let said = |note: &str| match bounded(Ok(Done { address: None, note: note.to_owned() }), &secrets) {
+        Ok(done) => done.note,
+        Err(failed) => failed.why,
+    };
+    assert_eq!(said("curl: https://u:s3cr3t-t0k3n-2@x failed"), "curl: https://u:(secret)@x failed");
+    assert_eq!(said("info: as ever"), "info: as ever");
+    let failed = bounded(Err(Failed::new("token s3cr3t-t0k3n is refused")), &secrets);
+    assert_eq!(failed, Err(Failed::new("token (secret) is refused")));
+}
+
+#[test]
+fn files_of_nodes_that_were_started_and_are_gone_are_removed_and_no_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let exec = folder.path().join("exec");
+    fs::create_dir(&exec).unwrap();
+    let done = || Ok(Done { address: None, note: String::new() });
+    for (name, steps, outcome) in [
+        ("stopped", &[Action::Stop][..], done()),
+        ("undone", &[Action::Start, Action::Undo], done()),
+        ("started", &[Action::Start], done()),
+        ("moved", &[Action::Switch, Action::Undo], done()),
+        ("failing", &[Action::Stop], Err(Failed::new("no"))),
+    ] {
+        let mut fence = Fence::new(node(name), term(3));
+        for step in steps {
+            fence.begin(intent(7), *step);
+            fence.end(intent(7), *step, &outcome);
+        }
+        FenceFile::new(folder.path(), &node(name)).write(&fence).unwrap();
+        fs::write(exec.join(format!("command-{name}.json")), "{}").unwrap();
+    }
+    let beside = [exec.clone()];
+    assert_eq!(remove_over(folder.path(), Duration::from_secs(60), &beside), 0, "they are new");
+    assert_eq!(remove_over(folder.path(), Duration::ZERO, &beside), 2);
+    let left = |folder: &Path| fs::read_dir(folder).unwrap().filter(|of| of.as_ref().unwrap().path().is_file()).count();
+    assert_eq!((left(folder.path()), left(&exec)), (3, 3));
+    assert!(FenceFile::new(folder.path(), &node("stopped")).read().unwrap().is_none());
 }

@@ -105,6 +105,8 @@ async fn live(folder: &Path, events: &[Event], seen: &Arc<StdMutex<Vec<Seen>>>) 
 fn check(seen: &[Seen]) -> Result<(), TestCaseError> {
     let mut answered = 0;
     let mut under_way: Option<Effect> = None;
+    // Probes go on beside everything else, but not two of one server.
+    let mut probes: Vec<Effect> = Vec::new();
     // Of each step of a plan: begun and not ended in this life; how its last end was; how often it was done well by who was not told
     // that it was begun before.
     let mut begun: BTreeMap<(IntentId, Action), Option<bool>> = BTreeMap::new();
@@ -115,6 +117,7 @@ fn check(seen: &[Seen]) -> Result<(), TestCaseError> {
         match event {
             Seen::Restart => {
                 under_way = None;
+                probes.clear();
                 is_restarted.extend(begun.keys());
             }
             Seen::Answered(effect, answer) => {
@@ -122,6 +125,8 @@ fn check(seen: &[Seen]) -> Result<(), TestCaseError> {
                 match answer {
                     // These promise nothing.
                     Answer::Unable { .. } | Answer::NoFence { .. } => continue,
+                    // What came of a probe is for whoever asks after that server.
+                    Answer::Done(_) if effect.action == Action::Probe => {}
                     Answer::Done(_) => {
                         prop_assert_eq!(begun.get(&step).copied().flatten(), Some(true), "{:?}", step);
                         told_done.insert(step);
@@ -130,24 +135,30 @@ fn check(seen: &[Seen]) -> Result<(), TestCaseError> {
                 }
                 answered = answered.max(effect.term.get());
             }
+            Seen::Driver(Told::Begun(effect)) if effect.action == Action::Probe => {
+                prop_assert!(effect.term.get() >= answered, "a probe of {} begins after {answered}", effect.term);
+                prop_assert!(probes.iter().all(|probe| probe.to != effect.to), "two probes of one server");
+                probes.push(effect.clone());
+            }
+            Seen::Driver(Told::Ended { effect, .. }) if effect.action == Action::Probe => {
+                prop_assert!(probes.contains(effect), "a probe ends that did not begin");
+                probes.retain(|probe| probe != effect);
+            }
             Seen::Driver(Told::Begun(effect)) => {
                 let step = (effect.intent, effect.action);
                 prop_assert!(under_way.is_none(), "{step:?} begins beside {under_way:?}");
                 prop_assert!(effect.term.get() >= answered, "{step:?} of {} begins after {answered}", effect.term);
-                if effect.action != Action::Probe {
-                    prop_assert!(!told_done.contains(&step), "{step:?} begins after it was told to be done");
-                    let later =
-                        begun.keys().any(|(intent, action)| *intent > effect.intent && *action != Action::Probe);
-                    prop_assert!(!later, "{step:?} begins after a later plan");
-                    let undone = begun.contains_key(&(effect.intent, Action::Undo));
-                    let is_new = matches!(effect.action, Action::Switch | Action::Start | Action::Finish);
-                    prop_assert!(!(undone && is_new), "{step:?} begins after undo");
-                    match begun.get(&step) {
-                        None => {}
-                        Some(Some(false)) if may_be_tried_again(effect.action) => prop_assert!(effect.again),
-                        Some(_) => {
-                            prop_assert!(effect.again && is_restarted.contains(&step), "{step:?} is begun twice");
-                        }
+                prop_assert!(!told_done.contains(&step), "{step:?} begins after it was told to be done");
+                let later = begun.keys().any(|(intent, _)| *intent > effect.intent);
+                prop_assert!(!later, "{step:?} begins after a later plan");
+                let undone = begun.contains_key(&(effect.intent, Action::Undo));
+                let is_new = matches!(effect.action, Action::Switch | Action::Start | Action::Finish);
+                prop_assert!(!(undone && is_new), "{step:?} begins after undo");
+                match begun.get(&step) {
+                    None => {}
+                    Some(Some(false)) if may_be_tried_again(effect.action) => prop_assert!(effect.again),
+                    Some(_) => {
+                        prop_assert!(effect.again && is_restarted.contains(&step), "{step:?} is begun twice");
                     }
                 }
                 begun.insert(step, None);
@@ -159,7 +170,7 @@ fn check(seen: &[Seen]) -> Result<(), TestCaseError> {
                 let went_on = under_way.take();
                 prop_assert_eq!(went_on.as_ref(), Some(effect));
                 begun.insert(step, Some(*well));
-                if *well && !effect.again && effect.action != Action::Probe {
+                if *well && !effect.again {
                     *completed.entry(step).or_default() += 1;
                 }
             }
