@@ -155,6 +155,15 @@ impl Body {
             Change::Electors { .. } | Change::Shift(_) | Change::Drill(_) | Change::Plan(_) => {}
         }
         let Read { mut catalog, warnings, .. } = self.check(&desired)?;
+        if write.change.is_of_desired() {
+            let name = |id: &NodeId| Name { kind: Kind::Node, id: id.to_string() };
+            let is_new = |id: &NodeId| resource::find(&self.desired, &name(id)).is_none();
+            let taken = catalog.nodes().find(|(_, node)| managed.started.contains_key(&node.id) && is_new(&node.id));
+            if let Some((_, node)) = taken {
+                let message = format!("node \"{}\" was started by the cluster, and its name is taken", node.id);
+                return Err(WriteRefused::Conflict { message });
+            }
+        }
         managed.prune(&catalog);
         managed.with_started(&mut catalog);
         match &write.change {

@@ -64,13 +64,17 @@ pub struct KeyChanged {
     pub after: Option<Value>,
 }
 
-/// A node of which an operator said something.
+/// A node of which an operator said something, or that was moved.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Overridden {
     /// Which.
     pub node: String,
     /// What they said: `draining`.
-    pub admin: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin: Option<String>,
+    /// Where it was moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved: Option<String>,
     /// Who.
     pub by: String,
 }
@@ -111,7 +115,9 @@ pub fn difference(before: &Object, after: &Object, managed: &Managed) -> Differe
     let stays: Vec<&str> = all(after, Kind::Node).into_iter().map(|(id, ..)| id).collect();
     let overridden = managed.nodes.iter().filter(|(id, _)| stays.contains(&id.as_str()));
     let overridden = overridden.filter_map(|(id, node)| {
-        Some(Overridden { node: id.to_string(), admin: node.admin.clone()?, by: node.by.clone() })
+        let moved = node.moved.as_ref().map(|moved| moved.address.clone());
+        let is_said = node.admin.is_some() || moved.is_some();
+        is_said.then(|| Overridden { node: id.to_string(), admin: node.admin.clone(), moved, by: node.by.clone() })
     });
     let reordered = changes.is_empty() && other.is_empty() && canonical(before) != canonical(after);
     Difference { changes, other, overridden: overridden.collect(), reordered }
@@ -206,9 +212,17 @@ impl fmt::Display for Difference {
         if self.reordered {
             writeln!(f, "~ the order of lists alone, which matters nowhere")?;
         }
-        for Overridden { node, admin, by } in &self.overridden {
+        for Overridden { node, admin, moved, by } in &self.overridden {
             let by = if by.is_empty() { "an operator" } else { by };
-            writeln!(f, "! node {node:?} is {admin}, said {by}; that stays")?;
+            if let Some(admin) = admin {
+                writeln!(f, "! node {node:?} is {admin}, said {by}; that stays")?;
+            }
+            if let Some(moved) = moved {
+                writeln!(
+                    f,
+                    "! node {node:?} was moved to {moved}; that stays until another server or address is written"
+                )?;
+            }
         }
         Ok(())
     }

@@ -24,7 +24,7 @@ pub use handle::{CatalogHandle, ElectorsRefused, Parts};
 pub use json::{Etag, EtagError, JsonError, Object, canonical, parse};
 pub use managed::{
     Attempt, DrillEnd, Drilling, Intent, Managed, ManagedDrill, ManagedNode, ManagedServer, ManagedShift, Moved,
-    Progress, Shifting, Started,
+    Progress, ServerThen, Shifting, Started,
 };
 pub use reading::{at_start, of_file};
 pub use resource::{Kind, Mode, Name, ResourceError, all, find};

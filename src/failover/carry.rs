@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::facts::{Facts, NodeFacts};
 use super::output::{Output, Write};
-use crate::catalog::{Intent, Progress};
+use crate::catalog::{Intent, Progress, ServerThen};
 use crate::driver::{Action, Answer, Effect, NodeAt, ServerAt};
 use crate::model::{DrainLeft, Failover, IntentId, Mode, PeerId, Plan, PlanOutcome, Server, ServerId, Step};
 
@@ -15,6 +15,8 @@ const ASK_EVERY: Duration = Duration::from_millis(300);
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// An executor that is silent for so long is given up.
 pub(super) const SILENT_MAX: Duration = Duration::from_secs(600);
+/// What is left behind after a move that is done is tried to be removed for so long.
+const FINISH_MAX: Duration = Duration::from_secs(60);
 /// How often it is looked whether one that was given up answers.
 const ABANDONED_EVERY: Duration = Duration::from_secs(30);
 /// How often peers are asked what they have at a node that drains.
@@ -45,6 +47,14 @@ pub(super) struct Carrying {
     found: Option<String>,
     /// Nobody has anything at the node any more.
     is_drained: bool,
+    /// Since when a step that cleans up has failed.
+    failing_since: Option<Instant>,
+    /// The step began in an earlier term, and nothing was heard of the executor since this leader leads.
+    was_met: bool,
+    /// The executor may have begun what is asked at this step: an earlier leader asked, or this one did and does not know what came of it.
+    may_have_begun: bool,
+    /// The executor has forgotten what it did.
+    has_lost_fence: bool,
     /// To be answered before the next [`Output::Ask`].
     challenge: Option<u64>,
 }
@@ -54,6 +64,7 @@ impl Carrying {
     pub(super) fn new(intent: &Intent, facts: &Facts<'_>, now: Instant) -> Self {
         // The step may have begun under another leader, whose clock was perhaps another one.
         let began_ms = intent.steps.last().map_or(facts.wall_now_ms, |taken| taken.at_ms);
+        let is_of_earlier = intent.steps.last().is_none_or(|taken| taken.term != facts.term.get());
         let age = Duration::from_millis(facts.wall_now_ms.saturating_sub(began_ms)).min(SILENT_MAX);
         Self {
             step: intent.step,
@@ -66,6 +77,10 @@ impl Carrying {
             is_verified: false,
             found: None,
             is_drained: false,
+            failing_since: None,
+            was_met: is_of_earlier,
+            may_have_begun: is_of_earlier,
+            has_lost_fence: false,
             challenge: None,
         }
     }
@@ -135,10 +150,18 @@ impl Carrying {
     fn drain(&mut self, id: IntentId, intent: &Intent, facts: &Facts<'_>, now: Instant) -> Option<Output> {
         let node = facts.nodes.get(&intent.node);
         let is_well_again = intent.trigger == "verdict_down" && node.is_some_and(NodeFacts::is_up);
-        let is_gone = facts.node(&intent.node).is_none();
-        if is_gone || is_well_again {
-            let why = if is_gone { "the node is not in the catalog any more" } else { "the node is up again" };
-            return self.end(id, intent, PlanOutcome::Cancelled, Some(why.to_owned()));
+        let why = if facts.node(&intent.node).is_none() {
+            Some("the node is not in the catalog any more".to_owned())
+        } else if is_well_again {
+            Some("the node is up again".to_owned())
+        } else {
+            // It may have been said while the old work was waited for.
+            let to = intent.to.as_ref().filter(|_| intent.plan == Plan::Move);
+            to.filter(|to| facts.catalog.server(to).is_none() || facts.managed.is_blacklisted(to, facts.wall_now_ms))
+                .map(|to| format!("server \"{to}\" may not be taken any more"))
+        };
+        if why.is_some() {
+            return self.end(id, intent, PlanOutcome::Cancelled, why);
         }
         let is_over = now.saturating_duration_since(self.entered) >= Duration::from_millis(intent.drain_timeout_ms);
         if self.is_drained || is_over {
@@ -211,7 +234,9 @@ impl Carrying {
         if let Some(challenge) = self.challenge.take() {
             return Some(self.wait(Output::Fence { executor, intent: id, action, node, challenge }));
         }
-        let effect = effect(id, intent, action, facts);
+        // Where the executor remembers what it began, it knows better.
+        let again = self.has_lost_fence && self.may_have_begun;
+        let effect = Effect { again, ..effect(id, intent, action, facts) };
         let driver = driver.clone();
         Some(self.wait(Output::Ask { executor, driver, effect }))
     }
@@ -221,7 +246,7 @@ impl Carrying {
         self.not_before = now + ABANDONED_EVERY;
         let (driver, executor) = (intent.driver.as_ref()?, intent.executor.as_ref()?);
         let has = facts.executors.get(executor).is_some_and(|executor| executor.drivers.contains_key(driver));
-        let before = intent.steps.iter().rev().map(|taken| taken.step).find(|step| *step != Step::Abandoned)?;
+        let before = intent.was_last()?;
         let is_free = facts.managed.plan_in(&intent.region).is_none();
         if has && is_free { self.step(id, before, facts, None, None) } else { None }
     }
@@ -239,12 +264,19 @@ impl Carrying {
         if self.step != intent.step || !is_asked_at(intent, action) {
             return None;
         }
+        if let Some(answer) = &answer
+            && !matches!(answer, Answer::Unable { .. } | Answer::Stale { .. })
+        {
+            self.was_met = false;
+        }
         let Some(answer) = answer else {
+            self.may_have_begun = true;
             self.silent(None, now);
             return None;
         };
         match answer {
             Answer::Running => {
+                self.may_have_begun = true;
                 (self.silent_since, self.not_before) = (None, now + ASK_EVERY);
                 None
             }
@@ -260,15 +292,26 @@ impl Carrying {
                 (Action::Undo, _) => self.rolled_back(id, intent, done.address),
                 _ => self.end(id, intent, PlanOutcome::Done, None),
             },
-            Answer::Failed { why } => match action {
-                Action::Switch | Action::Start => self.step(id, Step::Undo, facts, None, Some(why)),
-                // It is where it is to be; what is left behind is for people.
-                Action::Finish => self.end(id, intent, PlanOutcome::Done, Some(why)),
-                _ => self.end(id, intent, PlanOutcome::Failed, Some(why)),
-            },
+            Answer::Failed { why } => {
+                let is_given_up =
+                    |limit| self.failing_since.is_some_and(|since| now.saturating_duration_since(since) >= limit);
+                match action {
+                    Action::Switch | Action::Start => self.step(id, Step::Undo, facts, None, Some(why)),
+                    // It is where it is to be; what is left behind is for people.
+                    Action::Finish if is_given_up(FINISH_MAX) => self.end(id, intent, PlanOutcome::Done, Some(why)),
+                    _ if is_given_up(SILENT_MAX) => self.end(id, intent, PlanOutcome::Failed, Some(why)),
+                    // What cleans up has to come to an end: an engine that is started anew fails for a while.
+                    _ => {
+                        self.failing_since.get_or_insert(now);
+                        (self.silent_since, self.not_before) = (None, now + ASK_AGAIN_AFTER);
+                        None
+                    }
+                }
+            }
             Answer::NoFence { challenge } => {
                 self.challenge = Some(challenge);
                 self.silent_since = None;
+                self.has_lost_fence = true;
                 None
             }
             Answer::Fenced => {
@@ -289,7 +332,9 @@ impl Carrying {
     }
 
     fn silent(&mut self, unable: Option<String>, now: Instant) {
-        self.silent_since.get_or_insert(now);
+        // A leader that met the plan at this step knows of no answer to it since it began.
+        let since = if self.was_met { self.entered } else { now };
+        self.silent_since.get_or_insert(since);
         self.unable = unable;
         self.not_before = now + ASK_AGAIN_AFTER;
     }
@@ -330,7 +375,15 @@ fn is_asked_at(intent: &Intent, action: Action) -> bool {
 
 /// What a driver is told.
 pub(super) fn effect(id: IntentId, intent: &Intent, action: Action, facts: &Facts<'_>) -> Effect {
-    let server = |id: &Option<ServerId>| id.as_ref().and_then(|id| facts.catalog.server(id)).map(server_at);
+    let server = |id: &Option<ServerId>, then: &Option<ServerThen>| {
+        let id = id.as_ref()?;
+        let then = then.as_ref().map(|then| ServerAt {
+            id: id.clone(),
+            address: then.address.clone(),
+            labels: then.labels.clone(),
+        });
+        then.or_else(|| facts.catalog.server(id).map(server_at))
+    };
     Effect {
         action,
         intent: id,
@@ -341,8 +394,8 @@ pub(super) fn effect(id: IntentId, intent: &Intent, action: Action, facts: &Fact
             region: intent.region.clone(),
             address: intent.from_address.clone(),
         },
-        from: server(&intent.from),
-        to: server(&intent.to),
+        from: server(&intent.from, &intent.from_server),
+        to: server(&intent.to, &intent.to_server),
         again: false,
     }
 }

@@ -1,7 +1,8 @@
 //! What is against a plan: each constraint is a row of one table.
 
-use super::facts::Facts;
-use crate::model::{Admin, DriverName, Failover, NodeId, Plan, Pool, RegionName};
+use super::facts::{ExecutorFacts, Facts};
+use crate::catalog::Intent;
+use crate::model::{Admin, DriverName, Failover, NodeId, PeerId, Plan, Pool, RegionName, Verdict};
 
 /// A plan that somebody or something wants.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +52,7 @@ struct Row {
 
 const HOUR_MS: u64 = 3_600_000;
 
-const ROWS: [Row; 12] = [
+const ROWS: [Row; 14] = [
     Row {
         name: "settled",
         plans: &[Plan::Move, Plan::Start, Plan::Stop],
@@ -144,6 +145,31 @@ const ROWS: [Row; 12] = [
         },
     },
     Row {
+        name: "owner",
+        plans: &[Plan::Move, Plan::Stop],
+        asks: Asks::All,
+        against: |wanted, facts| {
+            let (driver, node) = (wanted.driver?, wanted.node?);
+            let owner = owner(node, driver, facts)?;
+            let works = facts.executors.get(&owner).is_some_and(|executor| executor.drivers.contains_key(driver));
+            // What is down may be taken from whoever is gone with it. What is up would be there twice.
+            let is_down = facts.nodes.get(node).is_some_and(|node| node.verdict == Verdict::Down);
+            (!works && !(wanted.plan == Plan::Move && is_down)).then(|| {
+                format!("peer \"{owner}\" has it, and does not answer, or its driver \"{driver}\" does not work")
+            })
+        },
+    },
+    Row {
+        name: "region_is_whole",
+        plans: &[Plan::Stop],
+        asks: Asks::Unforced,
+        against: |wanted, facts| {
+            let shift = facts.managed.shifts.get(wanted.region)?;
+            let region = wanted.region;
+            Some(format!("traffic of region \"{region}\" is held away from it ({}), and comes back", shift.kind.name()))
+        },
+    },
+    Row {
         name: "max_nodes",
         plans: &[Plan::Start],
         asks: Asks::All,
@@ -211,5 +237,26 @@ fn ages_ms<'a>(wanted: &Wanted<'a>, facts: &Facts<'a>) -> impl Iterator<Item = u
 fn nodes_of(wanted: &Wanted<'_>, facts: &Facts<'_>) -> u32 {
     let nodes = facts.catalog.pool(&wanted.pool.name).map(|pool| &pool.nodes[..]).unwrap_or_default();
     let count = nodes.iter().filter(|node| facts.region_of(node) == wanted.region && !node.backup).count();
-    u32::try_from(count).unwrap_or(u32::MAX)
+    // One that is started may come, also where nobody knows what became of it.
+    let is_coming = |intent: &&Intent| {
+        intent.plan == Plan::Start
+            && (&intent.pool, &intent.region) == (&wanted.pool.name, wanted.region)
+            && nodes.iter().all(|node| node.id != intent.node)
+    };
+    let coming = facts.managed.intents.values().filter(is_coming).count();
+    u32::try_from(count + coming).unwrap_or(u32::MAX)
+}
+
+/// The peer whose driver has the node, as far as anybody knows: as it says itself, or as the last plan left it.
+pub(super) fn owner(id: &NodeId, driver: &DriverName, facts: &Facts<'_>) -> Option<PeerId> {
+    let has = |executor: &ExecutorFacts| executor.drivers.get(driver).is_some_and(|nodes| nodes.contains(id));
+    if let Some((peer, _)) = facts.executors.iter().find(|(_, executor)| has(executor)) {
+        return Some(peer.clone());
+    }
+    let (_, node) = facts.node(id)?;
+    // Where users have written something else since, what was moved is nobody's.
+    let moved = facts.managed.nodes.get(id).and_then(|managed| managed.moved.as_ref());
+    let moved = moved.filter(|moved| moved.address == node.address.to_string());
+    let started = || facts.managed.started.get(id).map(|started| started.executor.clone());
+    moved.and_then(|moved| moved.executor.clone()).or_else(started)
 }

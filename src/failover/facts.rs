@@ -55,7 +55,7 @@ pub struct NodeFacts {
     pub is_usable: bool,
     /// Requests and connections, over all peers.
     pub connections: u32,
-    /// Percent of the processors that it may use.
+    /// Percent of the processors of its machine.
     pub cpu_percent: Option<f64>,
     /// Millions of bytes.
     pub memory_mb: Option<f64>,

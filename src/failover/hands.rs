@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -29,6 +29,8 @@ use crate::wire::{Query, QueryAnswer};
 const ORDER_LIMIT: Duration = Duration::from_secs(3);
 /// How long the elector may take to say whether this peer leads.
 const AUTHORITY_LIMIT: Duration = Duration::from_secs(1);
+/// Servers that are probed at the same time for one node.
+const PROBES_MAX: usize = 4;
 /// How long a server may take to be probed by a driver.
 const PROBE_LIMIT: Duration = Duration::from_secs(15);
 /// Until a driver is asked again that is at a probe.
@@ -173,21 +175,33 @@ impl Hands {
                 }
                 checking.join_all().await
             }
-            // They are of one node, so an executor looks at one after the other.
             ProbeBy::Driver { executor, driver, effects } => {
-                let mut found = Vec::new();
-                for (server, effect) in servers.into_iter().zip(effects) {
-                    let probing = self.probe_by(&executor, &driver, &effect, term);
-                    let answered = timeout(PROBE_LIMIT, probing).await;
-                    let answered = answered.unwrap_or_else(|_| Err("the driver took too long".to_owned()));
-                    let is_well = answered.is_ok();
-                    found.push((server.id, answered));
-                    if is_well {
-                        // The best that answers is taken.
-                        break;
-                    }
+                let places = Arc::new(Semaphore::new(PROBES_MAX));
+                let mut probing = JoinSet::new();
+                for (at, effect) in effects.into_iter().enumerate() {
+                    let (hands, places) = (self.clone(), Arc::clone(&places));
+                    let (executor, driver) = (executor.clone(), driver.clone());
+                    probing.spawn(async move {
+                        let _place = places.acquire().await;
+                        let probing = hands.probe_by(&executor, &driver, &effect, term);
+                        let answered = timeout(PROBE_LIMIT, probing).await;
+                        (at, answered.unwrap_or_else(|_| Err("the driver took too long".to_owned())))
+                    });
                 }
-                found
+                let mut answers: Vec<Option<Result<String, String>>> = vec![None; servers.len()];
+                // The best that answers is taken: nobody waits for those behind it.
+                let is_known = |answers: &[Option<Result<String, String>>]| {
+                    let first = answers.iter().position(|answer| !matches!(answer, Some(Err(_))));
+                    first.is_none_or(|first| answers[first].is_some())
+                };
+                while !is_known(&answers)
+                    && let Some(answered) = probing.join_next().await
+                {
+                    let Ok((at, answer)) = answered else { continue };
+                    answers[at] = Some(answer);
+                }
+                let found = servers.into_iter().zip(answers);
+                found.filter_map(|(server, answer)| Some((server.id, answer?))).collect()
             }
         }
     }

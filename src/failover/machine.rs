@@ -7,16 +7,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::candidate::{Ranked, address_on, for_start, rank};
+use super::candidate::{Going, Ranked, address_on, excluded, rank};
 use super::carry::{Carrying, drain_ms, effect, server_at};
-use super::constraint::{Against, Wanted, against};
-use super::facts::Facts;
+use super::constraint::{Against, Wanted, against, owner};
+use super::facts::{ExecutorFacts, Facts};
 use super::operation::{Answered, Operation, Refused, What};
 use super::output::{Input, Output, Probe, ProbeBy, Unwritten, Write};
 use super::trigger::{FORCED, Reason, Watch};
-use crate::catalog::{Intent, Object, Progress};
+use crate::catalog::{Intent, Object, Progress, ServerThen};
 use crate::driver::Action;
-use crate::model::limits::REASON_BYTES_MAX;
+use crate::model::limits::{CANDIDATES_TOLD_MAX, REASON_BYTES_MAX};
 use crate::model::{
     By, Candidate, DriverName, Failover, Happened, IntentId, Mode, Node, NodeId, PeerId, Plan, PlanOutcome, Pool,
     PoolName, RegionName, ServerId, Step,
@@ -25,7 +25,9 @@ use crate::model::{
 /// Until a node is looked at again for which no server was found.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(15);
 /// A probe of servers that is not answered after this time never will be.
-const LOOK_MAX: Duration = Duration::from_secs(30);
+const LOOK_MAX: Duration = Duration::from_secs(75);
+/// A server that failed a probe is the last choice for so long.
+const DOUBTED_FOR: Duration = Duration::from_secs(300);
 
 /// What a leader remembers.
 #[derive(Debug, Default)]
@@ -35,10 +37,12 @@ pub struct Machine {
     /// Where a server is looked for, or a plan is being written: at most one a region.
     looks: BTreeMap<u64, Look>,
     looks_made: u64,
-    /// Nodes for which no server was found, until when.
-    resting: BTreeMap<NodeId, Instant>,
-    /// What was told last of a plan that is refused: by its node, or by pool and region.
-    told: BTreeMap<String, String>,
+    /// What could not be planned, and is not tried before then: by its node, or by pool and region.
+    resting: BTreeMap<String, Instant>,
+    /// Servers that failed a probe, until when they are doubted.
+    doubted: BTreeMap<ServerId, Instant>,
+    /// What was told of a plan that is refused: by its node, or by pool and region.
+    pub(super) told: BTreeMap<String, BTreeSet<String>>,
     carried: BTreeMap<IntentId, Carrying>,
     pub(super) scaling: super::scale::Scales,
     pub(super) shifting: super::shift::Shifts,
@@ -84,6 +88,8 @@ impl Machine {
     /// What is to be done now.
     pub fn turn(&mut self, facts: &Facts<'_>, now: Instant) -> Vec<Output> {
         let mut out = Vec::new();
+        self.resting.retain(|_, until| now < *until);
+        self.doubted.retain(|_, until| now < *until);
         self.carry(facts, now, &mut out);
         let late = self.looks.iter().filter(|(_, look)| now.saturating_duration_since(look.began) >= LOOK_MAX);
         let late: Vec<u64> = late.map(|(look, _)| *look).collect();
@@ -99,6 +105,7 @@ impl Machine {
         }
         self.watch(facts, now, &mut out);
         self.scale(facts, now, &mut out);
+        self.stop_orphans(facts, now, &mut out);
         self.shift(facts, now, &mut out);
         out
     }
@@ -108,7 +115,7 @@ impl Machine {
         let mut out = Vec::new();
         match input {
             Input::Probed { look, found } => self.probed(look, &found, facts, now, &mut out),
-            Input::Planned { look, written } => self.planned(look, written, facts, &mut out),
+            Input::Planned { look, written } => self.planned(look, written, facts, now, &mut out),
             Input::Progressed { intent, written } => {
                 if let Some(carrying) = self.carried.get_mut(&intent) {
                     carrying.written(&written, now);
@@ -168,18 +175,16 @@ impl Machine {
                     seen.insert(node.id.clone());
                 }
                 let Some(reason) = reason else { continue };
-                // It is being moved already, or nobody could take it just now.
-                let is_planned =
-                    facts.managed.intents.values().any(|intent| intent.node == node.id && intent.is_under_way());
-                let is_looked_for = self.looks.values().any(|look| look.node.as_ref() == Some(&node.id));
-                if is_planned || is_looked_for || self.resting.get(&node.id).is_some_and(|until| now < *until) {
+                // What is under way in the region comes first, and may be what it takes; or nobody could take it just now.
+                let region = facts.region_of(node);
+                if self.is_busy(region, facts) || self.resting.contains_key(node.id.as_str()) {
                     continue;
                 }
                 let wish = Wish {
                     plan: Plan::Move,
                     node: Some(node),
                     pool,
-                    region: facts.region_of(node),
+                    region,
                     reason,
                     by: String::new(),
                     ticket: None,
@@ -191,7 +196,6 @@ impl Machine {
             }
         }
         self.watches.retain(|node, _| seen.contains(node));
-        self.resting.retain(|_, until| now < *until);
     }
 
     /// Asks what is against a plan, and begins it where nothing is.
@@ -215,14 +219,16 @@ impl Machine {
             return self.refuse(wish, constraint, reason, Vec::new(), facts, out);
         }
         let executor = by.driver().and_then(|driver| executor(driver, wish, facts));
-        let ranked = match (wish.plan, wish.node) {
-            (Plan::Move, Some(node)) => rank(node, wish.pool, wish.region, &by, wish.to.as_ref(), facts),
-            _ => Ranked::default(),
+        let going = Going { node: wish.node, pool: wish.pool, region: wish.region, by: &by, only: wish.to.as_ref() };
+        let ranked = match wish.plan {
+            Plan::Move | Plan::Start => rank(&going, |server| self.doubted.contains_key(server), facts),
+            Plan::Stop | Plan::Unknown => Ranked::default(),
         };
-        if wish.plan == Plan::Move && ranked.best.is_empty() {
-            if let Some(node) = wish.node {
-                self.resting.insert(node.id.clone(), now + LOOK_AGAIN_AFTER);
-            }
+        // What is started in a region without servers needs none.
+        let has_servers = !(ranked.best.is_empty() && ranked.excluded.is_empty());
+        let needs_server = wish.plan == Plan::Move || (wish.plan == Plan::Start && has_servers);
+        if needs_server && ranked.best.is_empty() {
+            self.rest(wish.plan, wish.node.map(|node| &node.id), &wish.pool.name, wish.region, now);
             let reason = match &wish.to {
                 Some(to) if ranked.excluded.is_empty() => format!("there is no server \"{to}\""),
                 Some(to) => format!("server \"{to}\" cannot be taken"),
@@ -250,20 +256,20 @@ impl Machine {
             ranked,
             intent: None,
         };
-        match wish.node.filter(|_| wish.plan == Plan::Move) {
-            Some(node) => {
+        match needs_server {
+            true => {
                 let most =
                     wish.pool.failover.as_ref().map_or(Failover::default().candidates, |failover| failover.candidates);
                 let most = usize::try_from(most).unwrap_or(usize::MAX);
                 let rest = look.ranked.best.split_off(most.min(look.ranked.best.len()));
                 let not_asked =
                     rest.into_iter().map(|server| Candidate { server: server.id, found: "not probed".to_owned() });
-                look.ranked.excluded.extend(not_asked);
-                out.push(Output::Probe(probe(number, node, wish.pool, &look, facts)));
+                let told = look.ranked.best.len() + look.ranked.excluded.len();
+                look.ranked.excluded.extend(not_asked.take(CANDIDATES_TOLD_MAX.saturating_sub(told)));
+                out.push(Output::Probe(probe(number, wish.node, wish.pool, &look, facts)));
             }
-            None => {
-                let to = if wish.plan == Plan::Start { for_start(wish.region, facts) } else { None };
-                let intent = Box::new(look.intent_of(wish.node, wish.pool, to.as_ref(), Vec::new(), facts));
+            false => {
+                let intent = Box::new(look.intent_of(wish.node, wish.pool, None, Vec::new(), facts));
                 look.intent = Some(intent.clone());
                 let progress = Progress::Plan { intent, term: facts.term.get() };
                 out.push(Output::Write(Write::Plan { look: number, progress }));
@@ -281,15 +287,37 @@ impl Machine {
         now: Instant,
         out: &mut Vec<Output>,
     ) {
+        for (server, found) in found {
+            if found.is_ok() {
+                self.doubted.remove(server);
+            } else {
+                self.doubted.insert(server.clone(), now + DOUBTED_FOR);
+            }
+        }
         let Some(look) = self.looks.get(&number).filter(|look| look.intent.is_none()) else { return };
+        let node = look.node.as_ref().map(|id| facts.node(id));
+        let (Some(pool), false) = (facts.catalog.pool(&look.pool), node == Some(None)) else {
+            return self.refuse_look(number, "gone", "the node is gone".to_owned(), Vec::new(), facts, out);
+        };
+        let node = node.flatten().map(|(_, node)| node);
+        let by = look.driver.clone().map_or(By::Static, By::Driver);
+        let going = Going { node, pool, region: &look.region, by: &by, only: None };
+        let region = match node {
+            // An operator may name a server of another region, and it was allowed.
+            Some(_) if look.reason.trigger == FORCED => None,
+            _ => Some(&look.region),
+        };
         let mut candidates = Vec::new();
         let mut chosen = None;
         for server in &look.ranked.best {
             let found = found.iter().find(|(id, _)| *id == server.id).map(|(_, found)| found);
-            let (is_well, words) = match found {
-                Some(Ok(words)) => (true, cut(words)),
-                Some(Err(words)) => (false, cut(words)),
-                None => (false, "nothing was heard".to_owned()),
+            // It took a while: what was allowed may not be any more.
+            let going = Going { region: region.unwrap_or(&server.region), ..going };
+            let (is_well, words) = match (excluded(server, &going, facts), found) {
+                (Some(why), _) => (false, why),
+                (None, Some(Ok(words))) => (true, cut(words)),
+                (None, Some(Err(words))) => (false, cut(words)),
+                (None, None) => (false, "nothing was heard".to_owned()),
             };
             let is_chosen = is_well && chosen.is_none();
             let words = if is_chosen { format!("chosen: {words}") } else { words };
@@ -299,18 +327,15 @@ impl Machine {
             }
         }
         candidates.extend(look.ranked.excluded.iter().cloned());
-        let Some(node) = look.node.clone() else { return };
+        candidates.truncate(CANDIDATES_TOLD_MAX);
         let Some(to) = chosen else {
-            self.resting.insert(node, now + LOOK_AGAIN_AFTER);
+            let (plan, node, pool, region) = (look.plan, look.node.clone(), look.pool.clone(), look.region.clone());
+            self.rest(plan, node.as_ref(), &pool, &region, now);
             return self.refuse_look(number, "candidates", "no server answered".to_owned(), candidates, facts, out);
         };
-        let Some((pool, node)) = facts.node(&node) else {
-            return self.refuse_look(number, "gone", "the node is gone".to_owned(), candidates, facts, out);
-        };
-        // It took a while: what was allowed may not be any more.
         let wanted = Wanted {
             plan: look.plan,
-            node: Some(&node.id),
+            node: node.map(|node| &node.id),
             pool,
             region: &look.region,
             driver: look.driver.as_ref(),
@@ -320,7 +345,7 @@ impl Machine {
         if let Some(Against { constraint, reason }) = against(&wanted, facts) {
             return self.refuse_look(number, constraint, reason, candidates, facts, out);
         }
-        let intent = Box::new(look.intent_of(Some(node), pool, Some(&to), candidates, facts));
+        let intent = Box::new(look.intent_of(node, pool, Some(&to), candidates, facts));
         if let Some(look) = self.looks.get_mut(&number) {
             look.intent = Some(intent.clone());
         }
@@ -328,8 +353,73 @@ impl Machine {
         out.push(Output::Write(Write::Plan { look: number, progress }));
     }
 
+    /// Nodes that were started are stopped where nothing says any more that they are to be: their pool is gone, or is not scaled any more.
+    fn stop_orphans(&mut self, facts: &Facts<'_>, now: Instant, out: &mut Vec<Output>) {
+        for (id, started) in &facts.managed.started {
+            let pool = facts.catalog.pool(&started.pool);
+            let is_wanted = pool.is_some_and(|pool| pool.scaling.is_some());
+            let (Some(driver), false) = (&started.driver, is_wanted) else { continue };
+            let has = |peer: &ExecutorFacts| peer.drivers.contains_key(driver);
+            let executor = owner(id, driver, facts).unwrap_or_else(|| started.executor.clone());
+            let is_planned = facts.managed.intents.values().any(|intent| intent.node == *id);
+            let is_there = facts.executors.get(&executor).is_some_and(has);
+            if is_planned || !is_there || self.is_busy(&started.region, facts) || self.resting.contains_key(id.as_str())
+            {
+                continue;
+            }
+            self.looks_made += 1;
+            let why = if pool.is_some() { "is not scaled any more" } else { "is gone" };
+            let reason = Reason { trigger: "orphaned", evidence: format!("pool \"{}\" {why}", started.pool) };
+            let mut look = Look {
+                began: now,
+                plan: Plan::Stop,
+                node: Some(id.clone()),
+                pool: started.pool.clone(),
+                region: started.region.clone(),
+                reason,
+                by: String::new(),
+                ticket: None,
+                ignores_limits: false,
+                mode: None,
+                executor: Some(executor),
+                driver: Some(driver.clone()),
+                ranked: Ranked::default(),
+                intent: None,
+            };
+            let nowhere = Pool::new(started.pool.clone());
+            let node = facts.node(id).map(|(_, node)| node);
+            let mut intent = Box::new(look.intent_of(node, pool.unwrap_or(&nowhere), None, Vec::new(), facts));
+            intent.node.clone_from(id);
+            if node.is_none() {
+                // Nobody sends it anything.
+                (intent.step, intent.from_address) = (Step::Act, Some(started.address.clone()));
+            }
+            look.intent = Some(intent.clone());
+            let progress = Progress::Plan { intent, term: facts.term.get() };
+            out.push(Output::Write(Write::Plan { look: self.looks_made, progress }));
+            self.looks.insert(self.looks_made, look);
+        }
+    }
+
+    /// It is not tried again for a while.
+    fn rest(&mut self, plan: Plan, node: Option<&NodeId>, pool: &PoolName, region: &RegionName, now: Instant) {
+        self.resting.insert(key(plan, node, pool, region), now + LOOK_AGAIN_AFTER);
+    }
+
+    /// Whether it could not be planned just now.
+    pub(super) fn is_resting(&self, plan: Plan, node: Option<&NodeId>, pool: &PoolName, region: &RegionName) -> bool {
+        self.resting.contains_key(&key(plan, node, pool, region))
+    }
+
     /// A plan is committed, or not.
-    fn planned(&mut self, number: u64, written: Result<u64, Unwritten>, facts: &Facts<'_>, out: &mut Vec<Output>) {
+    fn planned(
+        &mut self,
+        number: u64,
+        written: Result<u64, Unwritten>,
+        facts: &Facts<'_>,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) {
         match written {
             Ok(revision) => {
                 let Some(look) = self.looks.remove(&number) else { return };
@@ -343,7 +433,12 @@ impl Machine {
                     out.push(Output::Reply { ticket, answered });
                 }
             }
-            Err(Unwritten::Refused(why)) => self.refuse_look(number, "catalog", why, Vec::new(), facts, out),
+            Err(Unwritten::Refused(why)) => {
+                if let Some(look) = self.looks.get(&number) {
+                    self.resting.insert(look.key(), now + LOOK_AGAIN_AFTER);
+                }
+                self.refuse_look(number, "catalog", why, Vec::new(), facts, out);
+            }
             Err(Unwritten::Unknown) => {
                 // Where it is written after all it is carried out like any other.
                 let ticket = self.looks.remove(&number).and_then(|look| look.ticket);
@@ -416,8 +511,7 @@ impl Machine {
             let answered = Answered::Refused(Refused::Against { constraint, reason, candidates });
             out.push(Output::Reply { ticket, answered });
             out.push(Output::Tell(refused));
-        } else if self.told.get(&key) != Some(constraint) {
-            self.told.insert(key, constraint.clone());
+        } else if self.told.entry(key).or_default().insert(constraint.clone()) {
             out.push(Output::Tell(refused));
         }
     }
@@ -459,12 +553,20 @@ impl Machine {
                 self.scale_by_hand((pool, &region), up, (ticket, by), facts, now, out);
             }
             What::Resolve { intent: id } => {
-                let is_abandoned = facts.managed.intents.get(&id).filter(|intent| intent.step == Step::Abandoned);
-                if is_abandoned.is_none() {
-                    return not_found(format!("there is no abandoned plan {id}"));
+                let Some(intent) = facts.managed.intents.get(&id) else {
+                    return not_found(format!("there is no plan {id} that is not over"));
+                };
+                let answers = intent.executor.as_ref().is_none_or(|executor| facts.executors.contains_key(executor));
+                if intent.step != Step::Abandoned && answers {
+                    let refused = Refused::Against {
+                        constraint: "under_way".to_owned(),
+                        reason: format!("plan {id} is carried out: it is at {}", intent.step.name()),
+                        candidates: Vec::new(),
+                    };
+                    return out.push(Output::Reply { ticket, answered: Answered::Refused(refused) });
                 }
                 let failure = Some(if by.is_empty() { "settled".to_owned() } else { format!("settled by {by}") });
-                let (from, outcome) = (Step::Abandoned, PlanOutcome::Resolved);
+                let (from, outcome) = (intent.step, PlanOutcome::Resolved);
                 let progress = Progress::End { intent: id, from, outcome, address: None, failure };
                 out.push(Output::Write(Write::Resolve { ticket, intent: id, progress }));
             }
@@ -499,6 +601,7 @@ impl Look {
             _ => (drain_ms(&failover, mode), failover.verify_timeout),
         };
         let server = to.and_then(|to| facts.catalog.server(to));
+        let then = |id: &ServerId| facts.catalog.server(id).map(ServerThen::of);
         let address = match (&self.driver, server, node) {
             (None, Some(server), Some(node)) => Some(address_on(&server.address, &node.address).to_string()),
             _ => None,
@@ -521,6 +624,8 @@ impl Look {
             from: node.and_then(|node| node.server.clone()),
             from_address: node.map(|node| node.address.to_string()),
             to: to.cloned(),
+            from_server: node.and_then(|node| node.server.as_ref()).and_then(&then),
+            to_server: to.and_then(&then),
             written: None,
             step,
             address,
@@ -548,7 +653,7 @@ fn starting() -> NodeId {
     "starting".parse().expect("`starting` is a legal name")
 }
 
-fn key(plan: Plan, node: Option<&NodeId>, pool: &PoolName, region: &RegionName) -> String {
+pub(super) fn key(plan: Plan, node: Option<&NodeId>, pool: &PoolName, region: &RegionName) -> String {
     node.map_or_else(|| format!("{} {pool} {region}", plan.name()), ToString::to_string)
 }
 
@@ -562,34 +667,31 @@ fn by_of(wish: &Wish<'_>) -> By {
     }
 }
 
-/// Who carries it out: whoever has the node, else a peer of the region, else the one with the fewest plans and nodes.
+/// Who carries it out: whoever has the node, else a peer of the region, else the one with the fewest plans and nodes. A node is stopped by
+/// whoever has it and by nobody else.
 fn executor(driver: &DriverName, wish: &Wish<'_>, facts: &Facts<'_>) -> Option<PeerId> {
-    let node = wish.node.map(|node| &node.id);
-    let known = node.and_then(|id| {
-        let moved = facts.managed.nodes.get(id).and_then(|managed| managed.moved.as_ref()?.executor.clone());
-        facts.managed.started.get(id).map(|started| started.executor.clone()).or(moved)
-    });
-    let able =
-        facts.executors.iter().filter_map(|(peer, executor)| Some((peer, executor, executor.drivers.get(driver)?)));
+    let known = wish.node.and_then(|node| owner(&node.id, driver, facts));
+    if wish.plan == Plan::Stop && known.is_some() {
+        return known;
+    }
+    let able = facts.executors.iter().filter(|(_, executor)| executor.drivers.contains_key(driver));
     let busy = |peer: &PeerId| {
         let started = facts.managed.started.values().filter(|started| started.executor == *peer).count();
         let intents = facts.managed.intents.values().filter(|intent| intent.executor.as_ref() == Some(peer)).count();
         started + intents
     };
-    let best = able.min_by_key(|(peer, executor, nodes)| {
-        let has = node.is_some_and(|node| nodes.contains(node));
-        let is_known = known.as_ref() == Some(*peer);
-        (!has, !is_known, executor.region != *wish.region, busy(peer), (*peer).clone())
+    let best = able.min_by_key(|(peer, executor)| {
+        (known.as_ref() != Some(*peer), executor.region != *wish.region, busy(peer), (*peer).clone())
     });
-    best.map(|(peer, ..)| peer.clone())
+    best.map(|(peer, _)| peer.clone())
 }
 
 /// What is asked of servers before one is chosen.
-fn probe(number: u64, node: &Node, pool: &Pool, look: &Look, facts: &Facts<'_>) -> Probe {
+fn probe(number: u64, node: Option<&Node>, pool: &Pool, look: &Look, facts: &Facts<'_>) -> Probe {
     let servers = look.ranked.best.clone();
-    let by = match (&look.driver, &look.executor) {
-        (Some(driver), Some(executor)) => {
-            let intent = look.intent_of(Some(node), pool, None, Vec::new(), facts);
+    let by = match (&look.driver, &look.executor, node) {
+        (Some(driver), Some(executor), _) => {
+            let intent = look.intent_of(node, pool, None, Vec::new(), facts);
             let effects = servers.iter().map(|server| {
                 // A probe belongs to no plan; it is later than all that there were, and earlier than the next.
                 let effect = effect(IntentId::of_revision(facts.revision), &intent, Action::Probe, facts);
@@ -597,9 +699,12 @@ fn probe(number: u64, node: &Node, pool: &Pool, look: &Look, facts: &Facts<'_>) 
             });
             ProbeBy::Driver { executor: executor.clone(), driver: driver.clone(), effects: effects.collect() }
         }
-        _ => ProbeBy::Check(servers.iter().map(|server| address_on(&server.address, &node.address)).collect()),
+        (_, _, Some(node)) => {
+            ProbeBy::Check(servers.iter().map(|server| address_on(&server.address, &node.address)).collect())
+        }
+        (_, _, None) => ProbeBy::Check(Vec::new()),
     };
-    Probe { look: number, node: node.id.clone(), pool: pool.name.clone(), servers, by }
+    Probe { look: number, pool: pool.name.clone(), servers, by }
 }
 
 /// Words of others, not longer than the catalog keeps them.

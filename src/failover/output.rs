@@ -112,9 +112,7 @@ pub enum Unwritten {
 pub struct Probe {
     /// What asked for it.
     pub look: u64,
-    /// The node.
-    pub node: NodeId,
-    /// Its pool, whose check is asked.
+    /// The pool of the node, whose check is asked.
     pub pool: PoolName,
     /// The servers, the best first.
     pub servers: Vec<Server>,

@@ -123,15 +123,21 @@ impl Shifts {
         Some(Counted::of(name, shift, facts).since(self.steps.get(name)?.counted))
     }
 
+    /// Whether a region has been lost for long enough, and there is another one for its traffic.
+    fn is_lost_for_long(&self, name: &RegionName, policy: &ShiftPolicy, facts: &Facts<'_>, now: Instant) -> bool {
+        let since = self.lost_since.get(name);
+        let has_other = facts.regions.iter().any(|(other, region)| other != name && region.usable > 0);
+        let is_long = since.is_some_and(|since| now.saturating_duration_since(*since) >= policy.after);
+        facts.is_checked && is_long && has_other
+    }
+
     /// Whether a region that is not shifted is to be.
     fn begin(&self, name: &RegionName, policy: &ShiftPolicy, facts: &Facts<'_>, now: Instant) -> Option<Shifting> {
-        let since = *self.lost_since.get(name)?;
-        let lost_for = now.saturating_duration_since(since);
-        let has_other = facts.regions.iter().any(|(other, region)| other != name && region.usable > 0);
-        let is_due = policy.enabled && facts.is_checked && lost_for >= policy.after && has_other;
+        let is_due = policy.enabled && self.is_lost_for_long(name, policy, facts, now);
         if !is_due || facts.managed.shifts.contains_key(name) {
             return None;
         }
+        let lost_for = now.saturating_duration_since(*self.lost_since.get(name)?);
         let why = format!("none of its nodes could be used for {} s", lost_for.as_secs());
         Some(Shifting::Begin {
             region: name.clone(),
@@ -169,16 +175,22 @@ impl Shifts {
         match shift.kind {
             // How a drill ends says what came of it.
             ShiftKind::Unknown | ShiftKind::Drill => return None,
-            ShiftKind::Operator if !is_over && !shift.is_returning => return None,
+            ShiftKind::Operator if !is_over && !shift.is_returning => {
+                // What an operator lets stay has nowhere to stay.
+                let is_due =
+                    policy.enabled && shift.stays_percent > 0 && self.is_lost_for_long(name, policy, facts, now);
+                let why = || format!("none of its nodes could be used for {} s", policy.after.as_secs());
+                return is_due.then(|| turn(Stays::NONE, false, Some(why())));
+            }
             ShiftKind::Operator | ShiftKind::Lost => {}
         }
         let well_for = self.well_since.get(name).map(|since| now.saturating_duration_since(*since));
-        let [first, ..] = ShiftPolicy::STEPS;
+        let further = ShiftPolicy::STEPS.into_iter().find(|stays| stays.percent() > shift.stays_percent);
         if !shift.is_returning {
             // One that was taken back for its errors was well all the while, as far as its nodes say.
             let held_for = now.saturating_duration_since(step.entered);
             let is_due = well_for.is_some_and(|well_for| well_for.min(held_for) >= policy.stable);
-            return is_due.then(|| turn(first, true, None));
+            return is_due.then(|| further.map_or_else(end, |stays| turn(stays, true, None)));
         }
         if well_for.is_none() {
             return Some(turn(Stays::NONE, false, Some("it was lost again while its traffic came back".to_owned())));
@@ -191,7 +203,6 @@ impl Shifts {
         if now.saturating_duration_since(step.entered) < policy.step {
             return None;
         }
-        let further = ShiftPolicy::STEPS.into_iter().find(|stays| stays.percent() > shift.stays_percent);
         Some(further.map_or_else(end, |stays| turn(stays, true, None)))
     }
 }

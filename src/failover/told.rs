@@ -40,7 +40,8 @@ pub fn told(before: &Managed, after: &Managed, own: &PeerId, now_ms: u64) -> Vec
         }
     }
     for (region, shift) in &before.shifts {
-        if after.shifts.get(region).is_none_or(|now| now.begun != shift.begun) {
+        // Where another one took its place, the begin of that says so.
+        if !after.shifts.contains_key(region) {
             tell(format!("shift-{}-end", shift.begun), now_ms, Happened::ShiftEnded(of_shift(region, shift)));
         }
     }

@@ -6,10 +6,36 @@ use super::facts::NodeFacts;
 use crate::balance::score::Band;
 use crate::model::{Failover, Verdict};
 
+/// What is measured may be missing for so long, and counts as it was: an engine that has much to do is late.
+pub(super) const MISSING_MAX: Duration = Duration::from_secs(10);
+
 /// Since when each row has held without a break.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Watch {
-    since: [Option<Instant>; ROWS.len()],
+    held: [Option<Held>; ROWS.len()],
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    since: Instant,
+    /// When it was last seen to hold.
+    seen: Instant,
+}
+
+/// What a row says of this moment.
+#[derive(Debug)]
+enum Seen {
+    Holds(String),
+    No,
+    /// It is not measured at this moment.
+    NotKnown,
+}
+
+impl Seen {
+    /// It holds where there is something to say.
+    fn of(words: Option<String>) -> Self {
+        words.map_or(Self::No, Self::Holds)
+    }
 }
 
 /// A reason that has held for long enough.
@@ -26,8 +52,8 @@ pub(super) const FORCED: &str = "forced";
 
 struct Row {
     name: &'static str,
-    /// What is seen, where it holds at this moment.
-    holds: fn(&NodeFacts, &Failover) -> Option<String>,
+    /// What is seen at this moment.
+    sees: fn(&NodeFacts, &Failover) -> Seen,
     /// How long it has to.
     lasts: fn(&Failover) -> Duration,
 }
@@ -36,55 +62,72 @@ struct Row {
 const ROWS: [Row; 5] = [
     Row {
         name: "verdict_down",
-        holds: |node, _| {
-            (node.verdict == Verdict::Down).then(|| format!("the cluster says down: {}", node.last_result))
+        sees: |node, _| {
+            let is_down = node.verdict == Verdict::Down;
+            Seen::of(is_down.then(|| format!("the cluster says down: {}", node.last_result)))
         },
         lasts: |failover| failover.down_for,
     },
     Row {
         name: "endpoints_unreachable",
-        holds: |node, _| {
-            (node.reaches_endpoints == Some(false)).then(|| "no test endpoint can be reached through it".to_owned())
+        sees: |node, _| match node.reaches_endpoints {
+            Some(false) => Seen::Holds("no test endpoint can be reached through it".to_owned()),
+            Some(true) => Seen::No,
+            None => Seen::NotKnown,
         },
         lasts: |failover| failover.down_for,
     },
     Row {
         name: "score_critical",
-        holds: |node, _| {
-            let score = node.score.filter(|score| Band::of(*score) == Band::Critical)?;
-            Some(format!("its health score is {score:.1}, which is critical"))
+        sees: |node, _| {
+            let Some(score) = node.score else { return Seen::NotKnown };
+            let is_critical = Band::of(score) == Band::Critical;
+            Seen::of(is_critical.then(|| format!("its health score is {score:.1}, which is critical")))
         },
         lasts: |failover| failover.hot_for,
     },
     Row {
         name: "cpu",
-        holds: |node, failover| above("CPU", "%", node.cpu_percent, failover.cpu_percent),
+        sees: |node, failover| above("CPU", "%", node.cpu_percent, failover.cpu_percent),
         lasts: |failover| failover.hot_for,
     },
     Row {
         name: "memory",
-        holds: |node, failover| above("memory", "MB", node.memory_mb, failover.memory_mb),
+        sees: |node, failover| above("memory", "MB", node.memory_mb, failover.memory_mb),
         lasts: |failover| failover.hot_for,
     },
 ];
 
-fn above(what: &str, unit: &str, is: Option<f64>, most: Option<f64>) -> Option<String> {
-    let (is, most) = (is?, most?);
-    (is > most).then(|| format!("{what} is {is:.0} {unit}, more than {most} {unit}"))
+fn above(what: &str, unit: &str, is: Option<f64>, most: Option<f64>) -> Seen {
+    match (is, most) {
+        (_, None) => Seen::No,
+        (None, _) => Seen::NotKnown,
+        (Some(is), Some(most)) => {
+            Seen::of((is > most).then(|| format!("{what} is {is:.0} {unit}, more than {most} {unit}")))
+        }
+    }
 }
 
 impl Watch {
     /// Looks at a node, and says why it is to be moved, if it is.
     pub(super) fn look(&mut self, node: &NodeFacts, failover: &Failover, now: Instant) -> Option<Reason> {
         let mut reason = None;
-        for (row, since) in ROWS.iter().zip(&mut self.since) {
-            let Some(seen) = (row.holds)(node, failover) else {
-                *since = None;
-                continue;
+        for (row, held) in ROWS.iter().zip(&mut self.held) {
+            let seen = match (row.sees)(node, failover) {
+                Seen::Holds(seen) => seen,
+                Seen::No => {
+                    *held = None;
+                    continue;
+                }
+                Seen::NotKnown => {
+                    *held = held.filter(|held| now.saturating_duration_since(held.seen) < MISSING_MAX);
+                    continue;
+                }
             };
-            let since = *since.get_or_insert(now);
+            let Held { since, seen: last } = held.get_or_insert(Held { since: now, seen: now });
+            *last = now;
             let lasts = (row.lasts)(failover);
-            let held = now.saturating_duration_since(since);
+            let held = now.saturating_duration_since(*since);
             if reason.is_none() && held >= lasts {
                 let evidence = if lasts.is_zero() { seen } else { format!("{seen}, for {} s", held.as_secs()) };
                 reason = Some(Reason { trigger: row.name, evidence });
@@ -95,7 +138,7 @@ impl Watch {
 
     /// Whether nothing holds.
     pub(super) fn is_quiet(&self) -> bool {
-        self.since.iter().all(Option::is_none)
+        self.held.iter().all(Option::is_none)
     }
 }
 
@@ -130,9 +173,22 @@ mod tests {
             assert_eq!(trigger(&mut watch, &hot, at(0)), None);
             assert_eq!(trigger(&mut watch, &hot, at(299)), None);
             assert_eq!(trigger(&mut watch, &hot, at(300)), Some(name));
-            assert_eq!(trigger(&mut watch, &node(), at(301)), None);
+            let cool = NodeFacts { cpu_percent: Some(1.0), memory_mb: Some(1.0), score: Some(99.0), ..node() };
+            assert_eq!(trigger(&mut watch, &cool, at(301)), None);
             assert_eq!(trigger(&mut watch, &hot, at(302)), None, "it begins anew");
         }
+        // What is not measured for a moment is as it was.
+        let hot = NodeFacts { cpu_percent: Some(91.0), ..node() };
+        let mut watch = Watch::default();
+        assert_eq!(trigger(&mut watch, &hot, at(0)), None);
+        assert_eq!(trigger(&mut watch, &node(), at(9)), None);
+        assert_eq!(trigger(&mut watch, &hot, at(11)), None);
+        assert_eq!(trigger(&mut watch, &hot, at(300)), Some("cpu"));
+        assert_eq!(trigger(&mut watch, &node(), at(310)), None);
+        assert_eq!(trigger(&mut watch, &hot, at(311)), None, "it was not measured for too long");
+        let cool = NodeFacts { cpu_percent: Some(50.0), ..node() };
+        assert_eq!(trigger(&mut watch, &cool, at(312)), None);
+        assert!(watch.is_quiet());
         let lost = NodeFacts { reaches_endpoints: Some(false), ..node() };
         assert_eq!(trigger(&mut Watch::default(), &lost, at(0)), Some("endpoints_unreachable"));
     }

@@ -14,6 +14,8 @@ pub const REGIONS_MAX: usize = 256;
 pub const REGION_CLIENTS_MAX: usize = 4_096;
 /// Servers of a catalog.
 pub const SERVERS_MAX: usize = 10_000;
+/// Servers that were looked at and are told of with a plan: those that were probed, and some of which it is told why not.
+pub const CANDIDATES_TOLD_MAX: usize = 24;
 /// Labels of one server.
 pub const LABELS_MAX: usize = 32;
 /// Bytes of a label's name, and of its text.

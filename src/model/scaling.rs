@@ -21,7 +21,7 @@ pub struct Band {
 pub enum Load {
     /// Requests and connections at a node, over all peers.
     Connections,
-    /// Percent of the processors that a node may use.
+    /// Percent of the processors of its machine.
     Cpu,
     /// Millions of bytes.
     Memory,

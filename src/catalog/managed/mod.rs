@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use drill::{DrillEnd, Drilling, ManagedDrill};
 pub use node::{ManagedNode, Moved, Started};
-pub use plan::{Attempt, Intent, Progress};
+pub use plan::{Attempt, Intent, Progress, ServerThen};
 pub use server::ManagedServer;
 pub use shift::{ManagedShift, Shifting};
 
@@ -65,10 +65,17 @@ impl Managed {
 
     /// Forgets what is about something that users do not have any more. Plans go on: what was begun is to be ended.
     pub fn prune(&mut self, catalog: &Catalog) {
-        self.started.retain(|_, started| catalog.pool(&started.pool).is_some());
         let written: BTreeSet<&NodeId> = catalog.nodes().map(|(_, node)| &node.id).collect();
         let Self { nodes, started, .. } = self;
         nodes.retain(|id, _| written.contains(id) || started.contains_key(id));
+        // What users write of a node later counts, also where they write later what they had written before.
+        for (_, node) in catalog.nodes() {
+            if let Some(managed) = nodes.get_mut(&node.id)
+                && managed.moved.as_ref().is_some_and(|moved| !moved.is_of(node))
+            {
+                managed.moved = None;
+            }
+        }
         self.servers.retain(|id, _| catalog.server(id).is_some());
         let shifts = &self.shifts;
         self.drills.retain(|region, _| catalog.has_region(region) || shifts.contains_key(region));

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::super::json::Object;
 use super::super::write::Write;
 use super::Managed;
-use crate::model::{Admin, IntentId, Node, NodeId, PeerId, PoolName, RegionName, Revision, ServerId};
+use crate::model::{Admin, DriverName, IntentId, Node, NodeId, PeerId, PoolName, RegionName, Revision, ServerId};
 
 const DRAINING: &str = "draining";
 
@@ -74,6 +74,9 @@ pub struct Started {
     pub address: String,
     /// The peer whose driver has it.
     pub executor: PeerId,
+    /// That driver.
+    #[serde(default)]
+    pub driver: Option<DriverName>,
     /// The plan.
     pub intent: IntentId,
     /// When, in milliseconds since 1970, as the clock of the leader had it.

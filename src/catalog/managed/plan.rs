@@ -3,6 +3,8 @@
 //! A plan is committed before anything is done for it, and each of its steps before the next one begins. So whoever leads next finds
 //! every plan at a step of which it is known what was done before it, and asks the executor what was done in it.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -10,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::super::json::Object;
 use super::super::write::{Write, WriteRefused};
 use super::{Managed, Moved, Started};
-use crate::model::limits::{ATTEMPTS_MAX, INTENTS_MAX, MOVES_KEPT_MAX};
+use crate::model::limits::{ATTEMPTS_MAX, CANDIDATES_TOLD_MAX, INTENTS_MAX, MOVES_KEPT_MAX};
 use crate::model::{
     Admin, Candidate, Catalog, DriverName, IntentId, Mode, Node, NodeId, PeerId, Plan, PlanOutcome, PoolName,
-    RegionName, Revision, Run, ServerId, Step, StepTaken,
+    RegionName, Revision, Run, Server, ServerId, Step, StepTaken,
 };
 
 /// The committed record of a plan.
@@ -45,6 +47,12 @@ pub struct Intent {
     /// What it is to stand on.
     #[serde(default)]
     pub to: Option<ServerId>,
+    /// That server, as it was when the plan was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_server: Option<ServerThen>,
+    /// The one that it is to stand on, as it was then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_server: Option<ServerThen>,
     /// What users had written of the node's server and address when the plan was made.
     #[serde(default)]
     pub written: Option<Written>,
@@ -79,6 +87,23 @@ pub struct Intent {
     /// What this version does not know.
     #[serde(flatten)]
     pub other: Object,
+}
+
+/// A server as it was when a plan was made: users may delete it before the plan is over, and it has to be undone all the same.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ServerThen {
+    /// Where it is reached.
+    pub address: String,
+    /// What users said of it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<Arc<str>, Arc<str>>,
+}
+
+impl ServerThen {
+    /// As it is now.
+    pub fn of(server: &Server) -> Self {
+        Self { address: server.address.to_string(), labels: server.labels.clone() }
+    }
 }
 
 /// What users wrote of a node.
@@ -174,7 +199,16 @@ impl Intent {
 
     /// Whether requests are sent where it leads.
     fn is_switched(&self) -> bool {
-        matches!(self.step, Step::Verify | Step::Finish)
+        match self.step {
+            // It was well there before nobody heard of it any more.
+            Step::Abandoned => self.was_last() == Some(Step::Finish),
+            step => matches!(step, Step::Verify | Step::Finish),
+        }
+    }
+
+    /// The step before it was abandoned.
+    pub fn was_last(&self) -> Option<Step> {
+        self.steps.iter().rev().map(|taken| taken.step).find(|step| *step != Step::Abandoned)
     }
 
     pub(super) fn over(&self, id: IntentId, node: &mut Node) {
@@ -265,6 +299,8 @@ impl Managed {
             intent.node = started_id(&intent.pool, id);
         } else if let Some(other) = self.intents.iter().find(|(_, other)| other.node == intent.node) {
             return conflict(format!("plan {} of node \"{}\" is not over", other.0, intent.node));
+        } else if intent.plan == Plan::Stop && self.started.contains_key(&intent.node) {
+            // It may be of a pool that users have removed.
         } else {
             let written = catalog.nodes().map(|(_, node)| node).find(|node| node.id == intent.node);
             let Some(written) = written else {
@@ -272,6 +308,7 @@ impl Managed {
             };
             intent.written = Some(Written { server: written.server.clone(), address: written.address.to_string() });
         }
+        intent.candidates.truncate(CANDIDATES_TOLD_MAX);
         intent.steps = vec![StepTaken { step: intent.step, at_ms: write.at_ms, term }];
         if intent.plan == Plan::Move {
             let moves = &mut self.nodes.entry(intent.node.clone()).or_default().moves_ms;
@@ -302,6 +339,9 @@ impl Managed {
                 // Where users have written something else meanwhile, that counts.
                 self.moved(id, &intent, intent.to.clone());
             }
+            (Plan::Move, PlanOutcome::Resolved) if intent.was_last() == Some(Step::Finish) => {
+                self.moved(id, &intent, intent.to.clone());
+            }
             (Plan::Move, PlanOutcome::RolledBack) if intent.address != intent.from_address => {
                 self.moved(id, &intent, intent.from.clone());
             }
@@ -313,6 +353,7 @@ impl Managed {
                         server: intent.to.clone(),
                         address: address.clone(),
                         executor: executor.clone(),
+                        driver: intent.driver.clone(),
                         intent: id,
                         at_ms: write.at_ms,
                     };
@@ -324,6 +365,13 @@ impl Managed {
             }
             _ => {}
         }
+        if (intent.plan, outcome) == (Plan::Move, PlanOutcome::Cancelled)
+            && let Some(managed) = self.nodes.get_mut(&intent.node)
+        {
+            // It was not touched.
+            managed.moves_ms.retain(|at_ms| *at_ms != intent.at_ms());
+        }
+        let intent = Intent { from_server: None, to_server: None, ..intent };
         self.attempts.push(Attempt { id, outcome, ended_ms: write.at_ms, intent });
         let skipped = self.attempts.len().saturating_sub(ATTEMPTS_MAX);
         self.attempts.drain(..skipped);

@@ -136,6 +136,9 @@ impl Managed {
                     let message = format!("{stays_percent} percent cannot stay; 0 to 99 can");
                     return Err(WriteRefused::Conflict { message });
                 };
+                // Of a region that is lost nothing stays, whatever an operator lets stay.
+                let lost = self.shifts.get(region).filter(|known| known.kind == ShiftKind::Lost);
+                let stays = lost.map_or(stays, |lost| stays.min(Stays::new(lost.stays_percent).unwrap_or(stays)));
                 let shift = ManagedShift {
                     kind: *kind,
                     begun: revision,

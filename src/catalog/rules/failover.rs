@@ -99,7 +99,7 @@ pub(super) fn failover(s: &mut Section<'_, '_, '_>) -> Failover {
             "cpu_percent",
             &TooMuch(100.0),
             default.cpu_percent,
-            "Percent of the processors that a node may use: more than that for `hot_for` moves it. Known of nodes of a docker driver.",
+            "Percent of the processors of its machine: more than that for `hot_for` moves it. Known of nodes of a docker driver.",
         ),
         memory_mb: s.key(
             "memory_mb",

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::OverScaling;
-use crate::document::{Choice, Fault, ListOf, Number, Section, Span, WholeOf, YesNo, name, whole};
+use crate::document::{Choice, Fault, ListOf, Number, Section, Span, WholeOf, YesNo, name, quoted, whole};
 use crate::model::limits::{NODES_MAX, REGIONS_MAX};
-use crate::model::{Band, DriverName, Load, LoadTarget, RegionName, Scaling};
+use crate::model::{Band, By, DriverName, Load, LoadTarget, RegionName, Scaling};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -31,6 +31,11 @@ pub(crate) const LITTLE: Number<f64> = Number {
 pub(super) fn scaling(s: &mut Section<'_, '_, '_>, over: &OverScaling) -> Option<Scaling> {
     let driver: Option<DriverName> =
         s.required("driver", &name(), "By what nodes are started and stopped: a [[driver]] in the files of peers.");
+    if driver.as_ref().is_some_and(|driver| driver.as_str() == By::STATIC) {
+        let fault =
+            Fault::new(s.origin_of("driver"), s.path_of("driver"), "nothing can be started by the catalog alone");
+        s.reader().fault(fault.found(quoted(&By::STATIC)).hint("name a [[driver]]"));
+    }
     let unnamed = || "unnamed".parse().expect("`unnamed` is a legal name");
     let default = Scaling::new(driver.clone().unwrap_or_else(unnamed));
     let enabled = s.key_overridden(
@@ -67,8 +72,15 @@ pub(super) fn scaling(s: &mut Section<'_, '_, '_>, over: &OverScaling) -> Option
     ));
     let cpu = s.optional_table(
         "cpu",
-        "By percent of the processors that a node may use, the same mean. Known of nodes of a docker driver. Left out: not by that.",
-        |s| band(s, Scaling::CPU_DEFAULT, &none),
+        "By percent of the processors of its machine, the same mean. Known of nodes of a docker driver. Left out: not by that.",
+        |s| {
+            let band = band(s, Scaling::CPU_DEFAULT, &none);
+            if band.up > 100.0 {
+                let fault = Fault::new(s.origin_of("up"), s.path_of("up"), "it is percent, and never more than 100");
+                s.reader().fault(fault.found(band.up.to_string()));
+            }
+            band
+        },
     );
     let memory = s.optional_table(
         "memory",
@@ -86,6 +98,12 @@ pub(super) fn scaling(s: &mut Section<'_, '_, '_>, over: &OverScaling) -> Option
             },
         )
         .flatten();
+    if target.is_some() {
+        for key in ["connections", "cpu", "memory"].into_iter().filter(|key| s.is_set(key)).collect::<Vec<_>>() {
+            let (origin, path) = (s.origin_of(key), s.path_of(key));
+            s.reader().warn(origin, path, "it has no effect beside `target`, which stands in its place");
+        }
+    }
     let scaling = Scaling {
         enabled,
         regions: (!regions.is_empty()).then_some(regions),

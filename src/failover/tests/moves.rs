@@ -207,7 +207,137 @@ fn one_plan_at_a_time_is_carried_out_in_a_region() {
         most = most.max(world.body.managed.intents.len());
     }
     assert_eq!((most, outcomes(&world).len()), (1, 2));
-    assert_eq!(world.refusals()[0].0, "one_plan_in_a_region");
+    assert_eq!(world.refusals(), [], "that one waits for the other is nothing to tell");
+    // An operator is told.
+    world.hand.slow = 20;
+    let ask = |id: &str| What::Move { node: node(id), to: None, mode: None, ignores_limits: true };
+    assert!(matches!(world.operate(ask("us-1")), Answered::Planned { .. }));
+    let Answered::Refused(Refused::Against { constraint, .. }) = world.operate(ask("us-2")) else { panic!() };
+    assert_eq!(constraint, "one_plan_in_a_region");
+}
+
+#[test]
+fn a_roll_back_that_fails_for_a_while_is_tried_until_it_is_done() {
+    let mut world = exits(&json!({ "driver": "vpn" }));
+    world.hand.failing.extend([Action::Switch, Action::Undo]);
+    world.dead.insert("192.0.2.1:80".to_owned());
+    world.until("it goes back", |world| world.body.managed.intents.values().any(|intent| intent.step == Step::Undo));
+    world.run(Duration::from_secs(30));
+    assert_eq!(outcomes(&world), []);
+    world.hand.failing.clear();
+    world.until("it is rolled back", |world| outcomes(world) == [PlanOutcome::RolledBack]);
+
+    // One that never comes to an end is given up, and said to have failed.
+    let mut world = exits(&json!({ "driver": "vpn" }));
+    world.hand.failing.extend([Action::Switch, Action::Undo]);
+    world.dead.insert("192.0.2.1:80".to_owned());
+    world.until("it is given up", |world| outcomes(world) == [PlanOutcome::Failed]);
+    let attempt = &world.body.managed.attempts[0];
+    assert!(attempt.ended_ms - attempt.intent.at_ms() >= 600_000);
+}
+
+#[test]
+fn a_server_at_which_a_plan_failed_or_a_probe_is_the_last_choice_although_nothing_stands_on_it() {
+    let mut world = exits(&json!({ "driver": "vpn", "verify_timeout": "5s", "cooldown": "0s" }));
+    let mut desired = world.body.desired.clone();
+    desired["pool"][0]["node"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({ "id": "us-4", "address": "192.0.2.4:80", "region": "us", "server": "s-4" }));
+    world.write(Change::Apply { desired }).unwrap();
+    world.dead.insert("192.0.2.1:80".to_owned());
+    world.deaf.insert("192.0.2.3:80".to_owned());
+    world.until("it is moved", |world| outcomes(world) == [PlanOutcome::RolledBack, PlanOutcome::Done]);
+    assert_eq!(world.body.managed.attempts[1].intent.to.as_ref().unwrap().as_str(), "s-2");
+
+    // Three that are dead and empty do not keep the fourth from being asked.
+    let mut world = exits(&json!({}));
+    let mut desired = world.body.desired.clone();
+    for (server, ip) in [("s-5", "192.0.2.5"), ("s-6", "192.0.2.6")] {
+        let server = json!({ "id": server, "region": "us", "address": format!("{ip}:80") });
+        desired["server"].as_array_mut().unwrap().push(server);
+        world.dead.insert(format!("{ip}:80"));
+    }
+    desired["pool"][0]["node"][1]["server"] = json!("s-4");
+    world.write(Change::Apply { desired }).unwrap();
+    world.dead.extend(["192.0.2.1:80".to_owned(), "192.0.2.2:80".to_owned(), "192.0.2.3:80".to_owned()]);
+    world.until("it is moved", |world| world.server("us-1").is_some_and(|server| server.as_str() == "s-4"));
+}
+
+#[test]
+fn a_server_that_is_deleted_or_blacklisted_while_a_plan_is_carried_out_is_undone_or_not_taken() {
+    let mut world = exits(&json!({ "driver": "vpn", "verify_timeout": "5s" }));
+    world.hand.slow = 8;
+    world.dead.insert("192.0.2.1:80".to_owned());
+    world.deaf.insert("192.0.2.3:80".to_owned());
+    world.until("it is at work", |world| world.body.managed.intents.values().any(|intent| intent.step == Step::Act));
+    let mut desired = world.body.desired.clone();
+    desired["server"] = json!([]);
+    for node in desired["pool"][0]["node"].as_array_mut().unwrap() {
+        node.as_object_mut().unwrap().remove("server");
+    }
+    world.write(Change::Apply { desired }).unwrap();
+    world.until("it is rolled back", |world| outcomes(world) == [PlanOutcome::RolledBack]);
+    let undo = world.hand.told.iter().find(|effect| effect.action == Action::Undo).unwrap();
+    let of = |server: &Option<crate::driver::ServerAt>| server.as_ref().map(|server| server.address.clone());
+    assert_eq!((of(&undo.from), of(&undo.to)), (Some("192.0.2.1:80".to_owned()), Some("192.0.2.3:80".to_owned())));
+
+    let mut world = exits(&json!({ "driver": "vpn", "mode": "graceful", "cooldown": "0s" }));
+    world.connections.insert("us-1".to_owned(), 1);
+    let ask = What::Move { node: node("us-1"), to: None, mode: None, ignores_limits: false };
+    let Answered::Planned { to: Some(to), .. } = world.operate(ask) else { panic!() };
+    world.write(Change::Blacklist { server: to, duration_ms: None, reason: String::new() }).unwrap();
+    world.until("that is over", |world| outcomes(world) == [PlanOutcome::Cancelled]);
+    assert!(world.hand.begun.is_empty());
+    assert!(world.body.managed.nodes[&node("us-1")].moves_ms.is_empty(), "it was not moved");
+}
+
+#[test]
+fn an_executor_that_forgot_what_it_began_is_told_that_it_may_have_begun() {
+    let mut world = exits(&json!({ "driver": "vpn" }));
+    world.hand.slow = u32::MAX;
+    world.dead.insert("192.0.2.1:80".to_owned());
+    world.until("it is at work", |world| world.body.managed.intents.values().any(|intent| intent.step == Step::Act));
+    world.run(Duration::from_secs(2));
+    (world.hand.slow, world.hand.has_no_fence) = (0, true);
+    world.until("it is moved", |world| outcomes(world) == [PlanOutcome::Done]);
+    let switches = world.hand.told.iter().filter(|effect| effect.action == Action::Switch);
+    assert_eq!(switches.map(|effect| effect.again).collect::<Vec<_>>(), [true]);
+    // One that has never begun anything is not told so.
+    let mut world = exits(&json!({ "driver": "vpn" }));
+    world.hand.has_no_fence = true;
+    world.dead.insert("192.0.2.1:80".to_owned());
+    world.until("it is moved", |world| outcomes(world) == [PlanOutcome::Done]);
+    assert!(world.hand.told.iter().all(|effect| !effect.again));
+}
+
+#[test]
+fn many_nodes_without_a_server_are_each_told_of_once() {
+    let nodes: Vec<Value> = (0..30)
+        .map(|at| json!({ "id": format!("us-{at}"), "address": format!("192.0.2.{at}:80"), "region": "us" }))
+        .collect();
+    let mut world = World::new(&json!({ "pool": [{ "name": "exits", "failover": {}, "node": nodes }] }));
+    world.dead.extend((0..30).map(|at| format!("192.0.2.{at}:80")));
+    world.run(Duration::from_secs(120));
+    assert_eq!(world.refusals().len(), 30);
+}
+
+#[test]
+fn what_is_told_of_servers_is_bounded_however_many_there_are() {
+    let mut world = exits(&json!({ "cooldown": "0s", "moves_per_hour": 60 }));
+    let mut desired = world.body.desired.clone();
+    for at in 0..3_000_u32 {
+        let address = format!("10.0.{}.{}:80", at / 250, at % 250);
+        let server = json!({ "id": format!("many-{at}"), "region": "us", "address": address });
+        desired["server"].as_array_mut().unwrap().push(server);
+    }
+    world.write(Change::Apply { desired }).unwrap();
+    for number in 1..=3 {
+        let ask = What::Move { node: node("us-1"), to: None, mode: None, ignores_limits: true };
+        assert!(matches!(world.operate(ask), Answered::Planned { .. }));
+        world.until("it is moved", |world| outcomes(world).len() == number);
+    }
+    assert!(world.body.managed.attempts.iter().all(|attempt| attempt.intent.candidates.len() <= 24));
 }
 
 #[test]
@@ -255,4 +385,71 @@ fn a_hot_node_is_moved_when_that_lasts() {
     assert!(world.body.managed.intents.is_empty() && world.body.managed.attempts.is_empty());
     world.run(Duration::from_secs(5));
     assert_eq!(world.body.managed.attempts[0].intent.trigger, "cpu");
+}
+
+#[test]
+fn a_plan_that_nobody_hears_of_is_given_up_in_ten_minutes_however_many_leaders_come_and_an_operator_settles_it_before()
+{
+    let silent = || {
+        let mut world = exits(&json!({ "driver": "vpn" }));
+        world.dead.insert("192.0.2.1:80".to_owned());
+        world.hand.slow = u32::MAX;
+        let is_at_work = |world: &World| world.body.managed.intents.values().any(|intent| intent.step == Step::Act);
+        world.until("it is at work", is_at_work);
+        world.run(Duration::from_secs(1));
+        world.hand.is_silent = true;
+        world
+    };
+    let mut world = silent();
+    for _ in 0..21 {
+        world.elect();
+        world.run(Duration::from_secs(30));
+    }
+    assert!(world.body.managed.intents.values().all(|intent| intent.step == Step::Abandoned));
+
+    let mut world = silent();
+    world.run(Duration::from_secs(10));
+    let id = *world.body.managed.intents.keys().next().unwrap();
+    assert_eq!(world.operate(What::Resolve { intent: id }), Answered::Resolved { intent: id });
+    assert_eq!(outcomes(&world), [PlanOutcome::Resolved]);
+
+    let mut world = silent();
+    world.hand.is_silent = false;
+    let id = *world.body.managed.intents.keys().next().unwrap();
+    let Answered::Refused(Refused::Against { constraint, .. }) = world.operate(What::Resolve { intent: id }) else {
+        panic!()
+    };
+    assert_eq!(constraint, "under_way", "its peer answers");
+}
+
+#[test]
+fn a_node_that_was_well_on_its_new_server_stays_there_when_nobody_hears_of_the_end() {
+    let mut world = exits(&json!({ "driver": "vpn" }));
+    world.dead.insert("192.0.2.1:80".to_owned());
+    world.hand.failing.insert(Action::Finish);
+    world.until("it is to be finished", |world| {
+        world.body.managed.intents.values().any(|intent| intent.step == Step::Finish)
+    });
+    world.hand.is_silent = true;
+    world.until("it is given up", |world| {
+        world.body.managed.intents.values().any(|intent| intent.step == Step::Abandoned)
+    });
+    assert_eq!(world.address("us-1"), "192.0.2.3:80");
+    let id = *world.body.managed.intents.keys().next().unwrap();
+    assert_eq!(world.operate(What::Resolve { intent: id }), Answered::Resolved { intent: id });
+    assert_eq!(world.address("us-1"), "192.0.2.3:80");
+}
+
+#[test]
+fn where_a_node_was_moved_does_not_rise_again_when_users_write_what_they_had_written_before() {
+    let mut world = exits(&json!({}));
+    world.dead.insert("192.0.2.1:80".to_owned());
+    world.until("it is moved", |world| outcomes(world) == [PlanOutcome::Done]);
+    let before = world.body.desired.clone();
+    let mut desired = before.clone();
+    desired["pool"][0]["node"][0]["server"] = json!("s-4");
+    world.write(Change::Apply { desired }).unwrap();
+    world.dead.clear();
+    world.write(Change::Apply { desired: before }).unwrap();
+    assert_eq!(world.address("us-1"), "192.0.2.1:80");
 }

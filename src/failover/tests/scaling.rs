@@ -3,9 +3,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::world::World;
+use crate::catalog::{Change, Shifting};
 use crate::driver::Action;
 use crate::failover::operation::{Answered, Refused, What};
-use crate::model::{PlanOutcome, Step};
+use crate::model::{PlanOutcome, ShiftKind, Step};
 
 fn exits(scaling: &Value) -> World {
     World::new(&json!({
@@ -74,8 +75,14 @@ fn a_node_that_does_not_come_up_is_stopped_again_and_the_next_try_waits() {
     let outcomes: Vec<PlanOutcome> = world.body.managed.attempts.iter().map(|attempt| attempt.outcome).collect();
     assert_eq!(outcomes, [PlanOutcome::RolledBack]);
     assert_eq!(world.node_ids().len(), 1);
-    world.run(Duration::from_secs(70));
-    assert_eq!(world.body.managed.attempts.len(), 2, "a minute later");
+    world.run(Duration::from_secs(105));
+    assert_eq!(world.body.managed.attempts.len(), 1, "a failure doubles the cool-down of a minute");
+    world.run(Duration::from_secs(10));
+    assert_eq!(world.body.managed.attempts.len(), 2);
+    world.run(Duration::from_secs(230));
+    assert_eq!(world.body.managed.attempts.len(), 2, "and the next one does again");
+    world.run(Duration::from_secs(20));
+    assert_eq!(world.body.managed.attempts.len(), 3);
 }
 
 #[test]
@@ -127,4 +134,158 @@ fn an_operator_scales_between_the_least_and_the_most() {
     assert_eq!(constraint(scale(&mut world, true)), "max_nodes");
     assert!(matches!(scale(&mut world, false), Answered::Planned { .. }));
     world.until("it is gone", |world| world.node_ids().len() == 1);
+}
+
+/// One node of the catalog, and one that was started.
+fn scaled(scaling: &Value) -> World {
+    let mut world = exits(scaling);
+    for _ in 0..40 {
+        load(&mut world, 60);
+        world.look();
+    }
+    assert_eq!(world.node_ids().len(), 2);
+    assert!(world.body.managed.intents.is_empty());
+    world
+}
+
+fn stops(world: &World) -> usize {
+    world.hand.begun.keys().filter(|(_, action)| *action == Action::Stop).count()
+}
+
+#[test]
+fn nothing_is_stopped_while_traffic_is_held_away_from_the_region() {
+    let mut world = scaled(&json!({ "driver": "vpn" }));
+    let begin = Shifting::Begin {
+        region: "us".parse().unwrap(),
+        kind: ShiftKind::Operator,
+        to: None,
+        stays_percent: 0,
+        duration_ms: Some(7_200_000),
+        why: String::new(),
+    };
+    world.write(Change::Shift(begin)).unwrap();
+    load(&mut world, 0);
+    world.run(Duration::from_secs(1_800));
+    assert_eq!(stops(&world), 0);
+    world.write(Change::Shift(Shifting::End { region: "us".parse().unwrap(), begun: None })).unwrap();
+    world.run(Duration::from_secs(290));
+    assert_eq!(stops(&world), 0, "for 300 s there has to be little to do");
+    world.until("one is stopped", |world| world.node_ids().len() == 1);
+}
+
+#[test]
+fn a_node_is_stopped_by_the_peer_that_has_it_and_by_no_other() {
+    let mut world = scaled(&json!({ "driver": "vpn" }));
+    (world.hand.is_silent, world.hand.has_sibling) = (true, true);
+    load(&mut world, 0);
+    world.run(Duration::from_secs(1_000));
+    assert!(world.body.managed.intents.is_empty() && world.node_ids().len() == 2);
+    assert_eq!(world.refusals().last().unwrap().0, "owner");
+    let id = world.node_ids()[1].parse().unwrap();
+    let ask = What::Move { node: id, to: None, mode: None, ignores_limits: true };
+    let Answered::Refused(Refused::Against { constraint, .. }) = world.operate(ask) else { panic!() };
+    assert_eq!(constraint, "owner", "it would be there twice");
+    world.hand.is_silent = false;
+    world.until("it is stopped", |world| world.node_ids().len() == 1);
+    assert_eq!(world.body.managed.attempts.last().unwrap().intent.executor.as_ref().unwrap().as_str(), "ams-1");
+}
+
+#[test]
+fn nodes_of_a_pool_that_is_gone_or_not_scaled_any_more_are_stopped() {
+    for is_gone in [true, false] {
+        let mut world = scaled(&json!({ "driver": "vpn" }));
+        let mut desired = world.body.desired.clone();
+        if is_gone {
+            desired["pool"] = json!([]);
+        } else {
+            desired["pool"][0].as_object_mut().unwrap().remove("scaling");
+            load(&mut world, 0);
+        }
+        world.write(Change::Apply { desired }).unwrap();
+        assert_eq!(world.body.managed.started.len(), 1);
+        world.until("it is stopped", |world| world.body.managed.started.is_empty());
+        let attempt = world.body.managed.attempts.last().unwrap();
+        assert_eq!((attempt.intent.trigger.as_str(), attempt.outcome), ("orphaned", PlanOutcome::Done));
+        assert_eq!(stops(&world), 1);
+        assert_eq!(world.node_ids().len(), usize::from(!is_gone));
+    }
+}
+
+#[test]
+fn one_whose_start_was_abandoned_counts_and_a_broken_one_goes_first() {
+    let mut world = exits(&json!({ "driver": "vpn", "max_nodes": 2 }));
+    world.hand.slow = u32::MAX;
+    for _ in 0..40 {
+        load(&mut world, 60);
+        world.look();
+    }
+    (world.hand.is_silent, world.hand.has_sibling) = (true, true);
+    for _ in 0..4_000 {
+        load(&mut world, 60);
+        world.look();
+    }
+    let intents: Vec<Step> = world.body.managed.intents.values().map(|intent| intent.step).collect();
+    assert_eq!(intents, [Step::Abandoned], "none in its place: it may be there");
+
+    let mut world = exits(&json!({ "driver": "vpn" }));
+    for _ in 0..2_000 {
+        load(&mut world, 60);
+        world.look();
+    }
+    assert_eq!(world.node_ids().len(), 3);
+    let broken = world.node_ids()[1].clone();
+    load(&mut world, 0);
+    let mut desired = world.body.desired.clone();
+    desired["pool"][0].as_object_mut().unwrap().remove("failover");
+    world.write(Change::Apply { desired }).unwrap();
+    let address = world.address(&broken);
+    world.dead.insert(address);
+    world.until("it is stopped", |world| !world.node_ids().contains(&broken));
+}
+
+#[test]
+fn a_clock_that_was_a_month_ahead_keeps_nothing_from_being_started() {
+    let mut world = exits(&json!({ "driver": "vpn" }));
+    world.wall_ms += 30 * 24 * 3_600_000;
+    for _ in 0..40 {
+        load(&mut world, 60);
+        world.look();
+    }
+    assert_eq!(world.node_ids().len(), 2);
+    world.wall_ms -= 30 * 24 * 3_600_000;
+    for _ in 0..40 {
+        load(&mut world, 60);
+        world.look();
+    }
+    assert_eq!(world.node_ids().len(), 3);
+}
+
+#[test]
+fn a_node_is_started_on_a_server_that_answers_and_on_none_that_may_not_be_taken() {
+    let mut world = exits(&json!({ "driver": "vpn" }));
+    let mut desired = world.body.desired.clone();
+    let more = json!({ "id": "s-3", "region": "us", "address": "192.0.2.3:80" });
+    desired["server"].as_array_mut().unwrap().push(more);
+    world.write(Change::Apply { desired }).unwrap();
+    world.dead.insert("192.0.2.2:80".to_owned());
+    for _ in 0..40 {
+        load(&mut world, 60);
+        world.look();
+    }
+    let started = world.body.managed.started.values().next().unwrap();
+    assert_eq!(started.server.as_ref().unwrap().as_str(), "s-3");
+    let candidates = &world.body.managed.attempts[0].intent.candidates;
+    assert!(candidates.iter().any(|of| of.server.as_str() == "s-2" && of.found == "refused"), "{candidates:?}");
+
+    let mut world = exits(&json!({ "driver": "vpn" }));
+    for server in ["s-1", "s-2"] {
+        let server = server.parse().unwrap();
+        world.write(Change::Blacklist { server, duration_ms: None, reason: String::new() }).unwrap();
+    }
+    for _ in 0..40 {
+        load(&mut world, 60);
+        world.look();
+    }
+    assert_eq!(world.node_ids().len(), 1);
+    assert_eq!(world.refusals().iter().map(|(constraint, _)| constraint.as_str()).collect::<Vec<_>>(), ["candidates"]);
 }

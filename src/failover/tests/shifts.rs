@@ -235,3 +235,39 @@ fn errors_of_before_another_leader_was_elected_take_nothing_back() {
     assert!(world.body.managed.shifts.is_empty(), "{:?}", told(&world));
     assert!(told(&world).iter().skip(1).all(|(_, stays, _)| *stays > 0), "{:?}", told(&world));
 }
+
+#[test]
+fn a_shift_of_a_part_comes_back_from_what_stays_and_a_region_that_is_lost_meanwhile_keeps_nothing() {
+    let mut world = regions();
+    let part = |percent: u8| {
+        Change::Shift(Shifting::Begin {
+            region: "us".parse().unwrap(),
+            kind: ShiftKind::Operator,
+            to: None,
+            stays_percent: 100 - percent,
+            duration_ms: Some(400_000),
+            why: String::new(),
+        })
+    };
+    world.write(part(30)).unwrap();
+    world.run(Duration::from_secs(600));
+    assert_eq!(told(&world).iter().map(|(_, stays, _)| *stays).collect::<Vec<_>>(), [70, 100, 100]);
+
+    let mut world = regions();
+    world.write(part(30)).unwrap();
+    lose(&mut world, true);
+    world.run(Duration::from_secs(20));
+    assert_eq!(told(&world).iter().map(|(_, stays, _)| *stays).collect::<Vec<_>>(), [70, 0]);
+    lose(&mut world, false);
+    world.run(Duration::from_secs(1_000));
+    assert_eq!(told(&world).iter().map(|(_, stays, _)| *stays).collect::<Vec<_>>(), [70, 0, 10, 25, 50, 100, 100]);
+
+    // What an operator says of a region that is lost lets nothing stay there.
+    let mut world = regions();
+    lose(&mut world, true);
+    world.run(Duration::from_secs(20));
+    world.write(part(30)).unwrap();
+    assert_eq!(world.body.managed.shifts.first_key_value().unwrap().1.stays_percent, 0);
+    let kinds: Vec<&str> = told(&world).iter().map(|(kind, ..)| *kind).collect();
+    assert_eq!(kinds, ["begun", "begun"], "that it has its traffic is not said");
+}

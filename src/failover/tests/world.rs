@@ -28,8 +28,12 @@ pub(super) struct Hand {
     pub(super) refused: u32,
     /// What it is asked fails.
     pub(super) failing: BTreeSet<Action>,
+    /// All that it took for an order, one after the other.
+    pub(super) told: Vec<Effect>,
     /// It does not answer.
     pub(super) is_silent: bool,
+    /// Another one does, which has the same driver and has never heard of anything.
+    pub(super) has_sibling: bool,
     /// It forgot its fence; told the term, it has one again.
     pub(super) has_no_fence: bool,
     /// Orders that it answers with `Running` before it is done.
@@ -128,6 +132,11 @@ impl World {
         if !self.hand.is_silent {
             let drivers = [("vpn".parse().expect("a name"), BTreeSet::new())].into();
             executors.insert(hand(), ExecutorFacts { region: RegionName::default(), drivers });
+        }
+        if self.hand.has_sibling {
+            let drivers = [("vpn".parse().expect("a name"), BTreeSet::new())].into();
+            let sibling = "fra-1".parse().expect("an id");
+            executors.insert(sibling, ExecutorFacts { region: RegionName::default(), drivers });
         }
         let facts = Facts {
             own_region: &own_region,
@@ -312,6 +321,13 @@ impl World {
             hand.slow -= 1;
             return Some(Answer::Running);
         }
+        // What cleans up and failed is told once, and tried again.
+        let is_again = matches!(hand.did.get(&key), Some(Err(_)))
+            && matches!(effect.action, Action::Undo | Action::Finish | Action::Stop);
+        if is_again {
+            hand.did.remove(&key);
+        }
+        hand.told.push(effect.clone());
         let did = hand.did.entry(key).or_insert_with(|| {
             *hand.begun.entry(key).or_default() += 1;
             if hand.failing.contains(&effect.action) {
