@@ -5,6 +5,7 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::document::shorten;
 use crate::model::limits::API_BODY_BYTES_MAX;
 
 /// What the asker did wrong, or what the peer cannot do.
@@ -123,14 +124,16 @@ impl ApiError {
             "server" => "unknown_server",
             "route" => "unknown_route",
             "listener" => "unknown_listener",
+            "plan" => "unknown_plan",
             _ => "unknown_node",
         };
         let hint = match nearest(name, known) {
             Some(near) => format!("did you mean {near}?"),
             None if what == "listener" => "/api/health/detailed lists every listener".to_owned(),
+            None if what == "plan" => "/api/v1/failover lists every plan".to_owned(),
             None => format!("/api/v1/{what}s lists every {what}"),
         };
-        Self::new(StatusCode::NOT_FOUND, code, format!("there is no {what} {name:?}"), hint)
+        Self::new(StatusCode::NOT_FOUND, code, format!("there is no {what} {:?}", shorten(name)), hint)
     }
 
     /// A name in the query that means nothing here.

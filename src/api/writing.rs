@@ -40,6 +40,8 @@ const VIEW_WAIT: Duration = Duration::from_secs(1);
 pub(super) struct Asking {
     by: Author,
     id: IdempotencyId,
+    /// Whether they named it.
+    pub(super) is_keyed: bool,
     if_match: Option<Etag>,
     /// What a put may do: anything, make what is new, or replace what is there.
     pub(super) mode: Mode,
@@ -58,7 +60,9 @@ impl Asking {
             }
         };
         let by = text(USER)?.map_or_else(|| Author::new(&from.to_string()), Author::new);
-        let id = match text(IDEMPOTENCY_KEY)? {
+        let key = text(IDEMPOTENCY_KEY)?;
+        let is_keyed = key.is_some();
+        let id = match key {
             None => IdempotencyId::random(&mut Dice::new()),
             Some(id) => id.parse().map_err(|error: crate::election::IdempotencyIdError| {
                 ApiError::bad_field(IDEMPOTENCY_KEY, error.to_string(), "a UUID is a good one")
@@ -82,7 +86,7 @@ impl Asking {
                 return Err(ApiError::bad_field("if-match", "it stands beside if-none-match", "leave one of them out"));
             }
         };
-        Ok(Self { by, id, if_match, mode })
+        Ok(Self { by, id, is_keyed, if_match, mode })
     }
 
     /// Who asks, where there is nothing that a condition could be about.
@@ -95,7 +99,7 @@ impl Asking {
 
     /// Asks whoever leads for this change, and answers what becomes of it.
     pub(super) async fn write(self, handles: &Handles, change: Change) -> Result<Written, ApiError> {
-        let Self { by, id, if_match, mode } = self;
+        let Self { by, id, if_match, mode, .. } = self;
         let is_of_file = change.is_of_desired();
         if mode == Mode::Create && !matches!(change, Change::Put { .. }) {
             return Err(ApiError::bad_field("if-none-match", "only a PUT of one resource may be new", "leave it out"));

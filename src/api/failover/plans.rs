@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{managed, pool_of, region, server};
 use crate::api::error::ApiError;
 use crate::api::list::Params;
-use crate::api::writing::{Asking, body};
+use crate::api::writing::{Asking, IDEMPOTENCY_KEY, body};
 use crate::failover::{Answered, Operation, Refused, What};
 use crate::model::{Mode, NodeId, RegionName};
 use crate::peer::Handles;
@@ -67,10 +67,9 @@ pub(in crate::api) async fn scale(
     bytes: Bytes,
 ) -> Result<Response, ApiError> {
     Params::of(&uri, &[])?;
-    let ScaleAsked { region, direction } = body(&bytes)?;
+    let ScaleAsked { region: name, direction } = body(&bytes)?;
     let pool = pool_of(&handles, &pool)?;
-    let region =
-        region.parse().map_err(|_| ApiError::bad_body(format!("region: {region:?} is no name of a region")))?;
+    let region = region(&handles, &name)?;
     operate(&handles, asking, What::Scale { pool, region, up: matches!(direction, Direction::Up) }).await
 }
 
@@ -141,6 +140,10 @@ pub(in crate::api) async fn resolve(
 }
 
 async fn operate(handles: &Handles, asking: Asking, what: What) -> Result<Response, ApiError> {
+    if asking.is_keyed {
+        let hint = "GET /api/v1/failover shows whether there is a plan already";
+        return Err(ApiError::bad_field(IDEMPOTENCY_KEY, "a plan is made anew each time it is asked for", hint));
+    }
     let by = asking.author()?.as_str().to_owned();
     match handles.agreed.failover.operate(Operation { what, by }).await {
         Answered::Planned { intent, node, to, candidates } => {
@@ -165,6 +168,8 @@ fn refused_of(refused: Refused) -> ApiError {
             let hint = match constraint.as_str() {
                 "moves_per_hour" | "cooldown" => "wait, or send {\"ignore_limits\": true}",
                 "candidates" => "`against.candidates` says what was found of each server",
+                "under_way" => "wait until it is over, or until its peer is given up",
+                "owner" => "start that peer again, or remove it from the cluster for good",
                 "one_plan_in_a_region" => "GET /api/v1/failover shows it; ask again when it is over",
                 _ => "GET /api/v1/failover shows how things stand",
             };

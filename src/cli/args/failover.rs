@@ -5,6 +5,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::Question;
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(in crate::cli) struct Failover {
     #[command(flatten)]
     pub(in crate::cli) question: Question,
