@@ -154,7 +154,8 @@ const ROWS: [Row; 14] = [
             let works = facts.executors.get(&owner).is_some_and(|executor| executor.drivers.contains_key(driver));
             // What is down may be taken from whoever is gone with it. What is up would be there twice.
             let is_down = facts.nodes.get(node).is_some_and(|node| node.verdict == Verdict::Down);
-            (!works && !(wanted.plan == Plan::Move && is_down)).then(|| {
+            let may_go_on = works || (wanted.plan == Plan::Move && is_down);
+            (!may_go_on).then(|| {
                 format!("peer \"{owner}\" has it, and does not answer, or its driver \"{driver}\" does not work")
             })
         },
