@@ -1,6 +1,7 @@
 //! mosquitto, a broker of MQTT, and its clients.
 
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::Command;
 
 use rustix::process::Signal;
@@ -9,7 +10,7 @@ use crate::process::{Process, Spawn};
 use crate::wait::PATIENCE;
 use crate::{need, ports};
 
-/// A running broker that lets everybody in.
+/// A running broker.
 #[derive(Debug)]
 pub struct Mosquitto {
     address: SocketAddr,
@@ -18,8 +19,23 @@ pub struct Mosquitto {
 }
 
 impl Mosquitto {
-    /// Starts one; `None`, with a line that says so, where it or its clients are not installed.
+    /// Starts one that lets everybody in; `None`, with a line that says so, where it or its clients are not installed.
     pub fn start() -> Option<Self> {
+        Self::start_with(|_| Some("allow_anonymous true".to_owned()))
+    }
+
+    /// One that lets nobody in but this user.
+    pub fn start_for(user: &str, password: &str) -> Option<Self> {
+        let tool = need::program("mosquitto_passwd")?;
+        Self::start_with(|folder| {
+            let file = folder.join("passwords");
+            let made = Command::new(tool).args(["-b", "-c"]).arg(&file).args([user, password]).status();
+            assert!(made.expect("mosquitto_passwd runs").success());
+            Some(format!("allow_anonymous false\npassword_file {}", file.display()))
+        })
+    }
+
+    fn start_with(who: impl FnOnce(&Path) -> Option<String>) -> Option<Self> {
         let program = need::program("mosquitto")?;
         for client in ["mosquitto_pub", "mosquitto_sub"] {
             need::program(client)?;
@@ -28,11 +44,12 @@ impl Mosquitto {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("mosquitto.conf");
         let configuration = format!(
-            "listener {} {}\nlistener {} {}\nprotocol websockets\nallow_anonymous true\nuser root\n",
+            "listener {} {}\nlistener {} {}\nprotocol websockets\nuser root\n{}\n",
             address.port(),
             address.ip(),
             websockets.port(),
-            websockets.ip()
+            websockets.ip(),
+            who(folder.path())?
         );
         std::fs::write(&file, configuration).expect("a temporary folder takes a file");
         let mut process = Spawn::new("mosquitto", &program, Signal::TERM).arg("-v").arg("-c").arg(file).start(folder);

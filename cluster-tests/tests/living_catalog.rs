@@ -14,8 +14,7 @@ use cluster_tests::wait::{PATIENCE, wait_until};
 use evenkeel::balance::NodeLive;
 use evenkeel::host::Dice;
 use evenkeel::model::{
-    Admin, Catalog, Check, CheckKind, HttpCheck, Node, NodeId, Pool, RegionName, Revision, StatusRange, Strategy,
-    Weight,
+    Admin, Catalog, Check, CheckKind, HttpCheck, Node, NodeId, Pool, RegionName, Revision, Strategy, Weight,
 };
 use evenkeel::proxy::{Http, Idle, Listener, Protocol, Tcp};
 use evenkeel::telemetry::log;
@@ -119,7 +118,7 @@ fn pool(name: &str, nodes: &[(&str, SocketAddr)]) -> Pool {
     let mut pool = Pool::new(name.parse().expect("a name"));
     pool.strategy = Strategy::RoundRobin;
     pool.slow_start = Duration::ZERO;
-    let http = HttpCheck { path: "/health".into(), host: None, statuses: StatusRange::SUCCESS };
+    let http = HttpCheck::of("/health");
     pool.check = Check { interval: Duration::from_secs(1), ..Check::of(CheckKind::Http(http)) };
     pool.nodes = nodes.iter().map(|(id, address)| Node::new(id.parse().expect("an id"), (*address).into())).collect();
     pool

@@ -80,7 +80,7 @@ pub struct Overridden {
 }
 
 /// Keys that may hold a password, as the rules have them.
-const SECRET: [&str; 1] = ["health.send"];
+const SECRET: [&str; 2] = ["health.send", "health.password"];
 const NOT_SHOWN: &str = "(not shown)";
 
 /// From `before` to `after`.

@@ -6,10 +6,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::machine::{Fault, Finding};
+use super::machine::{Condition, Fault, Finding};
 use crate::host;
 use crate::model::{Check, CheckTarget};
-use crate::probe::{self, ProbeError, Report};
+use crate::probe::{self, Found, ProbeError, Report};
 use crate::tls::NodeTlsCell;
 
 /// Who answers when a node is asked.
@@ -71,10 +71,16 @@ pub(super) async fn ask(ask: Ask, asker: Asker) -> Answer {
         let shares = u32::try_from(ask.targets.len() - position).unwrap_or(u32::MAX);
         let check = Check { timeout: left / shares, ..(*ask.check).clone() };
         let report = asker.ask(target, &check).await;
-        match report.outcome {
-            Ok(_) => {
+        match &report.outcome {
+            Ok(found) => {
                 let words = report.to_string();
-                let finding = Finding { result: Ok(()), connect: report.connect, words };
+                let condition = match found {
+                    Found::Degraded(_) => Condition::Degraded,
+                    Found::Connected | Found::Accepted | Found::Expected | Found::Status(_) | Found::Well(_) => {
+                        Condition::Well
+                    }
+                };
+                let finding = Finding { result: Ok(condition), connect: report.connect, words };
                 return Answer { began, finding, answering: Some(position) };
             }
             Err(_) => failures.push(report),
@@ -118,7 +124,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::model::{CheckKind, Host, HttpCheck, StatusRange, TcpCheck, Transport};
+    use crate::model::{CheckKind, Host, HttpCheck, TcpCheck, Transport};
     use crate::tls::ClientConfigs;
 
     fn asking(addresses: &[SocketAddr], kind: CheckKind) -> Ask {
@@ -145,7 +151,7 @@ mod tests {
         let there = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let there = there.local_addr().map(|address| (there, address)).unwrap();
         let got = answer(&[nobody().await, there.1, nobody().await], CheckKind::Tcp(TcpCheck::default())).await;
-        assert_eq!((got.finding.result, got.answering), (Ok(()), Some(1)));
+        assert_eq!((got.finding.result, got.answering), (Ok(Condition::Well), Some(1)));
         assert!(got.finding.words.starts_with("ok connected in "), "{}", got.finding.words);
     }
 
@@ -172,7 +178,7 @@ mod tests {
         assert_eq!(got.finding.result, Err(Fault::Hard));
         assert_eq!(got.finding.words, "connect: refused (none of 2 addresses answers)");
         let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let http = HttpCheck { path: "/".into(), host: None, statuses: StatusRange::SUCCESS };
+        let http = HttpCheck::of("/");
         let got = answer(&[nobody().await, silent.local_addr().unwrap()], CheckKind::Http(http)).await;
         assert_eq!(got.finding.result, Err(Fault::Soft));
         assert_eq!(got.finding.words, "answer: timed out (none of 2 addresses answers)");

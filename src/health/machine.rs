@@ -30,12 +30,21 @@ const AVERAGE_SHARE: u32 = 8;
 /// What a check says of a node.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Finding {
-    /// Good, or how bad.
-    pub(super) result: Result<(), Fault>,
+    /// How good, or how bad.
+    pub(super) result: Result<Condition, Fault>,
     /// How long the TCP connection took, where it stood.
     pub(super) connect: Option<Duration>,
     /// The result in words, for people.
     pub(super) words: String,
+}
+
+/// How good.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Condition {
+    /// It answers as it should.
+    Well,
+    /// It answers, and says that it is not well.
+    Degraded,
 }
 
 /// How bad.
@@ -47,6 +56,15 @@ pub(super) enum Fault {
     Soft,
     /// The check could not be done, or cannot be believed. It says nothing of the node.
     Ours,
+}
+
+impl From<Condition> for Health {
+    fn from(condition: Condition) -> Self {
+        match condition {
+            Condition::Well => Self::Up,
+            Condition::Degraded => Self::Degraded,
+        }
+    }
 }
 
 /// What an answer means for traffic's suspicion.
@@ -83,6 +101,9 @@ pub(super) struct Machine {
     last_result: String,
     checks_total: u64,
     streak: i32,
+    /// What the last good answer said, and how many good ones in a row said the same.
+    condition: Option<Condition>,
+    alike: u32,
     down_since: Option<Instant>,
     suspected: bool,
     /// Whether the last check said nothing of the node.
@@ -107,6 +128,8 @@ impl Machine {
             last_result: if periodic { "not checked yet" } else { "not checked: the pool's check is none" }.to_owned(),
             checks_total: 0,
             streak: 0,
+            condition: None,
+            alike: 0,
             down_since: None,
             suspected: false,
             inconclusive: false,
@@ -197,8 +220,8 @@ impl Machine {
         self.inconclusive = finding.result == Err(Fault::Ours);
         let raised = match finding.result {
             Err(Fault::Ours) => return None,
-            Ok(()) => {
-                self.good(finding.connect);
+            Ok(condition) => {
+                self.good(condition, finding.connect);
                 false
             }
             Err(fault) => self.bad(fault, reason.hint, now),
@@ -257,8 +280,9 @@ impl Machine {
         }
     }
 
-    fn good(&mut self, connect: Option<Duration>) {
+    fn good(&mut self, condition: Condition, connect: Option<Duration>) {
         self.count(1);
+        self.count_condition(condition);
         self.reached_before = true;
         if let Some(sample) = connect {
             self.latency =
@@ -270,15 +294,31 @@ impl Machine {
         }
         // The first good answer brings a node up at once: nothing speaks against it yet.
         let enough = self.vote.is_none() || self.streak >= i32::from(self.rise.get());
-        if enough {
-            self.vote = Some(Health::Up);
+        if enough && !matches!(self.vote, Some(Health::Up | Health::Degraded)) {
+            self.vote = Some(condition.into());
             self.down_since = None;
         }
+        // Between these two it goes as between up and down: `fall` alike in a row make it worse, `rise` better.
+        match (self.vote, condition) {
+            (Some(Health::Up), Condition::Degraded) if self.alike >= u32::from(self.fall.get()) => {
+                self.vote = Some(Health::Degraded);
+            }
+            (Some(Health::Degraded), Condition::Well) if self.alike >= u32::from(self.rise.get()) => {
+                self.vote = Some(Health::Up);
+            }
+            _ => {}
+        }
+    }
+
+    fn count_condition(&mut self, condition: Condition) {
+        self.alike = if self.condition == Some(condition) { self.alike.saturating_add(1) } else { 1 };
+        self.condition = Some(condition);
     }
 
     /// True where that makes it suspect.
     fn bad(&mut self, fault: Fault, hinted: bool, now: Instant) -> bool {
         self.count(-1);
+        (self.condition, self.alike) = (None, 0);
         // Two peers found nobody there, one after the other.
         let gone = hinted && fault == Fault::Hard;
         if !self.observing {
@@ -307,6 +347,15 @@ impl Machine {
         self.streak = if alike { self.streak.saturating_add(one) } else { one };
     }
 
+    /// Whether the last good answers say otherwise than the vote.
+    fn is_turning(&self) -> bool {
+        match self.vote {
+            Some(Health::Up) => self.condition == Some(Condition::Degraded),
+            Some(Health::Degraded) => self.condition == Some(Condition::Well),
+            Some(Health::Down) | None => false,
+        }
+    }
+
     /// [`Machine::wait`] before chance.
     fn pace(&self, now: Instant) -> Option<Duration> {
         if !self.observing && !self.suspected {
@@ -325,7 +374,7 @@ impl Machine {
                     DOWN
                 }
             }
-            Some(Health::Up | Health::Degraded) if self.streak < 0 => CHANGING,
+            Some(Health::Up | Health::Degraded) if self.streak < 0 || self.is_turning() => CHANGING,
             Some(Health::Up | Health::Degraded) => return self.periodic.then_some(self.interval),
             Some(Health::Down) if expected_back => FAST,
             Some(Health::Down) => DOWN,

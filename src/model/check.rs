@@ -15,6 +15,8 @@ pub enum CheckKind {
     Http(HttpCheck),
     /// A connection, and optionally bytes sent and bytes expected.
     Tcp(TcpCheck),
+    /// A connection that an MQTT broker accepts.
+    Mqtt(MqttCheck),
     /// Nothing is asked; the node counts as up until traffic says otherwise.
     None,
 }
@@ -25,6 +27,7 @@ impl CheckKind {
         match self {
             Self::Http(_) => "http",
             Self::Tcp(_) => "tcp",
+            Self::Mqtt(_) => "mqtt",
             Self::None => "none",
         }
     }
@@ -39,6 +42,61 @@ pub struct HttpCheck {
     pub host: Option<Arc<str>>,
     /// Statuses that mean up.
     pub statuses: StatusRange,
+    /// What of the body counts beside that.
+    pub body: BodyCheck,
+}
+
+impl HttpCheck {
+    /// Of this path, where the status says it all.
+    pub fn of(path: impl Into<Arc<str>>) -> Self {
+        Self { path: path.into(), host: None, statuses: StatusRange::SUCCESS, body: BodyCheck::Any }
+    }
+}
+
+/// What of the body of an HTTP answer counts.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum BodyCheck {
+    /// Nothing.
+    Any,
+    /// It must contain these bytes.
+    Contains(Arc<[u8]>),
+    /// It is JSON, and this field of it says how the node is.
+    Json(JsonField),
+}
+
+/// Where a field is in JSON: the names of objects within objects, `status` or `checks.database.state`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct JsonField(Box<[Arc<str>]>);
+
+/// Why a text names no field.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("it is no field: one to eight names with dots between them, none of them empty")]
+pub struct JsonFieldError;
+
+impl JsonField {
+    /// Objects within objects.
+    const DEPTH_MAX: usize = 8;
+
+    /// The names, the outermost first.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(AsRef::as_ref)
+    }
+}
+
+impl std::str::FromStr for JsonField {
+    type Err = JsonFieldError;
+
+    fn from_str(text: &str) -> Result<Self, JsonFieldError> {
+        let names: Box<[Arc<str>]> = text.split('.').map(Arc::from).collect();
+        let are_names = names.iter().all(|name| !name.is_empty() && !name.chars().any(char::is_control));
+        if are_names && names.len() <= Self::DEPTH_MAX { Ok(Self(names)) } else { Err(JsonFieldError) }
+    }
+}
+
+impl fmt::Display for JsonField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("."))
+    }
 }
 
 /// Statuses from `low` to `high`, both included, within 100 to 599.
@@ -82,6 +140,21 @@ pub struct TcpCheck {
     pub send: Arc<[u8]>,
     /// Bytes that the answer must contain; empty: the connection is enough.
     pub expect: Arc<[u8]>,
+}
+
+/// An MQTT check.
+#[derive(Clone, Default, Eq, PartialEq)]
+pub struct MqttCheck {
+    /// Who connects; `None`: nobody in particular.
+    pub user: Option<Arc<str>>,
+    /// Their password.
+    pub password: Option<Arc<[u8]>>,
+}
+
+impl fmt::Debug for MqttCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MqttCheck").field("user", &self.user).finish_non_exhaustive()
+    }
 }
 
 /// How a pool's nodes are checked.

@@ -36,7 +36,9 @@ mod transport;
 
 pub use address::{AddressError, Host, NodeAddress};
 pub use catalog::{Catalog, CatalogError, CatalogParts};
-pub use check::{Check, CheckKind, CheckTarget, HttpCheck, StatusRange, TcpCheck};
+pub use check::{
+    BodyCheck, Check, CheckKind, CheckTarget, HttpCheck, JsonField, JsonFieldError, MqttCheck, StatusRange, TcpCheck,
+};
 pub use cidr::{Cidr, CidrError};
 pub use drill::{Drill, DrillCounts, DrillOutcome, DrillTold, ScheduledDrill};
 pub use electors::{Electors, ElectorsError, ElectorsHash, ElectorsWarning};

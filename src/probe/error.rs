@@ -64,6 +64,15 @@ pub enum ProbeError {
         /// Bytes that came.
         received: usize,
     },
+    /// It speaks the protocol and does not let us in.
+    #[error("answer: {0}")]
+    Declined(String),
+    /// It answers, and says that it cannot be used, in its own word.
+    #[error("says {0:?}")]
+    Unwell(String),
+    /// The body of the answer does not say what the check asks for.
+    #[error("answer: {0}")]
+    Silent(String),
     /// This peer could not ask: it is out of files, ports or memory, or the check cannot be put into words. It says
     /// nothing about the node.
     #[error("not checked: {0}")]

@@ -1,23 +1,25 @@
-//! An HTTP check: one `GET`, and the status says it all.
+//! An HTTP check: one `GET`, and the status says it all, or a text or a field of JSON in the body too.
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, HOST, USER_AGENT};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use memchr::memmem;
+use serde_json::Value;
 use tokio::time::timeout;
 
 use super::Found;
 use super::connect::{open, within};
 use super::error::{Phase, ProbeError, words};
 use crate::host;
-use crate::model::limits::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX};
-use crate::model::{CheckTarget, HttpCheck};
+use crate::model::limits::{CHECK_ANSWER_BYTES_MAX, HEAD_BYTES_MAX, HEAD_FIELDS_MAX};
+use crate::model::{BodyCheck, CheckTarget, HttpCheck};
 use crate::tls::{Inside, NodeTls};
 
 /// How long a body is read and dropped once the status is known, so that a node that sends a page sees its connection
@@ -58,14 +60,29 @@ pub(super) async fn check(
             }
         };
         let outcome = judge(&answer, check);
-        known = Some((outcome.clone(), host::now()));
         let rest = async {
             if connected {
                 let _ = (&mut connection).await;
             }
         };
-        let _ = timeout(DRAIN_TIME_MAX, async { tokio::join!(drain(answer), rest) }).await;
-        outcome
+        if outcome.is_err() || check.body == BodyCheck::Any {
+            known = Some((outcome.clone(), host::now()));
+            let _ = timeout(DRAIN_TIME_MAX, async { tokio::join!(drain(answer), rest) }).await;
+            return outcome;
+        }
+        // The connection moves the body on, and may end with it.
+        let mut rest = pin!(rest);
+        let mut body = pin!(Limited::new(answer.into_body(), CHECK_ANSWER_BYTES_MAX).collect());
+        let mut moves = true;
+        let body = loop {
+            tokio::select! {
+                biased;
+                body = &mut body => break body,
+                () = &mut rest, if moves => moves = false,
+            }
+        };
+        let body = body.map_err(|_| ProbeError::Closed(Phase::Answer))?.to_bytes();
+        judge_body(&body, &check.body, outcome)
     })
     .await;
     known.unwrap_or_else(|| (outcome, host::now()))
@@ -84,6 +101,56 @@ fn request(target: &CheckTarget, check: &HttpCheck) -> Result<Request<Empty<Byte
 fn judge(answer: &Response<Incoming>, check: &HttpCheck) -> Result<Found, ProbeError> {
     let status = answer.status().as_u16();
     if check.statuses.contains(status) { Ok(Found::Status(status)) } else { Err(ProbeError::Status(status)) }
+}
+
+fn judge_body(body: &[u8], check: &BodyCheck, outcome: Result<Found, ProbeError>) -> Result<Found, ProbeError> {
+    match check {
+        BodyCheck::Any => outcome,
+        BodyCheck::Contains(expected) => match memmem::find(body, expected) {
+            Some(_) => Ok(Found::Expected),
+            None => Err(ProbeError::ExpectedMissing { received: body.len() }),
+        },
+        BodyCheck::Json(field) => {
+            let json: Value = serde_json::from_slice(body)
+                .map_err(|error| ProbeError::Silent(format!("its body is no JSON ({})", words(error))))?;
+            let said = field.names().try_fold(&json, |json, name| json.get(name));
+            let said = said.ok_or_else(|| ProbeError::Silent(format!("its JSON has no field {field}")))?;
+            let word = match said {
+                Value::String(word) => words(word),
+                Value::Bool(is_well) => is_well.to_string(),
+                other => return Err(ProbeError::Silent(format!("field {field} is {}, and no word", words(other)))),
+            };
+            match Condition::of(&word) {
+                Some(Condition::Well) => Ok(Found::Well(word)),
+                Some(Condition::Degraded) => Ok(Found::Degraded(word)),
+                None => Err(ProbeError::Unwell(word)),
+            }
+        }
+    }
+}
+
+/// What a node's own word means, in any case of letters; `None`: it cannot be used.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Condition {
+    Well,
+    Degraded,
+}
+
+impl Condition {
+    /// The words of draft-inadarei-api-health-check (`pass`, `warn`, `fail`), of Spring Boot (`UP`, `DOWN`), and those that people use.
+    const WELL: [&str; 8] = ["healthy", "ok", "up", "pass", "passing", "alive", "green", "true"];
+    const DEGRADED: [&str; 5] = ["degraded", "warn", "warning", "impaired", "yellow"];
+
+    fn of(word: &str) -> Option<Self> {
+        let is = |known: &&str| word.eq_ignore_ascii_case(known);
+        if Self::WELL.iter().any(is) {
+            Some(Self::Well)
+        } else if Self::DEGRADED.iter().any(is) {
+            Some(Self::Degraded)
+        } else {
+            None
+        }
+    }
 }
 
 /// Reads what comes and drops it; the connection itself ends after the bytes that a check reads.

@@ -1,4 +1,4 @@
-//! How one check of one node is done: HTTP, TCP. Each returns what it found and how long each phase took.
+//! How one check of one node is done: HTTP, TCP, MQTT. Each returns what it found and how long each phase took.
 //!
 //! One check is one connection, opened for it and closed after it, so that what is found is what a new client would find.
 //! Whether a result means up or down is not decided here.
@@ -6,6 +6,7 @@
 mod connect;
 mod error;
 mod http;
+mod mqtt;
 mod tcp;
 
 use std::fmt;
@@ -29,7 +30,7 @@ pub struct Report {
 }
 
 /// A good answer.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Found {
     /// The connection stands, with TLS where the node speaks it; nothing was to be expected.
     Connected,
@@ -37,14 +38,22 @@ pub enum Found {
     Expected,
     /// A status within the check's range.
     Status(u16),
+    /// It lets us in.
+    Accepted,
+    /// It says that it is well, in its own word.
+    Well(String),
+    /// It answers, and says that it is not well, in its own word.
+    Degraded(String),
 }
 
 impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connected => f.write_str("connected"),
+            Self::Accepted => f.write_str("accepted"),
             Self::Expected => f.write_str("answered as expected"),
             Self::Status(status) => write!(f, "{status}"),
+            Self::Well(word) | Self::Degraded(word) => write!(f, "says {word:?}"),
         }
     }
 }
@@ -69,6 +78,7 @@ pub async fn run(target: &CheckTarget, check: &Check, tls: &NodeTls) -> Report {
     let outcome = match &check.kind {
         CheckKind::Http(http) => http::check(target, http, tls, deadline, &mut connect).await,
         CheckKind::Tcp(tcp) => tcp::check(target, tcp, tls, deadline, &mut connect).await,
+        CheckKind::Mqtt(mqtt) => mqtt::check(target, mqtt, tls, deadline, &mut connect).await,
         CheckKind::None => tcp::check(target, &TcpCheck::default(), tls, deadline, &mut connect).await,
     };
     Report { total: outcome.1 - began, outcome: outcome.0, connect }

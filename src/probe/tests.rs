@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::model::{Host, HttpCheck, StatusRange, Transport};
+use crate::model::{BodyCheck, Host, HttpCheck, StatusRange, Transport};
 use crate::tls::{ClientConfigs, NodeTls};
 
 const SHORT: Duration = Duration::from_millis(150);
@@ -64,7 +64,7 @@ fn target(address: SocketAddr) -> CheckTarget {
 }
 
 fn http() -> Check {
-    Check::of(CheckKind::Http(HttpCheck { path: "/health?x=1".into(), host: None, statuses: StatusRange::SUCCESS }))
+    Check::of(CheckKind::Http(HttpCheck::of("/health?x=1")))
 }
 
 fn tcp(send: &[u8], expect: &[u8]) -> Check {
@@ -116,7 +116,7 @@ async fn the_request_names_the_path_the_host_and_us() {
         assert!(head.contains(field), "{field} in {head}");
     }
 
-    let named = HttpCheck { path: "/".into(), host: Some("shop.test".into()), statuses: StatusRange::SUCCESS };
+    let named = HttpCheck { host: Some("shop.test".into()), ..HttpCheck::of("/") };
     found(address, &Check::of(CheckKind::Http(named))).await.unwrap();
     assert!(heads.recv().await.unwrap().to_lowercase().contains("host: shop.test\r\n"));
 }
@@ -127,7 +127,7 @@ async fn a_status_outside_of_the_range_is_bad_and_named() {
     let report = asked(address, &http()).await;
     assert_eq!(report.outcome, Err(ProbeError::Status(503)));
     assert_eq!(report.to_string(), "status 503");
-    let only_503 = HttpCheck { path: "/".into(), host: None, statuses: StatusRange::new(503, 503).unwrap() };
+    let only_503 = HttpCheck { statuses: StatusRange::new(503, 503).unwrap(), ..HttpCheck::of("/") };
     assert_eq!(found(address, &Check::of(CheckKind::Http(only_503))).await, Ok(Found::Status(503)));
 }
 
@@ -349,7 +349,66 @@ async fn a_plain_node_spoken_to_in_tls_is_bad() {
 async fn what_this_peer_lacks_is_not_blamed_on_the_node() {
     let full = std::io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error());
     assert!(ProbeError::of_connect(&full).is_own());
-    let unheard_of = HttpCheck { path: "/a b".into(), host: None, statuses: StatusRange::SUCCESS };
+    let unheard_of = HttpCheck::of("/a b");
     let got = found(nobody().await, &Check::of(CheckKind::Http(unheard_of))).await.unwrap_err();
     assert!(got.is_own(), "{got}");
+}
+
+fn json(field: &str) -> Check {
+    let body = BodyCheck::Json(field.parse().unwrap());
+    Check::of(CheckKind::Http(HttpCheck { body, ..HttpCheck::of("/health") }))
+}
+
+#[tokio::test]
+async fn a_field_of_json_says_how_a_node_is() {
+    let said = |found: &str| found.to_owned();
+    for (body, field, expected) in [
+        (r#"{"status":"healthy"}"#, "status", Ok(Found::Well(said("healthy")))),
+        (r#"{"status":"UP","checks":{"db":{"state":"warn"}}}"#, "checks.db.state", Ok(Found::Degraded(said("warn")))),
+        (r#"{"status":"Degraded"}"#, "status", Ok(Found::Degraded(said("Degraded")))),
+        (r#"{"ok":true}"#, "ok", Ok(Found::Well(said("true")))),
+        (r#"{"ok":false}"#, "ok", Err(ProbeError::Unwell(said("false")))),
+        (r#"{"status":"unhealthy"}"#, "status", Err(ProbeError::Unwell(said("unhealthy")))),
+        (r#"{"state":"up"}"#, "status", Err(ProbeError::Silent(said("its JSON has no field status")))),
+        (r#"{"status":{"a":1}}"#, "status", Err(ProbeError::Silent(said(r#"field status is {"a":1}, and no word"#)))),
+    ] {
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes();
+        let address = saying(Box::leak(answer.into_boxed_slice())).await;
+        assert_eq!(found(address, &json(field)).await, expected, "{body}");
+    }
+    let address = saying(b"HTTP/1.1 200 OK\r\n\r\n<html>").await;
+    let error = found(address, &json("status")).await.unwrap_err().to_string();
+    assert!(error.starts_with("answer: its body is no JSON"), "{error}");
+    let address = saying(b"HTTP/1.1 503 No\r\nContent-Length: 15\r\n\r\n{\"status\":\"ok\"}").await;
+    assert_eq!(found(address, &json("status")).await, Err(ProbeError::Status(503)), "the status counts first");
+    // One that says and never ends, and one that ends in the middle.
+    let address = node(|mut stream| async move {
+        read_head(&mut stream).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{\"status\":").await;
+        freeze(stream).await;
+    })
+    .await;
+    assert_eq!(found(address, &short(json("status"))).await, Err(ProbeError::TimedOut(Phase::Answer)));
+    let address = saying(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{\"status\":").await;
+    assert_eq!(found(address, &json("status")).await, Err(ProbeError::Closed(Phase::Answer)));
+    let address = node(|mut stream| async move {
+        read_head(&mut stream).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n").await;
+        while stream.write_all(&[b' '; 4096]).await.is_ok() {}
+    })
+    .await;
+    assert!(found(address, &json("status")).await.is_err(), "a body without end is read to a limit");
+}
+
+#[tokio::test]
+async fn a_text_in_the_body_is_looked_for() {
+    let body = BodyCheck::Contains(b"all well".as_slice().into());
+    let check = Check::of(CheckKind::Http(HttpCheck { body, ..HttpCheck::of("/") }));
+    let address = saying(b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nall well, yo").await;
+    assert_eq!(found(address, &check).await, Ok(Found::Expected));
+    let address = saying(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnope").await;
+    assert_eq!(found(address, &check).await, Err(ProbeError::ExpectedMissing { received: 4 }));
+    let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nall w\r\n3\r\nell\r\n0\r\n\r\n";
+    let address = saying(chunked).await;
+    assert_eq!(found(address, &check).await, Ok(Found::Expected), "in two pieces");
 }

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Over;
-use crate::document::{Choice, Section, Span, WholeOf, Words, Wrong, quoted, whole};
+use crate::document::{Choice, Fault, Section, Span, WholeOf, Words, Wrong, parsed, quoted, whole};
 use crate::model::limits::{CHECK_ANSWER_BYTES_MAX, TARGET_BYTES_MAX};
-use crate::model::{Check, CheckKind, HttpCheck, NodeAddress, StatusRange, TcpCheck};
+use crate::model::{BodyCheck, Check, CheckKind, HttpCheck, JsonField, MqttCheck, NodeAddress, StatusRange, TcpCheck};
 
+/// Longer users and passwords are a mistake.
+const CREDENTIAL_BYTES_MAX: usize = 1_024;
 const MS_10: Duration = Duration::from_millis(10);
 const MINUTES_5: Duration = Duration::from_secs(300);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -20,13 +22,14 @@ pub(crate) const INTERVAL: Span = Span(Duration::from_millis(100), HOUR);
 enum Type {
     Tcp,
     Http,
+    Mqtt,
     None,
 }
 
 const TYPE: Choice<Type> = Choice {
-    words: &[("tcp", Type::Tcp), ("http", Type::Http), ("none", Type::None)],
+    words: &[("tcp", Type::Tcp), ("http", Type::Http), ("mqtt", Type::Mqtt), ("none", Type::None)],
     aliases: &[],
-    later: &["tls", "grpc", "mqtt", "postgres", "docker", "exec"],
+    later: &["tls", "grpc", "postgres", "docker", "exec"],
 };
 
 const PATH: Words<Arc<str>> = Words::of(
@@ -108,6 +111,12 @@ const BYTES: Words<Arc<[u8]>> = Words::of(
     |bytes| format!("{:?}", String::from_utf8_lossy(bytes)),
 );
 
+const TEXT: Words<Arc<[u8]>> = Words::of(
+    "a text of 1 to 65536 bytes",
+    |text| if text.is_empty() { Err(Wrong::new("it is empty").hint("leave the key out")) } else { (BYTES.parse)(text) },
+    |bytes| format!("{:?}", String::from_utf8_lossy(bytes)),
+);
+
 /// Bytes that may log in: `AUTH` of Redis, `LOGIN` of a mail server.
 const BYTES_SENT: Words<Arc<[u8]>> = Words {
     show: |bytes| if bytes.is_empty() { "\"\"".to_owned() } else { format!("({} bytes, not shown)", bytes.len()) },
@@ -118,19 +127,65 @@ const BYTES_SENT: Words<Arc<[u8]>> = Words {
 /// Bad answers in a row that take a node down.
 pub(crate) const FALL: WholeOf<NonZeroU8> = whole(1, 255);
 
+const USER: Words<Arc<str>> = Words::of(
+    "a text of 1 to 1024 bytes",
+    |text| match text.len() {
+        0 => Err(Wrong::new("it is empty").hint("leave the key out")),
+        1..=CREDENTIAL_BYTES_MAX if !text.chars().any(char::is_control) => Ok(Arc::from(text)),
+        1..=CREDENTIAL_BYTES_MAX => Err(Wrong::new("it holds a control character")),
+        _ => Err(Wrong::new(format!("it is longer than {CREDENTIAL_BYTES_MAX} bytes"))),
+    },
+    quoted,
+);
+
+const PASSWORD: Words<Arc<[u8]>> = Words {
+    allowed: "a text of 1 to 1024 bytes",
+    parse: |text| match text.len() {
+        0 => Err(Wrong::new("it is empty").hint("leave the key out")),
+        1..=CREDENTIAL_BYTES_MAX => Ok(Arc::from(text.as_bytes())),
+        _ => Err(Wrong::new(format!("it is longer than {CREDENTIAL_BYTES_MAX} bytes"))),
+    },
+    ..BYTES_SENT
+};
+
+const JSON_FIELD: Words<JsonField> =
+    Words::of("one to eight names with dots between them: \"status\", \"checks.database.state\"", parsed, quoted);
+
+fn body(s: &mut Section<'_, '_, '_>) -> BodyCheck {
+    let contains = s.optional("contains", &TEXT, "whatever it is", "What the body of the answer must contain.");
+    let json = s.optional(
+        "json",
+        &JSON_FIELD,
+        "none",
+        "The field of a JSON body that says how the node is: `healthy`, `ok`, `up` or `pass`, `degraded` or `warn`, for which it gets half of \
+         its weight; any other word means down.",
+    );
+    match (contains, json) {
+        (None, None) => BodyCheck::Any,
+        (Some(text), None) => BodyCheck::Contains(text),
+        (None, Some(field)) => BodyCheck::Json(field),
+        (Some(_), Some(field)) => {
+            let fault = Fault::new(s.origin_of("contains"), s.path_of("contains"), "there is `json` beside it");
+            s.reader().fault(fault.hint("say one of them"));
+            BodyCheck::Json(field)
+        }
+    }
+}
+
 pub(super) fn check(s: &mut Section<'_, '_, '_>, over: &Over) -> Check {
     let kind = s.key_unless_refused(
         "type",
         &TYPE,
         Type::Tcp,
-        "What is asked: whether it accepts a connection, how it answers a request, or nothing, so that a node counts as up \
-         until traffic says otherwise. To a node with an https address both `tcp` and `http` speak TLS.",
+        "What is asked: whether it accepts a connection, how it answers a request, whether an MQTT broker lets a client in (3.1.1), or nothing, \
+         so that a node counts as up until traffic says otherwise. To a node with an https address, or with `tls`, all speak TLS.",
     );
     let asks = kind.is_none_or(|kind| kind != Type::None);
     let http = s.only(kind.is_none_or(|kind| kind == Type::Http), "type = \"http\"", |s| HttpCheck {
         path: s.key("path", &PATH, Arc::from("/"), "What is asked for with GET."),
         host: s.optional("host", &HOST, "the node's own", "The value of the `Host` field."),
         statuses: s.key("statuses", &STATUSES, StatusRange::SUCCESS, "Statuses of an answer that mean up."),
+        body: body(s),
     });
     let tcp = s.only(kind.is_none_or(|kind| kind == Type::Tcp), "type = \"tcp\"", |s| TcpCheck {
         send: s.key("send", &BYTES_SENT, Arc::default(), "What is sent once connected; empty: nothing."),
@@ -141,6 +196,14 @@ pub(super) fn check(s: &mut Section<'_, '_, '_>, over: &Over) -> Check {
             "What the answer must contain; empty: the connection is enough.",
         ),
     });
+    let mqtt = s.only(kind.is_none_or(|kind| kind == Type::Mqtt), "type = \"mqtt\"", |s| MqttCheck {
+        user: s.optional("user", &USER, "nobody in particular", "Who connects."),
+        password: s.optional("password", &PASSWORD, "none", "Their password."),
+    });
+    if mqtt.user.is_none() && mqtt.password.is_some() {
+        let fault = Fault::new(s.origin_of("password"), s.path_of("password"), "there is no user beside it");
+        s.reader().fault(fault.hint("say whose it is: `user`"));
+    }
     s.only(asks, "a type that asks", |s| Check {
         interval: s.key_overridden(
             "interval",
@@ -167,6 +230,7 @@ pub(super) fn check(s: &mut Section<'_, '_, '_>, over: &Over) -> Check {
         kind: match kind.unwrap_or(Type::Tcp) {
             Type::Tcp => CheckKind::Tcp(tcp),
             Type::Http => CheckKind::Http(http),
+            Type::Mqtt => CheckKind::Mqtt(mqtt),
             Type::None => CheckKind::None,
         },
     })

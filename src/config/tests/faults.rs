@@ -422,7 +422,6 @@ fn every_name_of_a_later_version_is_refused_as_such_and_not_as_unknown() {
         "[api]\nlisten = \"unix:/run/evenkeel\"",
         "[[pool]]\nname = \"b\"\nhealth = { type = \"tls\" }",
         "[[pool]]\nname = \"b\"\nhealth = { type = \"grpc\" }",
-        "[[pool]]\nname = \"b\"\nhealth = { type = \"mqtt\" }",
         "[[pool]]\nname = \"b\"\nhealth = { type = \"postgres\" }",
         "[[pool]]\nname = \"b\"\nhealth = { type = \"docker\" }",
         "[[pool]]\nname = \"b\"\nhealth = { type = \"exec\" }",

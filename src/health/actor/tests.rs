@@ -13,7 +13,7 @@ use crate::health::{Asking, World};
 use crate::model::CheckTarget;
 use crate::model::limits::CHECKS_IN_FLIGHT_MAX;
 use crate::model::{
-    Check, CheckKind, Health as Vote, HttpCheck, Member, Node, Observation, Pool, RegionName, StatusRange, TcpCheck,
+    Check, CheckKind, Health as Vote, HttpCheck, Member, Node, Observation, Pool, RegionName, TcpCheck,
 };
 use crate::probe::{Found, ProbeError, Report};
 use crate::tls::ClientConfigs;
@@ -186,10 +186,7 @@ async fn nobody() -> String {
 
 #[tokio::test]
 async fn a_node_that_dies_is_voted_down_and_one_that_comes_back_up_within_a_second() {
-    let check = Check {
-        interval: Duration::from_millis(500),
-        ..Check::of(CheckKind::Http(HttpCheck { path: "/".into(), host: None, statuses: StatusRange::SUCCESS }))
-    };
+    let check = Check { interval: Duration::from_millis(500), ..Check::of(CheckKind::Http(HttpCheck::of("/"))) };
     let server = Server::start("127.0.0.1:0").await;
     let mut stage = Stage::new(vec![pool("web", check, &[("a", server.address.to_string())])]).await;
     stage.until_vote("a", Vote::Up).await;

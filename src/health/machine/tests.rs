@@ -11,7 +11,8 @@ const ASKED: Reason = Reason { suspicion: true, hint: false };
 
 fn finding(word: &str) -> Finding {
     let (result, connect) = match word {
-        "good" => (Ok(()), Some(Duration::from_millis(8))),
+        "good" => (Ok(Condition::Well), Some(Duration::from_millis(8))),
+        "degraded" => (Ok(Condition::Degraded), Some(Duration::from_millis(8))),
         "refused" => (Err(Fault::Hard), None),
         "503" => (Err(Fault::Soft), Some(Duration::from_millis(8))),
         "ours" => (Err(Fault::Ours), None),
@@ -325,4 +326,48 @@ fn who_observes_a_node_again_has_no_vote_before_the_first_answer_and_knows_that_
     let mut unchecked = Machine::new(&Check::of(CheckKind::None));
     assert!(unchecked.observe(false) && unchecked.observe(true));
     assert_eq!(unchecked.observation().vote, Some(Health::Up));
+}
+
+#[test]
+fn a_node_that_says_it_is_not_well_is_degraded_after_fall_and_well_again_after_rise() {
+    let check = Check::of(CheckKind::Tcp(TcpCheck::default()));
+    let mut now = host::now();
+    let mut machine = Machine::new(&check);
+    let mut votes = |script: &str| {
+        let mut votes = Vec::new();
+        for word in script.split_whitespace() {
+            machine.found(&finding(word), ASKED, now);
+            now += Duration::from_secs(1);
+            votes.push(machine.observation().vote.map_or("none", |vote| match vote {
+                Health::Up => "up",
+                Health::Degraded => "degraded",
+                Health::Down => "down",
+            }));
+        }
+        votes.join(" ")
+    };
+    assert_eq!(votes("good degraded degraded good degraded degraded"), "up up up up up up", "it wavers");
+    assert_eq!(votes("degraded good degraded good good"), "degraded degraded degraded degraded up");
+    assert_eq!(votes("degraded 503 degraded degraded degraded"), "up up up up degraded", "in a row");
+    assert_eq!(votes("503 503 503 degraded degraded"), "degraded degraded down down degraded");
+    assert_eq!(votes("503 503 503 good good"), "degraded degraded down down up");
+    let mut fresh = Machine::new(&check);
+    fresh.found(&finding("degraded"), ASKED, now);
+    assert_eq!(fresh.observation().vote, Some(Health::Degraded), "nothing speaks against it yet");
+}
+
+#[test]
+fn a_node_that_begins_to_say_otherwise_is_asked_sooner() {
+    let check = Check::of(CheckKind::Tcp(TcpCheck::default()));
+    let now = host::now();
+    let mut machine = Machine::new(&check);
+    machine.found(&finding("good"), ASKED, now);
+    assert_eq!(machine.pace(now), Some(check.interval));
+    machine.found(&finding("degraded"), ASKED, now);
+    assert_eq!(machine.pace(now), Some(CHANGING));
+    machine.found(&finding("degraded"), ASKED, now);
+    machine.found(&finding("degraded"), ASKED, now);
+    assert_eq!((machine.observation().vote, machine.pace(now)), (Some(Health::Degraded), Some(check.interval)));
+    machine.found(&finding("good"), ASKED, now);
+    assert_eq!(machine.pace(now), Some(CHANGING));
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::health::machine::Condition;
 use crate::host;
 use crate::model::{Heard, Member, Node, NodeKey, Pool, RegionName, TcpCheck, Verdict};
 use crate::view::{Changes, Event, Local, NodeView, View, first};
@@ -126,7 +127,7 @@ impl Cluster {
             self.probes[ask.index] += 1;
             let is_there = !self.dead.contains(&ask.index) && !self.cut.contains(&(at, ask.index));
             let finding = Finding {
-                result: if is_there { Ok(()) } else { Err(Fault::Hard) },
+                result: if is_there { Ok(Condition::Well) } else { Err(Fault::Hard) },
                 connect: is_there.then_some(MS),
                 words: String::new(),
             };

@@ -1,6 +1,7 @@
 //! The watch in virtual time: no connection is opened here, answers are made up.
 
 use super::*;
+use crate::health::machine::Condition;
 use crate::host;
 use crate::model::{Admin, Health, Member, Node, Pool, RegionName, Revision, TcpCheck};
 
@@ -109,7 +110,7 @@ impl Stage {
         &mut self,
         ask: &Ask,
         began: Instant,
-        result: Result<(), Fault>,
+        result: Result<Condition, Fault>,
         answering: usize,
     ) -> Option<(NodeId, Suspicion)> {
         let words = format!("{result:?} from {}", ask.targets[answering].address);
@@ -119,7 +120,7 @@ impl Stage {
     }
 
     /// Waits until a check is due and answers it at once; how long that was.
-    fn check(&mut self, result: Result<(), Fault>) -> Duration {
+    fn check(&mut self, result: Result<Condition, Fault>) -> Duration {
         let waited = self.skip();
         let ask = self.ask();
         self.answer(&ask, self.now, result, 0);
@@ -149,7 +150,7 @@ fn every_node_is_asked_at_once_at_the_start_and_the_round_ends_with_the_last() {
     assert_eq!(first.targets[0].address, "10.0.0.1:80".parse().unwrap());
     assert_eq!(&*first.targets[0].authority, "10.0.0.1");
     assert!(stage.watch.take_ask(stage.now).is_none());
-    stage.answer(&first, stage.now, Ok(()), 0);
+    stage.answer(&first, stage.now, Ok(Condition::Well), 0);
     stage.hear();
     assert!(!stage.watch.is_first_round_done());
     stage.answer(&second, stage.now, Err(Fault::Hard), 0);
@@ -161,7 +162,7 @@ fn every_node_is_asked_at_once_at_the_start_and_the_round_ends_with_the_last() {
 #[test]
 fn a_node_that_comes_back_within_a_minute_is_up_within_a_second() {
     let mut stage = Stage::new(&catalog(tcp(), &[("a", "10.0.0.1:80")]));
-    stage.check(Ok(()));
+    stage.check(Ok(Condition::Well));
     for _ in 0..3 {
         stage.check(Err(Fault::Hard));
     }
@@ -171,8 +172,8 @@ fn a_node_that_comes_back_within_a_minute_is_up_within_a_second() {
     }
     // It answers from now on; the next check comes after 275 ms at most, the second after as much again.
     let back = stage.now;
-    stage.check(Ok(()));
-    stage.check(Ok(()));
+    stage.check(Ok(Condition::Well));
+    stage.check(Ok(Condition::Well));
     assert_eq!(stage.vote("a"), Some(Health::Up));
     assert!(stage.now - back <= Duration::from_secs(1));
 }
@@ -180,13 +181,13 @@ fn a_node_that_comes_back_within_a_minute_is_up_within_a_second() {
 #[test]
 fn a_suspicion_asks_at_once_but_not_without_pause() {
     let mut stage = Stage::new(&catalog(tcp(), &[("a", "10.0.0.1:80")]));
-    stage.check(Ok(()));
+    stage.check(Ok(Condition::Well));
     stage.now += 200 * MS;
     stage.watch.suspected(&id("a"), stage.now);
     assert_eq!(stage.skip(), Duration::ZERO);
     let ask = stage.ask();
     assert_eq!(
-        stage.answer(&ask, stage.now, Ok(()), 0),
+        stage.answer(&ask, stage.now, Ok(Condition::Well), 0),
         Some((id("a"), Suspicion::Disproved)),
         "a good answer disproves it"
     );
@@ -203,7 +204,7 @@ fn a_suspicion_asks_at_once_but_not_without_pause() {
 fn an_exchange_that_broke_asks_at_once_and_is_no_more_than_a_reason_to_ask() {
     let check = Check { fall: 3.try_into().unwrap(), ..tcp() };
     let mut stage = Stage::new(&catalog(check, &[("a", "10.0.0.1:80")]));
-    stage.check(Ok(()));
+    stage.check(Ok(Condition::Well));
     for bad in 1..=3 {
         stage.now += PAUSE_MIN;
         stage.watch.broke_off(&id("a"), stage.now);
@@ -218,11 +219,11 @@ fn an_exchange_that_broke_asks_at_once_and_is_no_more_than_a_reason_to_ask() {
 #[test]
 fn an_exchange_that_broke_during_a_check_asks_again_after_it() {
     let mut stage = Stage::new(&catalog(tcp(), &[("a", "10.0.0.1:80")]));
-    stage.check(Ok(()));
+    stage.check(Ok(Condition::Well));
     stage.skip();
     let ask = stage.ask();
     stage.watch.broke_off(&id("a"), stage.now);
-    stage.answer(&ask, stage.now, Ok(()), 0);
+    stage.answer(&ask, stage.now, Ok(Condition::Well), 0);
     assert_eq!(stage.skip(), PAUSE_MIN);
     stage.ask();
 }
@@ -230,20 +231,20 @@ fn an_exchange_that_broke_during_a_check_asks_again_after_it() {
 #[test]
 fn a_suspicion_during_a_check_asks_again_after_it() {
     let mut stage = Stage::new(&catalog(tcp(), &[("a", "10.0.0.1:80")]));
-    stage.check(Ok(()));
+    stage.check(Ok(Condition::Well));
     stage.skip();
     let ask = stage.ask();
     stage.watch.suspected(&id("a"), stage.now);
     assert!(stage.watch.take_ask(stage.now).is_none(), "one question at a time");
-    assert_eq!(stage.answer(&ask, stage.now, Ok(()), 0), None, "that question was older");
+    assert_eq!(stage.answer(&ask, stage.now, Ok(Condition::Well), 0), None, "that question was older");
     let ask = stage.ask();
-    assert_eq!(stage.answer(&ask, stage.now, Ok(()), 0), Some((id("a"), Suspicion::Disproved)));
+    assert_eq!(stage.answer(&ask, stage.now, Ok(Condition::Well), 0), Some((id("a"), Suspicion::Disproved)));
 }
 
 #[test]
 fn a_peer_that_was_late_accuses_nobody() {
     let mut stage = Stage::new(&catalog(tcp(), &[("a", "10.0.0.1:80")]));
-    stage.check(Ok(()));
+    stage.check(Ok(Condition::Well));
     stage.watch.suspected(&id("a"), stage.now);
     stage.skip();
     let (ask, began) = (stage.ask(), stage.now);
@@ -266,7 +267,7 @@ fn a_check_that_breaks_off_changes_no_vote_and_is_done_again() {
     assert_eq!(stage.vote("a"), None);
     assert!(stage.last_result("a").contains("fault of this program"));
     assert!(!stage.watch.is_first_round_done());
-    stage.check(Ok(()));
+    stage.check(Ok(Condition::Well));
     stage.hear();
     assert!(stage.watch.is_first_round_done());
 }
@@ -280,7 +281,7 @@ fn a_disabled_node_is_not_asked_and_a_draining_one_is() {
         pool.nodes.push(Node { admin, ..Node::new(id(name), "10.0.0.1:80".parse().unwrap()) });
     }
     let mut stage = Stage::new(&Catalog::new(vec![pool]).unwrap());
-    stage.check(Ok(()));
+    stage.check(Ok(Condition::Well));
     stage.hear();
     assert!(stage.watch.is_first_round_done());
     assert_eq!((stage.vote("off"), stage.vote("leaving")), (None, Some(Health::Up)));
@@ -297,8 +298,8 @@ fn a_pool_without_checks_is_asked_only_on_suspicion() {
     stage.check(Err(Fault::Hard));
     assert_eq!(stage.vote("a"), Some(Health::Down));
     assert!(stage.check(Err(Fault::Hard)) <= 275 * MS);
-    stage.check(Ok(()));
-    stage.check(Ok(()));
+    stage.check(Ok(Condition::Well));
+    stage.check(Ok(Condition::Well));
     assert_eq!(stage.vote("a"), Some(Health::Up));
     assert_eq!(stage.watch.next(), None);
 }
@@ -327,7 +328,7 @@ fn a_name_is_resolved_before_the_node_is_asked_and_the_address_that_answers_goes
     assert_eq!(stage.resolved[&id("b")], sockets(&["10.0.0.1:81", "10.0.0.2:81", "10.0.0.3:81"]));
     let ask = stage.ask();
     assert_eq!(ask.targets.len(), 3);
-    stage.answer(&ask, stage.now, Ok(()), 2);
+    stage.answer(&ask, stage.now, Ok(Condition::Well), 2);
     stage.hear();
     let first = sockets(&["10.0.0.3:80", "10.0.0.1:80", "10.0.0.2:80"]);
     assert_eq!(stage.resolved[&id("a")], first);
@@ -343,7 +344,7 @@ fn a_name_is_resolved_before_the_node_is_asked_and_the_address_that_answers_goes
 fn a_node_that_moves_entirely_is_asked_at_once_and_answers_from_its_old_place_do_not_count() {
     let mut stage = Stage::new(&catalog(tcp(), &[("a", "web.test:80")]));
     stage.name(&["10.0.0.1"]);
-    stage.check(Ok(()));
+    stage.check(Ok(Condition::Well));
     stage.watch.suspected(&id("a"), stage.now);
     stage.now += Duration::from_secs(1);
     let old = stage.ask();
@@ -364,8 +365,8 @@ fn a_name_that_leads_nowhere_is_down_until_it_leads_somewhere() {
     assert!(stage.watch.is_first_round_done());
     assert_eq!(stage.skip(), Duration::from_secs(5), "nothing to ask but the name");
     stage.name(&["10.0.0.1"]);
-    stage.check(Ok(()));
-    stage.check(Ok(()));
+    stage.check(Ok(Condition::Well));
+    stage.check(Ok(Condition::Well));
     assert_eq!(stage.vote("a"), Some(Health::Up));
     // From now on a failure of the name servers is not the node's.
     stage.now += Duration::from_secs(1);
@@ -397,7 +398,7 @@ fn a_restart_forgets_neither_votes_nor_addresses() {
 fn a_node_that_changes_often_is_told_once_as_it_is_when_told() {
     let mut stage = Stage::new(&catalog(tcp(), &[("a", "10.0.0.1:80")]));
     for _ in 0..50 {
-        stage.check(Ok(()));
+        stage.check(Ok(Condition::Well));
     }
     let Some(Output::Observed { observation, .. }) = stage.watch.next_output() else { panic!() };
     assert_eq!(observation.checks_total, 50);

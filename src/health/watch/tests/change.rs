@@ -2,10 +2,9 @@
 
 use super::*;
 use crate::model::HttpCheck;
-use crate::model::StatusRange;
 
 fn http() -> Check {
-    Check::of(CheckKind::Http(HttpCheck { path: "/".into(), host: None, statuses: StatusRange::SUCCESS }))
+    Check::of(CheckKind::Http(HttpCheck::of("/")))
 }
 
 impl Stage {
@@ -16,7 +15,7 @@ impl Stage {
     /// Whoever is due now is asked, and answers at once; who that was, by address.
     fn ask_all(&mut self) -> Vec<String> {
         let asked: Vec<Ask> = std::iter::from_fn(|| self.watch.take_ask(self.now)).collect();
-        asked.iter().for_each(|ask| drop(self.answer(ask, self.now, Ok(()), 0)));
+        asked.iter().for_each(|ask| drop(self.answer(ask, self.now, Ok(Condition::Well), 0)));
         let mut addresses: Vec<String> = asked.iter().map(|ask| ask.targets[0].address.to_string()).collect();
         addresses.sort_unstable();
         addresses
@@ -42,7 +41,7 @@ fn nodes_that_stay_keep_what_was_found_and_new_ones_are_asked_at_once() {
     for _ in 0..20 {
         let ask = stage.next_ask();
         assert_ne!(ask.targets[0].address, "10.0.0.1:80".parse().unwrap());
-        stage.answer(&ask, stage.now, Ok(()), 0);
+        stage.answer(&ask, stage.now, Ok(Condition::Well), 0);
     }
     assert!(!stage.observed.contains_key(&id("a")));
 }
@@ -54,7 +53,7 @@ fn an_answer_of_a_node_that_is_gone_is_not_taken_for_that_of_another() {
     // It moved while it was asked, twice, and others came.
     stage.change(&catalog(tcp(), &[("a", "10.0.0.9:80"), ("b", "10.0.0.2:80")]));
     stage.change(&catalog(tcp(), &[("a", "10.0.0.8:80"), ("b", "10.0.0.2:80"), ("c", "10.0.0.3:80")]));
-    assert_eq!(stage.answer(&late, stage.now, Ok(()), 0), None);
+    assert_eq!(stage.answer(&late, stage.now, Ok(Condition::Well), 0), None);
     assert_eq!((stage.vote("a"), stage.vote("b"), stage.vote("c")), (None, None, None));
     assert!(!stage.watch.is_first_round_done());
     assert_eq!(stage.ask_all(), ["10.0.0.2:80", "10.0.0.3:80", "10.0.0.8:80"]);
@@ -88,7 +87,7 @@ fn how_a_pool_is_checked_now_applies_to_nodes_that_stay() {
     assert_eq!(stage.vote("a"), Some(Health::Up));
     let ask = stage.ask();
     assert!(matches!(ask.check.kind, CheckKind::Http(_)));
-    stage.answer(&ask, stage.now, Ok(()), 0);
+    stage.answer(&ask, stage.now, Ok(Condition::Well), 0);
     // With another `fall`.
     stage.change(&catalog(Check { fall: std::num::NonZeroU8::MIN, ..http() }, &nodes));
     stage.check(Err(Fault::Soft));
@@ -122,7 +121,7 @@ fn a_node_that_is_disabled_is_left_alone_until_it_is_enabled() {
     for _ in 0..5 {
         let ask = stage.next_ask();
         assert_eq!(ask.targets[0].address, "10.0.0.2:80".parse().unwrap());
-        stage.answer(&ask, stage.now, Ok(()), 0);
+        stage.answer(&ask, stage.now, Ok(Condition::Well), 0);
     }
     stage.change(&with(Admin::Enabled));
     assert_eq!(stage.ask_all(), ["10.0.0.1:80"]);

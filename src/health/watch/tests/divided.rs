@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_node_that_others_observe_is_not_checked_and_not_waited_for() {
     let (mut stage, here, elsewhere) = divided();
-    stage.check(Ok(()));
+    stage.check(Ok(Condition::Well));
     stage.hear();
     assert!(stage.watch.is_first_round_done());
     assert_eq!((stage.vote(&here), stage.vote(&elsewhere)), (Some(Health::Up), None));
@@ -14,14 +14,14 @@ fn a_node_that_others_observe_is_not_checked_and_not_waited_for() {
         stage.skip();
         let ask = stage.ask();
         assert_eq!(ask.index, 0);
-        stage.answer(&ask, stage.now, Ok(()), 0);
+        stage.answer(&ask, stage.now, Ok(Condition::Well), 0);
     }
 }
 
 #[test]
 fn what_traffic_meets_at_a_node_that_others_observe_is_this_peers_own_to_know() {
     let (mut stage, _, elsewhere) = divided();
-    stage.check(Ok(()));
+    stage.check(Ok(Condition::Well));
     stage.watch.suspected(&id(&elsewhere), stage.now);
     for _ in 0..3 {
         let ask = stage.next_ask();
@@ -29,14 +29,14 @@ fn what_traffic_meets_at_a_node_that_others_observe_is_this_peers_own_to_know() 
         assert_eq!(stage.vote(&elsewhere), None, "no vote");
     }
     let ask = stage.next_ask();
-    assert_eq!(stage.answer(&ask, stage.now, Ok(()), 0), Some((id(&elsewhere), Suspicion::Disproved)));
+    assert_eq!(stage.answer(&ask, stage.now, Ok(Condition::Well), 0), Some((id(&elsewhere), Suspicion::Disproved)));
     assert_eq!(stage.next_ask().index, 0, "it is left to others again");
 }
 
 #[test]
 fn when_members_change_the_schedule_follows_and_nothing_known_is_lost() {
     let (mut stage, here, elsewhere) = divided();
-    stage.check(Ok(()));
+    stage.check(Ok(Condition::Well));
     // Alone: the other node is now to be asked here. Others knew it, so there is time.
     stage.watch.meet(members(&["own"]), |_| true, stage.now);
     assert_eq!(stage.vote(&here), Some(Health::Up));
@@ -44,7 +44,7 @@ fn when_members_change_the_schedule_follows_and_nothing_known_is_lost() {
     loop {
         waited += stage.skip();
         let ask = stage.ask();
-        stage.answer(&ask, stage.now, Ok(()), 0);
+        stage.answer(&ask, stage.now, Ok(Condition::Well), 0);
         if ask.index == 1 {
             break;
         }
@@ -69,11 +69,11 @@ fn nobody_waits_for_the_first_check_of_a_node_that_is_left_to_others_meanwhile()
     let nodes = [(here.as_str(), "10.0.0.1:80"), (elsewhere.as_str(), "10.0.0.1:80")];
     let mut stage = Stage::new(&catalog(tcp(), &nodes));
     let (first, second) = (stage.ask(), stage.ask());
-    stage.answer(&first, stage.now, Ok(()), 0);
+    stage.answer(&first, stage.now, Ok(Condition::Well), 0);
     stage.watch.meet(members(&MANY), |_| false, stage.now);
     stage.hear();
     assert!(stage.watch.is_first_round_done());
-    stage.answer(&second, stage.now, Ok(()), 0);
+    stage.answer(&second, stage.now, Ok(Condition::Well), 0);
     assert_eq!(stage.vote(elsewhere.as_str()), None);
 }
 
@@ -135,7 +135,7 @@ fn a_node_is_asked_as_often_by_twenty_peers_as_by_three_and_a_dead_observer_is_r
             while now < until {
                 while let Some(ask) = watch.take_ask(now) {
                     asked.push((own, ask.index, now));
-                    let finding = Finding { result: Ok(()), connect: Some(MS), words: "ok".into() };
+                    let finding = Finding { result: Ok(Condition::Well), connect: Some(MS), words: "ok".into() };
                     watch.answered(ask.index, Answer { began: now, finding, answering: Some(0) }, now);
                 }
                 now = watch.next().map_or(until, |next| next.max(now));

@@ -18,9 +18,9 @@ fn what_this_peer_sees_fail_is_hinted_at_once_and_not_more_than_once_a_second() 
     // Nobody is astonished that a node is down which nobody has seen up.
     stage.check(Err(Fault::Hard));
     assert_eq!(stage.hints(), Vec::<String>::new());
-    stage.check(Ok(()));
-    stage.check(Ok(()));
-    stage.check(Ok(()));
+    stage.check(Ok(Condition::Well));
+    stage.check(Ok(Condition::Well));
+    stage.check(Ok(Condition::Well));
     assert_eq!((stage.vote("a"), stage.vote("z")), (Some(Health::Up), Some(Health::Up)));
     // Traffic suspects it, and the check says so too.
     stage.watch.suspected(&id("a"), stage.now);
@@ -49,7 +49,7 @@ fn what_this_peer_sees_fail_is_hinted_at_once_and_not_more_than_once_a_second() 
 #[test]
 fn hints_go_to_the_observers_of_a_node_and_never_to_this_peer() {
     let (mut stage, here, elsewhere) = divided();
-    stage.check(Ok(()));
+    stage.check(Ok(Condition::Well));
     for node in [&here, &elsewhere] {
         stage.watch.suspected(&id(node), stage.now);
     }
@@ -62,7 +62,7 @@ fn hints_go_to_the_observers_of_a_node_and_never_to_this_peer() {
 #[test]
 fn a_peer_that_is_alone_hints_at_nothing() {
     let mut stage = Stage::new(&catalog(tcp(), &[("a", "10.0.0.1:80")]));
-    stage.check(Ok(()));
+    stage.check(Ok(Condition::Well));
     stage.watch.suspected(&id("a"), stage.now);
     stage.now += PAUSE_MIN;
     stage.check(Err(Fault::Hard));
@@ -72,7 +72,7 @@ fn a_peer_that_is_alone_hints_at_nothing() {
 #[test]
 fn a_peer_that_was_late_sends_no_hint_and_no_sweep_of_that_round() {
     let mut stage = Stage::among(&catalog(tcp(), &[("a", "10.0.0.1:80")]), HashMap::new(), &FEW);
-    stage.check(Ok(()));
+    stage.check(Ok(Condition::Well));
     stage.watch.sweep(stage.now);
     stage.hear();
     let swept = stage.swept;
@@ -99,7 +99,7 @@ fn a_peer_that_was_late_sends_no_hint_and_no_sweep_of_that_round() {
 fn a_sweep_is_told_after_all_that_it_vouches_for() {
     let mut stage = Stage::new(&catalog(tcp(), &[("a", "10.0.0.1:80")]));
     stage.hear();
-    stage.check(Ok(()));
+    stage.check(Ok(Condition::Well));
     stage.watch.sweep(stage.now);
     assert!(matches!(stage.watch.next_output(), Some(Output::Observed { .. })));
     assert_eq!(stage.watch.next_output(), Some(Output::Swept { at: stage.now }));
@@ -109,10 +109,13 @@ fn a_sweep_is_told_after_all_that_it_vouches_for() {
 #[test]
 fn a_hint_makes_this_peer_look_and_only_what_it_sees_itself_counts() {
     let mut stage = Stage::among(&catalog(tcp(), &[("a", "10.0.0.1:80")]), HashMap::new(), &FEW);
-    stage.check(Ok(()));
-    for (result, vote) in
-        [(Ok(()), Health::Up), (Err(Fault::Soft), Health::Up), (Ok(()), Health::Up), (Err(Fault::Hard), Health::Down)]
-    {
+    stage.check(Ok(Condition::Well));
+    for (result, vote) in [
+        (Ok(Condition::Well), Health::Up),
+        (Err(Fault::Soft), Health::Up),
+        (Ok(Condition::Well), Health::Up),
+        (Err(Fault::Hard), Health::Down),
+    ] {
         stage.now += PAUSE_MIN;
         stage.watch.hinted(&id("a"), stage.now);
         assert_eq!(stage.vote("a"), Some(Health::Up), "a hint alone says nothing");
@@ -135,7 +138,7 @@ fn a_flood_of_hints_asks_a_node_once_in_100_ms_and_one_question_is_under_way() {
         stage.now += MS;
         (0..10).for_each(|_| stage.watch.hinted(&id("a"), stage.now));
         if let Some((ask, began)) = under_way.take_if(|(_, began)| stage.now - *began >= 7 * MS) {
-            stage.answer(&ask, began, Ok(()), 0);
+            stage.answer(&ask, began, Ok(Condition::Well), 0);
         }
         if let Some(ask) = stage.watch.take_ask(stage.now) {
             assert!(under_way.is_none());
@@ -149,11 +152,11 @@ fn a_flood_of_hints_asks_a_node_once_in_100_ms_and_one_question_is_under_way() {
 #[test]
 fn a_hint_during_a_check_asks_again_after_it() {
     let mut stage = Stage::among(&catalog(tcp(), &[("a", "10.0.0.1:80")]), HashMap::new(), &FEW);
-    stage.check(Ok(()));
+    stage.check(Ok(Condition::Well));
     stage.skip();
     let ask = stage.ask();
     stage.watch.hinted(&id("a"), stage.now);
-    stage.answer(&ask, stage.now, Ok(()), 0);
+    stage.answer(&ask, stage.now, Ok(Condition::Well), 0);
     assert_eq!(stage.skip(), PAUSE_MIN);
     let ask = stage.ask();
     stage.answer(&ask, stage.now, Err(Fault::Hard), 0);
@@ -163,7 +166,7 @@ fn a_hint_during_a_check_asks_again_after_it() {
 #[test]
 fn a_hint_at_a_node_that_others_observe_makes_it_suspect_here_if_nobody_is_there() {
     let (mut stage, _, elsewhere) = divided();
-    stage.check(Ok(()));
+    stage.check(Ok(Condition::Well));
     stage.watch.hinted(&id(&elsewhere), stage.now);
     let ask = stage.ask();
     let changed = stage.answer(&ask, stage.now, Err(Fault::Hard), 0);
@@ -176,7 +179,7 @@ fn a_hint_at_a_node_that_others_observe_makes_it_suspect_here_if_nobody_is_there
 #[test]
 fn an_exchange_that_broke_at_a_node_that_others_observe_makes_it_suspect_here_if_nobody_is_there() {
     let (mut stage, _, elsewhere) = divided();
-    stage.check(Ok(()));
+    stage.check(Ok(Condition::Well));
     stage.watch.broke_off(&id(&elsewhere), stage.now);
     let ask = stage.ask();
     assert_eq!(stage.answer(&ask, stage.now, Err(Fault::Soft), 0), None);
