@@ -103,7 +103,7 @@ fn text(bytes: &[u8]) -> Result<Vec<u8>, ProbeError> {
 fn remaining_length(mut length: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
-        let low = (length & 0x7f) as u8;
+        let low = u8::try_from(length & 0x7f).unwrap_or_default();
         length >>= 7;
         bytes.push(if length > 0 { low | 0x80 } else { low });
         if length == 0 {
