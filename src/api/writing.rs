@@ -104,8 +104,15 @@ impl Asking {
         if mode == Mode::Create && !matches!(change, Change::Put { .. }) {
             return Err(ApiError::bad_field("if-none-match", "only a PUT of one resource may be new", "leave it out"));
         }
+        let is_of_regions = matches!(change, Change::Shift(_) | Change::Drill(_));
         let write = Write { change, if_match, id, by, via: handles.id.clone(), at_ms: host::wall_now_ms() };
         let mut written = handles.agreed.catalog.write(write).await.map_err(|why| match (why, mode) {
+            (WriteRefused::Conflict { message }, _) if is_of_regions => ApiError::write(
+                StatusCode::CONFLICT,
+                "refused",
+                message,
+                "GET /api/v1/failover shows what is shifted; DELETE /api/v1/regions/{region}/shift ends that",
+            ),
             (WriteRefused::Conflict { message }, Mode::Create) => ApiError::write(
                 StatusCode::PRECONDITION_FAILED,
                 "exists",

@@ -1,6 +1,6 @@
 //! The settings as a whole: every section in turn, then what they say of each other.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::addresses::{self, Listening, NodeAt};
@@ -17,8 +17,9 @@ use super::sources::{Machine, Sources};
 use super::tls;
 use crate::catalog::rules::{self, Over, PoolNames, PoolRead, RouteRead, Written};
 use crate::document::{Description, Fault, Origin, Reader, Section, Table, quoted};
+use crate::driver::Kind;
 use crate::model::limits::LISTENERS_MAX;
-use crate::model::{Conditions, End, ListenerName, NodeId, PoolName};
+use crate::model::{Conditions, DriverName, End, ListenerName, NodeId, PoolName};
 use crate::proxy::Folder;
 use crate::tls::Profile;
 use crate::{api, peer, proxy};
@@ -105,6 +106,7 @@ fn whole(s: &mut Section<'_, '_, '_>, root: &Table, machine: &Machine, over: &Ov
     }
 
     refuse_unknown_profiles(s, &written, &profiles, is_alone);
+    warn_of_unknown_drivers(s, &written, &drivers, is_alone);
     warn_of_unused_pools(s, &listeners, &written, over);
     inherited::warn_of_unused(s, &written.pools, over);
     warn_of_requests_of_relays(s, &listeners, &written);
@@ -142,6 +144,29 @@ fn whole(s: &mut Section<'_, '_, '_>, root: &Table, machine: &Machine, over: &Ov
         cluster,
     };
     Some(Settings { peer, api, log })
+}
+
+/// Pools that name a driver which the file does not have. In a cluster other peers may have it, and where a file says nothing of drivers they do.
+fn warn_of_unknown_drivers(
+    s: &mut Section<'_, '_, '_>,
+    written: &Written,
+    drivers: &BTreeMap<DriverName, Kind>,
+    is_alone: bool,
+) {
+    for read in &written.pools {
+        let (Some((pool, origin)), Some(of)) = (&read.name, &read.pool) else { continue };
+        let moved = of.failover.as_ref().and_then(|failover| failover.by.driver()).map(|driver| ("failover", driver));
+        let scaled = of.scaling.as_ref().map(|scaling| ("scaling", &scaling.driver));
+        for (key, name) in moved.into_iter().chain(scaled).filter(|(_, name)| !drivers.contains_key(*name)) {
+            let what = match (is_alone, drivers.is_empty()) {
+                (true, _) => "and no other peer to have it: nothing is done",
+                (false, false) => "another peer has to have it",
+                (false, true) => continue,
+            };
+            let message = format!("there is no [[driver]] of name \"{name}\" in this file; {what}");
+            s.reader().warn(origin.clone(), format!("pool \"{pool}\" {key}.driver"), message);
+        }
+    }
 }
 
 /// Pools that name a profile of TLS which the file does not have. In a cluster other peers may have it.

@@ -554,3 +554,22 @@ fn what_a_driver_is_given_is_not_shown_whatever_is_wrong_with_it() {
         assert!(!found.contains("SeCrEt") && found.contains("line"), "{line}: {found}");
     }
 }
+
+#[test]
+fn a_driver_that_no_file_is_known_to_have_is_warned_of() {
+    let pool = "[[pool]]\nname = \"vpn\"\nfailover = { driver = \"vnp\" }\nscaling = { driver = \"vpn\" }\n";
+    let driver = "[[driver]]\nname = \"vpn\"\ntype = \"exec\"\ncommand = [\"/bin/true\"]\n";
+    let said = |text: &str| {
+        let loaded = of_text(text).unwrap();
+        let words: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+        words.into_iter().filter(|words| words.contains("[[driver]]")).collect::<Vec<_>>()
+    };
+    let [of_move] = &said(&format!("{GOOD}{pool}{driver}"))[..] else { panic!() };
+    assert!(of_move.contains("pool \"vpn\" failover.driver") && of_move.contains("\"vnp\""), "{of_move}");
+    assert!(of_move.contains("nothing is done"), "{of_move}");
+    assert_eq!(said(&format!("{GOOD}{pool}")).len(), 2);
+    let cluster = "[cluster]\nlisten = \"127.0.0.1:0\"\nseeds = [\"127.0.0.1:7940\"]\n";
+    assert_eq!(said(&format!("{GOOD}{pool}{cluster}")), [""; 0], "other peers may have all of them");
+    let [of_move] = &said(&format!("{GOOD}{pool}{driver}{cluster}"))[..] else { panic!() };
+    assert!(of_move.contains("another peer"), "{of_move}");
+}
