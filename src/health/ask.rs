@@ -75,10 +75,13 @@ pub(super) async fn ask(ask: Ask, asker: Asker) -> Answer {
             Ok(found) => {
                 let words = report.to_string();
                 let condition = match found {
-                    Found::Degraded(_) => Condition::Degraded,
-                    Found::Connected | Found::Accepted | Found::Expected | Found::Status(_) | Found::Well(_) => {
-                        Condition::Well
-                    }
+                    Found::Degraded(_) | Found::Ending { .. } => Condition::Degraded,
+                    Found::Connected
+                    | Found::Certified { .. }
+                    | Found::Accepted
+                    | Found::Expected
+                    | Found::Status(_)
+                    | Found::Well(_) => Condition::Well,
                 };
                 let finding = Finding { result: Ok(condition), connect: report.connect, words };
                 return Answer { began, finding, answering: Some(position) };

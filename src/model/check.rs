@@ -15,6 +15,8 @@ pub enum CheckKind {
     Http(HttpCheck),
     /// A connection, and optionally bytes sent and bytes expected.
     Tcp(TcpCheck),
+    /// A TLS handshake, and how long the certificate is still good.
+    Tls(TlsCheck),
     /// A connection that an MQTT broker accepts.
     Mqtt(MqttCheck),
     /// Nothing is asked; the node counts as up until traffic says otherwise.
@@ -27,6 +29,7 @@ impl CheckKind {
         match self {
             Self::Http(_) => "http",
             Self::Tcp(_) => "tcp",
+            Self::Tls(_) => "tls",
             Self::Mqtt(_) => "mqtt",
             Self::None => "none",
         }
@@ -140,6 +143,19 @@ pub struct TcpCheck {
     pub send: Arc<[u8]>,
     /// Bytes that the answer must contain; empty: the connection is enough.
     pub expect: Arc<[u8]>,
+}
+
+/// A TLS check.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TlsCheck {
+    /// A node whose certificate is good for fewer days is degraded.
+    pub min_days: u16,
+}
+
+impl Default for TlsCheck {
+    fn default() -> Self {
+        Self { min_days: 7 }
+    }
 }
 
 /// An MQTT check.

@@ -38,6 +38,7 @@ pub use address::{AddressError, Host, NodeAddress};
 pub use catalog::{Catalog, CatalogError, CatalogParts};
 pub use check::{
     BodyCheck, Check, CheckKind, CheckTarget, HttpCheck, JsonField, JsonFieldError, MqttCheck, StatusRange, TcpCheck,
+    TlsCheck,
 };
 pub use cidr::{Cidr, CidrError};
 pub use drill::{Drill, DrillCounts, DrillOutcome, DrillTold, ScheduledDrill};

@@ -29,6 +29,16 @@ enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl Connection {
+    /// The certificate of the node, as it was shown and trusted; `None`: it is not spoken to over TLS.
+    pub(super) fn certificate(&self) -> Option<&[u8]> {
+        match &self.stream {
+            Stream::Tcp(_) => None,
+            Stream::Tls(tls) => tls.get_ref().1.peer_certificates()?.first().map(AsRef::as_ref),
+        }
+    }
+}
+
 /// Waits for `step` of `phase`, at most until `deadline`.
 pub(super) async fn within<T>(
     deadline: Instant,

@@ -1,4 +1,4 @@
-//! How one check of one node is done: HTTP, TCP, MQTT. Each returns what it found and how long each phase took.
+//! How one check of one node is done: HTTP, TCP, TLS, MQTT. Each returns what it found and how long each phase took.
 //!
 //! One check is one connection, opened for it and closed after it, so that what is found is what a new client would find.
 //! Whether a result means up or down is not decided here.
@@ -8,6 +8,7 @@ mod error;
 mod http;
 mod mqtt;
 mod tcp;
+mod tls;
 
 use std::fmt;
 use std::time::Duration;
@@ -38,6 +39,16 @@ pub enum Found {
     Expected,
     /// A status within the check's range.
     Status(u16),
+    /// Its certificate is good for so many days.
+    Certified {
+        /// Whole days.
+        days_left: u64,
+    },
+    /// Its certificate is good, and ends soon.
+    Ending {
+        /// Whole days.
+        days_left: u64,
+    },
     /// It lets us in.
     Accepted,
     /// It says that it is well, in its own word.
@@ -50,6 +61,8 @@ impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connected => f.write_str("connected"),
+            Self::Certified { days_left } => write!(f, "certificate good for {days_left} days"),
+            Self::Ending { days_left } => write!(f, "certificate ends in {days_left} days"),
             Self::Accepted => f.write_str("accepted"),
             Self::Expected => f.write_str("answered as expected"),
             Self::Status(status) => write!(f, "{status}"),
@@ -78,6 +91,7 @@ pub async fn run(target: &CheckTarget, check: &Check, tls: &NodeTls) -> Report {
     let outcome = match &check.kind {
         CheckKind::Http(http) => http::check(target, http, tls, deadline, &mut connect).await,
         CheckKind::Tcp(tcp) => tcp::check(target, tcp, tls, deadline, &mut connect).await,
+        CheckKind::Tls(of_tls) => tls::check(target, of_tls, tls, deadline, &mut connect).await,
         CheckKind::Mqtt(mqtt) => mqtt::check(target, mqtt, tls, deadline, &mut connect).await,
         CheckKind::None => tcp::check(target, &TcpCheck::default(), tls, deadline, &mut connect).await,
     };

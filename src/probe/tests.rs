@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::model::{BodyCheck, Host, HttpCheck, StatusRange, Transport};
+use crate::model::{BodyCheck, Host, HttpCheck, StatusRange, TlsCheck, Transport};
 use crate::tls::{ClientConfigs, NodeTls};
 
 const SHORT: Duration = Duration::from_millis(150);
@@ -411,4 +411,25 @@ async fn a_text_in_the_body_is_looked_for() {
     let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nall w\r\n3\r\nell\r\n0\r\n\r\n";
     let address = saying(chunked).await;
     assert_eq!(found(address, &check).await, Ok(Found::Expected), "in two pieces");
+}
+
+#[tokio::test]
+async fn a_tls_check_sees_how_long_the_certificate_is_good_and_refuses_what_is_not_trusted() {
+    let (address, certificate) = tls_node(&["node.test"], b"").await;
+    let trusting = NodeTls::from(ClientConfigs::trusting([certificate]).unwrap());
+    let at = |transport| CheckTarget { transport, host: Host::Name("node.test".into()), ..target(address) };
+    let check = |min_days| Check::of(CheckKind::Tls(TlsCheck { min_days }));
+    for transport in [Transport::Plain, Transport::Tls] {
+        let report = run(&at(transport.clone()), &check(7), &trusting).await;
+        assert!(matches!(report.outcome, Ok(Found::Certified { days_left: 8.. })), "{transport:?}: {report}");
+    }
+    let report = run(&at(Transport::Tls), &check(u16::MAX), &trusting).await;
+    // rcgen's certificates are good for two thousand years.
+    assert!(matches!(report.outcome, Ok(Found::Certified { .. })), "{report}");
+    let nobody_trusted = NodeTls::from(ClientConfigs::trusting([]).unwrap());
+    let report = run(&at(Transport::Tls), &check(7), &nobody_trusted).await;
+    assert!(matches!(report.outcome, Err(ProbeError::Tls(_))), "{report}");
+    let plain = saying(b"HTTP/1.1 200 OK\r\n\r\n").await;
+    let report = run(&CheckTarget { address: plain, ..at(Transport::Tls) }, &short(check(7)), &trusting).await;
+    assert!(report.outcome.is_err(), "it does not speak TLS: {report}");
 }

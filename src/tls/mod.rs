@@ -11,3 +11,4 @@ pub use client::{ClientConfigs, RootSource, Roots, TlsError, client_configs, ser
 pub use nodes::{Inside, NodeTls, NodeTlsCell, NodeTlsError, Profile};
 pub use server::{Authorities, Certificate, CertificateError, ClientCertificates, MinVersion, Server, ServerSettings};
 pub use x509::CertificateName;
+pub(crate) use x509::good_until_ms;

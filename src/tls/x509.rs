@@ -53,6 +53,12 @@ pub(crate) struct Said {
     pub(crate) not_after: SystemTime,
 }
 
+/// Until when a certificate is good, in milliseconds since 1970; `None` where it is none.
+pub(crate) fn good_until_ms(certificate: &[u8]) -> Option<u64> {
+    let until = read(certificate)?.not_after.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    u64::try_from(until.as_millis()).ok()
+}
+
 /// Reads a certificate; `None` where it is none.
 pub(crate) fn read(certificate: &[u8]) -> Option<Said> {
     let mut certificate = Der(Der(certificate).take(tag::SEQUENCE)?);

@@ -7,7 +7,9 @@ use std::time::Duration;
 use super::Over;
 use crate::document::{Choice, Fault, Section, Span, WholeOf, Words, Wrong, parsed, quoted, whole};
 use crate::model::limits::{CHECK_ANSWER_BYTES_MAX, TARGET_BYTES_MAX};
-use crate::model::{BodyCheck, Check, CheckKind, HttpCheck, JsonField, MqttCheck, NodeAddress, StatusRange, TcpCheck};
+use crate::model::{
+    BodyCheck, Check, CheckKind, HttpCheck, JsonField, MqttCheck, NodeAddress, StatusRange, TcpCheck, TlsCheck,
+};
 
 /// Longer users and passwords are a mistake.
 const CREDENTIAL_BYTES_MAX: usize = 1_024;
@@ -22,14 +24,15 @@ pub(crate) const INTERVAL: Span = Span(Duration::from_millis(100), HOUR);
 enum Type {
     Tcp,
     Http,
+    Tls,
     Mqtt,
     None,
 }
 
 const TYPE: Choice<Type> = Choice {
-    words: &[("tcp", Type::Tcp), ("http", Type::Http), ("mqtt", Type::Mqtt), ("none", Type::None)],
+    words: &[("tcp", Type::Tcp), ("http", Type::Http), ("tls", Type::Tls), ("mqtt", Type::Mqtt), ("none", Type::None)],
     aliases: &[],
-    later: &["tls", "grpc", "postgres", "docker", "exec"],
+    later: &["grpc", "postgres", "docker", "exec"],
 };
 
 const PATH: Words<Arc<str>> = Words::of(
@@ -177,7 +180,7 @@ pub(super) fn check(s: &mut Section<'_, '_, '_>, over: &Over) -> Check {
         "type",
         &TYPE,
         Type::Tcp,
-        "What is asked: whether it accepts a connection, how it answers a request, whether an MQTT broker lets a client in (3.1.1), or nothing, \
+        "What is asked: whether it accepts a connection, how it answers a request, a TLS handshake, whether an MQTT broker lets a client in (3.1.1), or nothing, \
          so that a node counts as up until traffic says otherwise. To a node with an https address, or with `tls`, all speak TLS.",
     );
     let asks = kind.is_none_or(|kind| kind != Type::None);
@@ -194,6 +197,14 @@ pub(super) fn check(s: &mut Section<'_, '_, '_>, over: &Over) -> Check {
             &BYTES,
             Arc::default(),
             "What the answer must contain; empty: the connection is enough.",
+        ),
+    });
+    let tls = s.only(kind.is_none_or(|kind| kind == Type::Tls), "type = \"tls\"", |s| TlsCheck {
+        min_days: s.key(
+            "min_days",
+            &whole(0, 3_650),
+            TlsCheck::default().min_days,
+            "A node whose certificate is good for fewer days is degraded, and gets half of its weight.",
         ),
     });
     let mqtt = s.only(kind.is_none_or(|kind| kind == Type::Mqtt), "type = \"mqtt\"", |s| MqttCheck {
@@ -230,6 +241,7 @@ pub(super) fn check(s: &mut Section<'_, '_, '_>, over: &Over) -> Check {
         kind: match kind.unwrap_or(Type::Tcp) {
             Type::Tcp => CheckKind::Tcp(tcp),
             Type::Http => CheckKind::Http(http),
+            Type::Tls => CheckKind::Tls(tls),
             Type::Mqtt => CheckKind::Mqtt(mqtt),
             Type::None => CheckKind::None,
         },

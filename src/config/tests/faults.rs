@@ -420,7 +420,6 @@ fn every_name_of_a_later_version_is_refused_as_such_and_not_as_unknown() {
         "[history]",
         "[[api.user]]\nname = \"admin\"",
         "[api]\nlisten = \"unix:/run/evenkeel\"",
-        "[[pool]]\nname = \"b\"\nhealth = { type = \"tls\" }",
         "[[pool]]\nname = \"b\"\nhealth = { type = \"grpc\" }",
         "[[pool]]\nname = \"b\"\nhealth = { type = \"postgres\" }",
         "[[pool]]\nname = \"b\"\nhealth = { type = \"docker\" }",
